@@ -1,0 +1,1 @@
+//! PF_KEY v2 for OpenBSD, FreeBSD, NetBSD and Linux.

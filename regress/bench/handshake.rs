@@ -1,0 +1,3 @@
+//! The cost of one handshake: raw cryptography against the whole exchange.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Key derivation, ciphers and key exchange proven on published vectors.

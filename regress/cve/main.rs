@@ -1,0 +1,1 @@
+//! The field's past vulnerabilities, a case each.

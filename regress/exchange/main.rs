@@ -1,0 +1,1 @@
+//! Two engines on a pretend network with a pretend clock.

@@ -1,0 +1,1 @@
+//! The kernel side: engine requests against scripted kernels.

@@ -1,0 +1,1 @@
+//! The processes: start, links, drop of privileges, restart.

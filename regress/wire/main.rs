@@ -1,0 +1,1 @@
+//! Wire formats proven on captured octets.

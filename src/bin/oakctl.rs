@@ -1,0 +1,3 @@
+//! oakctl(8): words to a control request, and the printed answer.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Keys and algorithms: secrets, PRFs, ciphers, key exchange.

@@ -1,0 +1,1 @@
+//! Engine requests to and from the kernel, by the pfkey crate.

@@ -1,0 +1,20 @@
+//! oakd, an Internet Key Exchange daemon.
+//!
+//! Floors, from the bottom; arrows go down only:
+//!
+//! ```text
+//! floor 3   proc  net  kernel  log     processes, sockets, mio loops: all I/O
+//! floor 2   ike                        the protocol, sans-IO: values in, values out
+//! floor 1   wire  crypto  conf         octets <-> values; keys; configuration values
+//! floor 0   sys (and the pfkey crate)  the libc room; kernel dialects
+//! ```
+
+pub mod conf;
+pub mod crypto;
+pub mod ike;
+pub mod kernel;
+pub mod log;
+pub mod net;
+pub mod proc;
+pub mod sys;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! oakd(8): arguments to a role.
+
+fn main() {}

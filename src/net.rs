@@ -1,0 +1,1 @@
+//! UDP sockets: local address of each datagram, the non-ESP marker.

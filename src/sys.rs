@@ -1,0 +1,1 @@
+//! Every libc call and unsafe block of the daemon.

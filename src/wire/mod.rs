@@ -1,0 +1,1 @@
+//! Wire formats: octets to values and back.
