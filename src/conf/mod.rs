@@ -1,1 +1,346 @@
 //! The configuration language: text, tokens, syntax, checked values.
+//!
+//! ```text
+//! text --lex--> tokens --parse--> syntax --check--> Checked { config, secrets }
+//!                                    ^                        |
+//!                                    +--------- print <-------+
+//! ```
+//!
+//! What this file defines is the *checked* configuration, in which nothing invalid can be written.
+//! The parent makes it from the file and sends [`Config`] to the `ike` process and the secrets to
+//! the `ca` process; neither gets the other's part.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::Secret;
+use crate::wire::iana::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
+
+/// What a configuration file means: the part without secrets, and the secrets.
+#[derive(Debug)]
+pub struct Checked {
+    /// Everything the protocol engine needs.
+    pub config: Config,
+    /// Everything only the `ca` process may hold.
+    pub secrets: Vec<PolicySecret>,
+}
+
+/// The long-term secret of one policy; for the `ca` process alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicySecret {
+    /// The policy it belongs to.
+    pub policy: PolicyName,
+    /// The pre-shared key, as octets.
+    pub psk: Secret,
+}
+
+/// A policy's name: the operator's own, or `policy1`, `policy2` by position as iked does.
+/// Unique within a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PolicyName(pub String);
+
+/// A checked configuration without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Config {
+    /// The `set` lines.
+    pub globals: Globals,
+    /// In the order of the file: the last match wins, `quick` ends the search.
+    pub policies: Vec<Policy>,
+}
+
+/// The `set` lines of iked.conf(5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Globals {
+    /// `set passive`: never initiate, whatever the policies say.
+    pub passive: bool,
+    /// `set decouple`: negotiate, but do not touch the kernel's SADB and flows.
+    pub decouple: bool,
+    /// `set enforcesingleikesa`: a new IKE SA of the same identity replaces the old one.
+    pub enforce_single_ike_sa: bool,
+    /// `set fragmentation` (RFC 7383).
+    pub fragmentation: bool,
+    /// `set mobike` (RFC 4555).
+    pub mobike: bool,
+    /// `set dpd_check_interval`, in seconds; 0 turns liveness checks off.
+    pub dpd_check_interval: u32,
+    /// `set stickyaddress`: a returning client gets the address it had before.
+    pub sticky_address: bool,
+    /// `set vendorid`: send a Vendor ID payload.
+    pub vendor_id: bool,
+    /// Other `set` lines, known and kept for later, as (word, value).
+    pub other: Vec<(String, String)>,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Self {
+            passive: false,
+            decouple: false,
+            enforce_single_ike_sa: false,
+            fragmentation: false,
+            mobike: true,
+            dpd_check_interval: 60,
+            sticky_address: false,
+            vendor_id: true,
+            other: Vec::new(),
+        }
+    }
+}
+
+/// One `ikev2` rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Its name.
+    pub name: PolicyName,
+    /// Who starts.
+    pub start: Start,
+    /// `quick`: a match ends the search.
+    pub quick: bool,
+    /// `skip`: a peer that matches is refused.
+    pub skip: bool,
+    /// `default`: taken when nothing else matches.
+    pub default: bool,
+    /// `esp` or `ah`.
+    pub protocol: SaProtocol,
+    /// `tunnel` or `transport`.
+    pub mode: Mode,
+    /// `ipcomp`: compress before protecting.
+    pub ipcomp: bool,
+    /// `natt`: encapsulate in UDP even where no NAT is found.
+    pub force_natt: bool,
+    /// `inet` or `inet6`, where the rule says so.
+    pub family: Option<Family>,
+    /// `rdomain`.
+    pub rdomain: Option<u32>,
+    /// The flows; at least one.
+    pub flows: Vec<Flow>,
+    /// `local`; `None` is `any`.
+    pub local: Option<Prefix>,
+    /// `peer`; `None` is `any`. A prefix of full length is a fixed peer that can be called.
+    pub peer: Option<Prefix>,
+    /// `ikesa` proposals in order of preference; never empty.
+    pub ike_proposals: Vec<Proposal>,
+    /// `childsa` proposals in order of preference; never empty. What the kernel cannot do is left
+    /// out when it is proposed, so the default can name everything good.
+    pub child_proposals: Vec<Proposal>,
+    /// Whether `child_proposals` came from the file (then a transform that the kernel cannot do is
+    /// reported) or are the default.
+    pub child_proposals_explicit: bool,
+    /// `srcid`; without one the local address is the identity.
+    pub local_id: Option<Identity>,
+    /// `dstid`; without one the peer's address is expected (any identity for `peer any`).
+    pub remote_id: Option<Identity>,
+    /// `ikeauth`.
+    pub auth: Auth,
+    /// `ikelifetime` in seconds; 0 is never.
+    pub ike_lifetime: u32,
+    /// `lifetime` and `bytes` of child SAs.
+    pub child_lifetime: Lifetime,
+    /// `tag`: the pf(4) tag.
+    pub tag: Option<String>,
+    /// `tap`: the enc(4) unit.
+    pub tap: Option<u32>,
+    /// `iface`: the sec(4)/if_ipsec(4) interface.
+    pub iface: Option<String>,
+}
+
+/// Who starts the negotiation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// At once, and again whenever the SA is lost.
+    Active,
+    /// The peer does.
+    Passive,
+    /// Traffic does: the flows are installed and the kernel's ACQUIRE starts it (`ondemand`).
+    OnDemand,
+}
+
+/// The IPsec protocol of a child SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SaProtocol {
+    /// RFC 4303.
+    Esp,
+    /// RFC 4302.
+    Ah,
+}
+
+/// How a child SA encapsulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// A whole packet within a packet.
+    Tunnel,
+    /// The payload between two hosts.
+    Transport,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
+}
+
+/// One `from … to …` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Flow {
+    /// IP protocol; 0 is any.
+    pub ip_protocol: u8,
+    /// `from`: our side.
+    pub local: FlowEnd,
+    /// `to`: the peer's side.
+    pub remote: FlowEnd,
+    /// The address in parentheses after `from`: what the source is translated to before it
+    /// enters the tunnel.
+    pub srcnat: Option<Prefix>,
+}
+
+/// One side of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FlowEnd {
+    /// The addresses, or `dynamic` (an address that is assigned during the negotiation).
+    pub addresses: FlowAddresses,
+    /// The ports, inclusive; (0, 65535) is any.
+    pub ports: (u16, u16),
+}
+
+/// The addresses of one side of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FlowAddresses {
+    /// A prefix.
+    Prefix(Prefix),
+    /// `dynamic`: assigned by configuration payload.
+    Dynamic,
+}
+
+/// An address prefix; the bits past the length are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Prefix {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Prefix {
+    /// A prefix, host bits cleared; `None` if the length exceeds the family's.
+    pub fn new(address: IpAddr, length: u8) -> Option<Self> {
+        let address = match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32u32.checked_sub(length.into())?).unwrap_or(0);
+                IpAddr::V4((u32::from(v4) & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128u32.checked_sub(length.into())?).unwrap_or(0);
+                IpAddr::V6((u128::from(v6) & mask).into())
+            }
+        };
+        Some(Self { address, length })
+    }
+
+    /// The prefix of one address.
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// The first address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The length in bits.
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+
+    /// The single address, if it is one.
+    pub fn as_host(&self) -> Option<IpAddr> {
+        let full = if self.address.is_ipv4() { 32 } else { 128 };
+        (self.length == full).then_some(self.address)
+    }
+
+    /// Whether an address lies within.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.address.is_ipv4()
+            && Self::new(address, self.length).is_some_and(|p| p.address == self.address)
+    }
+
+    /// The last address.
+    pub fn last(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(v4) => {
+                let host = u32::MAX.checked_shr(self.length.into()).unwrap_or(0);
+                IpAddr::V4((u32::from(v4) | host).into())
+            }
+            IpAddr::V6(v6) => {
+                let host = u128::MAX.checked_shr(self.length.into()).unwrap_or(0);
+                IpAddr::V6((u128::from(v6) | host).into())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.as_host() {
+            Some(address) => write!(f, "{address}"),
+            None => write!(f, "{}/{}", self.address, self.length),
+        }
+    }
+}
+
+/// One `ikesa` or `childsa` clause: alternatives of each transform type, each in order of
+/// preference. Either all ciphers are AEAD and `integrity` is empty, or none is and it is not
+/// (a clause that mixes both becomes two proposals).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Ciphers, with the key length in bits where the cipher has several. Empty for AH.
+    pub encryption: Vec<(EncryptionId, Option<u16>)>,
+    /// PRFs; empty for a child SA.
+    pub prf: Vec<PrfId>,
+    /// Integrity algorithms; empty with AEAD ciphers.
+    pub integrity: Vec<IntegrityId>,
+    /// Key exchange groups; for a child SA empty means no PFS.
+    pub groups: Vec<GroupId>,
+    /// For a child SA: extended sequence numbers allowed, and plain ones allowed.
+    pub esn: EsnChoice,
+}
+
+/// Which sequence numbers a child proposal takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EsnChoice {
+    /// `noesn`: 32 bits only.
+    No,
+    /// `esn`: 64 bits only.
+    Yes,
+    /// Both offered, 64 bits preferred where the kernel can.
+    Either,
+}
+
+/// Lifetime of a child SA; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// Seconds from establishment.
+    pub seconds: u32,
+    /// Octets protected.
+    pub bytes: u64,
+}
+
+/// Who somebody says he is: type and the octets of the ID payload (RFC 7296 section 3.5).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// The ID type.
+    pub id_type: IdType,
+    /// The identification data: 4 or 16 octets of an address, a name, DER of a DN, …
+    pub data: Vec<u8>,
+}
+
+/// How the two sides prove who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Auth {
+    /// `psk`: both by the pre-shared key, which the `ca` process holds.
+    Psk,
+    /// A word the grammar knows and this version cannot honour; such a policy is refused when
+    /// it is checked for running, never silently skipped.
+    Unsupported(String),
+}

@@ -1,0 +1,297 @@
+//! What goes into the engine and what comes out.
+//!
+//! ```text
+//!  datagrams ──────────┐                         ┌──> datagrams
+//!  kernel answers ─────┤                         ├──> kernel requests
+//!  ACQUIRE, EXPIRE ────┼──> Engine::handle(now) ─┼──> questions
+//!  answers ────────────┤     Engine::poll() ─────┼──> reports
+//!  configuration ──────┤     Engine::next_timeout()
+//!  commands, time ─────┘
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Answer, Question, QuestionId};
+use super::report::Report;
+use crate::conf::{Config, Mode, Prefix, SaProtocol};
+use crate::crypto::Secret;
+use crate::wire::EspSpi;
+use crate::wire::iana::{EncryptionId, IntegrityId};
+
+/// Monotonic time since an arbitrary start; the engine's only notion of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// This time, later by so much.
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+
+    /// How long ago `earlier` was; zero if it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram from a UDP socket, without the non-ESP marker.
+    Datagram {
+        /// The address it was sent to.
+        local: SocketAddr,
+        /// The address it came from.
+        remote: SocketAddr,
+        /// Its octets.
+        octets: &'a [u8],
+    },
+    /// The kernel's answer to a request.
+    Kernel(RequestId, KernelAnswer),
+    /// What the kernel can do; comes before the first configuration and may come again.
+    Capabilities(Capabilities),
+    /// Traffic met a flow that has no SA.
+    Acquire(Acquire),
+    /// An SA reached its lifetime in the kernel.
+    Expire(Expire),
+    /// The answer to a question.
+    Answer(QuestionId, Answer),
+    /// A new configuration: the difference is acted upon.
+    Configure(Arc<Config>),
+    /// An operator's command.
+    Command(Command),
+    /// `next_timeout()` was reached (or nothing happened: it does no harm).
+    Timeout,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this; the non-ESP marker is the sender's business (port 4500).
+    Datagram {
+        /// From this address of ours.
+        local: SocketAddr,
+        /// To this address.
+        remote: SocketAddr,
+        /// These octets.
+        octets: Vec<u8>,
+    },
+    /// Ask the kernel; exactly one `Input::Kernel` answers it.
+    Kernel(RequestId, KernelRequest),
+    /// Ask the holder of the secrets; exactly one `Input::Answer` answers it.
+    Question(QuestionId, Question),
+    /// Tell the operator.
+    Report(Report),
+    /// Everything is taken down: the process may end (after [`Command::Shutdown`]).
+    Finished,
+}
+
+/// Which request an answer belongs to; never reused while the engine lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// What the kernel is asked to do. One request may be several messages of a dialect.
+#[derive(Debug)]
+pub enum KernelRequest {
+    /// Reserve an SPI for an inbound SA.
+    GetSpi {
+        /// ESP or AH.
+        protocol: SaProtocol,
+        /// The peer's address.
+        src: IpAddr,
+        /// Our address.
+        dst: IpAddr,
+    },
+    /// Install an SA: inbound completes what `GetSpi` reserved, outbound is new.
+    AddSa(Box<KernelSa>),
+    /// Remove an SA (or a reserved SPI).
+    DeleteSa(SaKey),
+    /// Ask for an SA's counters and last use.
+    QuerySa(SaKey),
+    /// Install a flow in one direction (or replace the one with the same selectors).
+    AddFlow(Box<KernelFlow>),
+    /// Remove a flow.
+    DeleteFlow(Box<KernelFlow>),
+}
+
+/// The kernel's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelAnswer {
+    /// Done.
+    Done,
+    /// Done: this SPI is reserved.
+    Spi(EspSpi),
+    /// Counters of an SA.
+    Counters(SaCounters),
+    /// Not done; the reason in words (errno and what it means here).
+    Failed(String),
+}
+
+/// What the kernel counted on an SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SaCounters {
+    /// Packets.
+    pub packets: u64,
+    /// Octets.
+    pub bytes: u64,
+    /// How long ago it was last used, where the kernel tells.
+    pub idle: Option<Duration>,
+}
+
+/// What names an SA in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SaKey {
+    /// ESP or AH.
+    pub protocol: SaProtocol,
+    /// Its SPI.
+    pub spi: EspSpi,
+    /// Source of the outer header.
+    pub src: IpAddr,
+    /// Destination of the outer header.
+    pub dst: IpAddr,
+}
+
+/// Which way packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Direction {
+    /// From the peer.
+    In,
+    /// To the peer.
+    Out,
+}
+
+/// An SA as the kernel is to have it.
+#[derive(Debug)]
+pub struct KernelSa {
+    /// Its name; `src` and `dst` in the direction of its packets.
+    pub key: SaKey,
+    /// Inbound (was reserved by `GetSpi`) or outbound.
+    pub direction: Direction,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// The cipher and its key octets (with the salt behind, for AEAD and CTR); `None` for AH.
+    pub encryption: Option<(EncryptionId, Secret)>,
+    /// The integrity algorithm and its key octets; `None` with AEAD.
+    pub integrity: Option<(IntegrityId, Secret)>,
+    /// Extended sequence numbers.
+    pub esn: bool,
+    /// Replay window in packets; 0 turns the check off.
+    pub replay_window: u32,
+    /// When the kernel says "soft": rekey.
+    pub soft: KernelLifetime,
+    /// When the kernel deletes it.
+    pub hard: KernelLifetime,
+    /// UDP encapsulation: (source port, destination port) of its packets.
+    pub encap: Option<(u16, u16)>,
+    /// Binds flows to SAs (KAME and Linux); the same for both directions and over rekeys.
+    pub reqid: u32,
+    /// The traffic that it carries, in the direction of its packets (first of the flows).
+    pub selector: Option<KernelSelector>,
+    /// The pf(4) tag.
+    pub tag: Option<String>,
+    /// The enc(4) unit.
+    pub tap: Option<u32>,
+    /// The rdomain.
+    pub rdomain: Option<u32>,
+    /// Route-based: the unit of sec(4) or if_ipsec(4).
+    pub iface: Option<String>,
+}
+
+/// A lifetime in the kernel; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KernelLifetime {
+    /// Seconds since it was installed.
+    pub seconds: u64,
+    /// Octets.
+    pub bytes: u64,
+}
+
+/// Traffic as a flow selects it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KernelSelector {
+    /// Source prefix.
+    pub src: Prefix,
+    /// Destination prefix.
+    pub dst: Prefix,
+    /// IP protocol; 0 is any.
+    pub ip_protocol: u8,
+    /// Source port; 0 is any. (For ICMP the type.)
+    pub src_port: u16,
+    /// Destination port; 0 is any. (For ICMP the code.)
+    pub dst_port: u16,
+}
+
+/// A flow (OpenBSD) or kernel policy (elsewhere) in one direction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KernelFlow {
+    /// The direction. (Where a kernel has a third, forwarding, the kernel side adds it to `In`.)
+    pub direction: Direction,
+    /// What traffic.
+    pub selector: KernelSelector,
+    /// ESP or AH.
+    pub protocol: SaProtocol,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// Our outer address.
+    pub local: IpAddr,
+    /// The peer's outer address.
+    pub remote: IpAddr,
+    /// The SAs it uses.
+    pub reqid: u32,
+    /// The rdomain.
+    pub rdomain: Option<u32>,
+}
+
+/// Traffic met a flow that has no SA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquire {
+    /// Our outer address.
+    pub local: IpAddr,
+    /// The peer's outer address.
+    pub remote: IpAddr,
+    /// The reqid of the flow, where the kernel tells.
+    pub reqid: Option<u32>,
+    /// The packet (or flow) that met it, outbound.
+    pub selector: Option<KernelSelector>,
+}
+
+/// An SA reached a lifetime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expire {
+    /// Which SA.
+    pub key: SaKey,
+    /// `true`: it is gone from the kernel; `false`: time to rekey.
+    pub hard: bool,
+}
+
+/// What the kernel can do for child SAs, in IANA's numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// ESP ciphers with the key lengths (bits, without salt) that work.
+    pub encryption: Vec<(EncryptionId, Vec<u16>)>,
+    /// ESP and AH integrity algorithms that work with standard truncation.
+    pub integrity: Vec<IntegrityId>,
+    /// Extended sequence numbers.
+    pub esn: bool,
+    /// What cannot be used although the kernel lists it, and why, for the operator.
+    pub remarks: Vec<String>,
+}
+
+/// An operator's command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// `reset all`: delete all SAs with notice to the peers; active policies start again.
+    ResetAll,
+    /// `reset sa`: drop all SAs, keep policies.
+    ResetSa,
+    /// `reset id NAME`: those whose peer has this identity (or policy name).
+    ResetId(String),
+    /// Delete everything we put into the kernel, tell the peers, then `Output::Finished`.
+    Shutdown,
+    /// Whether to report each message (the ladder).
+    Trace(bool),
+}

@@ -1,0 +1,94 @@
+//! What `oakctl show` prints: the engine's state as plain values, ages instead of times.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{KernelSelector, SaCounters};
+use crate::conf::{Mode, PolicyName, SaProtocol};
+
+/// An IKE SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaView {
+    /// Both SPIs, hexadecimal, initiator's first.
+    pub spis: (String, String),
+    /// The policy it was made by, once known.
+    pub policy: Option<PolicyName>,
+    /// Whether we initiated.
+    pub initiator: bool,
+    /// The state, in a word ("established", "awaiting IKE_AUTH response", …).
+    pub state: String,
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// Our identity, printable.
+    pub local_id: Option<String>,
+    /// The peer's identity, printable.
+    pub remote_id: Option<String>,
+    /// The suite, printable ("ENCR_AES_GCM_16-256 PRF_HMAC_SHA2_256 Curve25519").
+    pub suite: Option<String>,
+    /// How long it exists.
+    pub age: Duration,
+    /// Time until it is rekeyed.
+    pub rekey_in: Option<Duration>,
+    /// Its child SAs.
+    pub children: Vec<ChildView>,
+}
+
+/// A child SA: a pair of SAs in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildView {
+    /// ESP or AH.
+    pub protocol: SaProtocol,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// SPI of packets we receive.
+    pub spi_in: u32,
+    /// SPI of packets we send.
+    pub spi_out: u32,
+    /// The suite, printable.
+    pub suite: String,
+    /// Whether it is UDP-encapsulated.
+    pub udp_encap: bool,
+    /// The state, in a word.
+    pub state: String,
+    /// Outbound flows.
+    pub flows: Vec<KernelSelector>,
+    /// How long it exists.
+    pub age: Duration,
+    /// Time until it is rekeyed.
+    pub rekey_in: Option<Duration>,
+    /// Counters, where they were asked for.
+    pub counters: Option<(SaCounters, SaCounters)>,
+}
+
+/// Counters of the engine since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// Datagrams taken.
+    pub datagrams_in: u64,
+    /// Datagrams sent.
+    pub datagrams_out: u64,
+    /// Requests sent again.
+    pub retransmits: u64,
+    /// Duplicates answered from the cache.
+    pub duplicates: u64,
+    /// Datagrams dropped as malformed.
+    pub malformed: u64,
+    /// Datagrams dropped because protection did not verify.
+    pub forged: u64,
+    /// Cookies asked for.
+    pub cookies: u64,
+    /// IKE SAs half open.
+    pub half_open: u64,
+    /// IKE SAs established, ever.
+    pub established: u64,
+    /// Negotiations failed, ever.
+    pub failed: u64,
+    /// Child SAs installed, ever.
+    pub children: u64,
+    /// Child and IKE SAs rekeyed, ever.
+    pub rekeys: u64,
+}
