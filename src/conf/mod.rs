@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Secret;
-use crate::wire::iana::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
+use crate::wire::iana::v2::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
 
 /// What a configuration file means: the part without secrets, and the secrets.
 #[derive(Debug)]

@@ -1,1 +1,5 @@
 //! Keys and algorithms: secrets, PRFs, ciphers, key exchange.
+
+pub mod secret;
+
+pub use secret::Secret;

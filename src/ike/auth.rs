@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conf::PolicyName;
-use crate::wire::iana::PrfId;
+use crate::wire::iana::v2::PrfId;
 
 /// Which question an answer belongs to; never reused while the engine lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use super::report::Report;
 use crate::conf::{Config, Mode, Prefix, SaProtocol};
 use crate::crypto::Secret;
 use crate::wire::EspSpi;
-use crate::wire::iana::{EncryptionId, IntegrityId};
+use crate::wire::iana::v2::{EncryptionId, IntegrityId};
 
 /// Monotonic time since an arbitrary start; the engine's only notion of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
