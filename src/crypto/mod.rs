@@ -1,5 +1,75 @@
 //! Keys and algorithms: secrets, PRFs, ciphers, key exchange.
+//!
+//! The arithmetic is OpenSSL's (or LibreSSL's); what stands here is how IKE puts it together. Every
+//! algorithm is asked for by its IANA number; one that is known by name but cannot be computed here
+//! is refused by that name ([`Error::Unsupported`]). Nothing in this room knows a packet.
 
+pub mod auth;
+pub mod cipher;
+pub mod kex;
+pub mod prf;
+pub mod random;
 pub mod secret;
+pub mod suite;
 
+pub use auth::{psk_auth, psk_verify};
+pub use cipher::Cipher;
+pub use kex::KeyExchange;
+pub use prf::Prf;
+pub use random::{Random, SeededRandom, SystemRandom};
 pub use secret::Secret;
+pub use suite::{ChildSuite, IkeSuite};
+
+/// Why a computation was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The algorithm is known by name (or not even that) but not computed here.
+    Unsupported(String),
+    /// A key has the wrong length.
+    KeyLength {
+        /// Of what.
+        what: String,
+        /// Octets wanted.
+        wanted: usize,
+        /// Octets found.
+        found: usize,
+    },
+    /// The peer's public value is not one of its group (RFC 6989).
+    BadPublicValue {
+        /// The group.
+        group: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The protected octets were changed, or protected with another key.
+    NotAuthentic,
+    /// Ciphertext whose length is no multiple of the block.
+    BadLength,
+    /// The library refused; its own words.
+    Library(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unsupported(name) => write!(f, "{name} is not supported"),
+            Self::KeyLength { what, wanted, found } => {
+                write!(f, "{what} takes a key of {wanted} octets, not of {found}")
+            }
+            Self::BadPublicValue { group, reason } => {
+                write!(f, "the public value for {group} is refused: {reason}")
+            }
+            Self::NotAuthentic => write!(f, "the integrity check failed"),
+            Self::BadLength => write!(f, "the ciphertext is no whole number of blocks"),
+            Self::Library(words) => write!(f, "the cryptographic library failed: {words}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<openssl::error::ErrorStack> for Error {
+    fn from(stack: openssl::error::ErrorStack) -> Self {
+        Self::Library(stack.to_string())
+    }
+}
