@@ -132,3 +132,26 @@ impl fmt::Display for Spi {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_spi_is_told_by_its_size_and_keeps_its_octets() {
+        for size in [0, 1, 3, 4, 5, 8, 9, 255] {
+            let octets: Vec<u8> = (0..size).collect();
+            let spi = Spi::from_octets(&octets);
+            assert_eq!(spi.octets(), octets);
+            assert_eq!(spi.child().is_some(), size == 4);
+            assert_eq!(spi.ike().is_some(), size == 8);
+            assert_eq!(spi == Spi::None, size == 0);
+        }
+    }
+
+    #[test]
+    fn message_ids_end() {
+        assert_eq!(MessageId(0).next(), Some(MessageId(1)));
+        assert_eq!(MessageId(u32::MAX).next(), None);
+    }
+}

@@ -460,3 +460,82 @@ impl EncryptionId {
         matches!(self.0, 14..=16 | 18..=21 | 25..=35)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::iana::Row;
+
+    const TABLES: &[&[Row]] = &[
+        ExchangeType::TABLE,
+        PayloadType::TABLE,
+        TransformType::TABLE,
+        TransformAttribute::TABLE,
+        EncryptionId::TABLE,
+        PrfId::TABLE,
+        IntegrityId::TABLE,
+        GroupId::TABLE,
+        EsnId::TABLE,
+        ProtocolId::TABLE,
+        IdType::TABLE,
+        CertEncoding::TABLE,
+        AuthMethod::TABLE,
+        NotifyType::TABLE,
+        IpcompId::TABLE,
+        CfgType::TABLE,
+        CfgAttribute::TABLE,
+        TsType::TABLE,
+        HashId::TABLE,
+        EapCode::TABLE,
+    ];
+
+    #[test]
+    fn numbers_rise_and_keywords_are_not_used_twice() {
+        for table in TABLES {
+            assert!(table.is_sorted_by(|a, b| a.number < b.number), "{:?}", table[0]);
+            let mut words: Vec<_> =
+                table.iter().flat_map(|row| row.keywords).map(|keyword| keyword.word).collect();
+            words.sort_unstable();
+            assert!(words.windows(2).all(|pair| pair[0] != pair[1]), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn keywords_lead_to_numbers_and_back() {
+        let gcm = EncryptionId::from_keyword("aes-256-gcm");
+        assert_eq!(gcm, Some((EncryptionId::ENCR_AES_GCM_16, Some(256))));
+        assert_eq!(EncryptionId::ENCR_AES_GCM_16.keyword(Some(256)), Some("aes-256-gcm"));
+        assert_eq!(EncryptionId::ENCR_AES_GCM_16.keyword(None), None);
+        let chacha = EncryptionId::from_keyword("chacha20-poly1305");
+        assert_eq!(chacha, Some((EncryptionId::ENCR_CHACHA20_POLY1305, None)));
+        assert_eq!(GroupId::from_keyword("grp14"), Some((GroupId::MODP_2048, None)));
+        assert_eq!(GroupId::MODP_2048.keyword(None), Some("modp2048"));
+        assert_eq!(EncryptionId::from_keyword("aes"), None);
+    }
+
+    #[test]
+    fn names_are_ianas_and_unknown_numbers_print() {
+        assert_eq!(EncryptionId::ENCR_AES_GCM_16.to_string(), "ENCR_AES_GCM_16");
+        assert_eq!(EncryptionId(77).to_string(), "ENCR_77 (unknown)");
+        assert_eq!(EncryptionId(77).name(), None);
+        assert_eq!(GroupId(31).to_string(), "Curve25519");
+        assert_eq!(PayloadType(35).to_string(), "IDi");
+        assert_eq!(NotifyType(16388).to_string(), "NAT_DETECTION_SOURCE_IP");
+    }
+
+    #[test]
+    fn notify_types_below_16384_are_errors() {
+        assert!(NotifyType::CHILD_SA_NOT_FOUND.is_error());
+        assert!(NotifyType(16383).is_error());
+        assert!(!NotifyType::INITIAL_CONTACT.is_error());
+    }
+
+    #[test]
+    fn combined_mode_ciphers_are_told_from_others() {
+        assert!(EncryptionId::ENCR_AES_GCM_16.is_aead());
+        assert!(EncryptionId::ENCR_CHACHA20_POLY1305.is_aead());
+        assert!(!EncryptionId::ENCR_AES_CBC.is_aead());
+        assert!(!EncryptionId::ENCR_NULL.is_aead());
+        assert!(!EncryptionId::ENCR_CAMELLIA_CTR.is_aead());
+    }
+}
