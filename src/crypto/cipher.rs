@@ -103,7 +103,7 @@ impl Cipher {
 
     /// Octets of SK_a; 0 with AEAD.
     pub fn integrity_key_len(&self) -> usize {
-        self.integrity.map_or(0, |(hash, _)| hash.len())
+        self.integrity.map_or(0, |(hash, _)| hash.size())
     }
 
     /// Octets of the IV.

@@ -20,6 +20,13 @@ pub use random::{Random, SeededRandom, SystemRandom};
 pub use secret::Secret;
 pub use suite::{ChildSuite, IkeSuite};
 
+/// SHA-1 over the parts one after the other, where a protocol asks for it as a checksum (RFC 7296 §2.23).
+pub fn sha1(parts: &[&[u8]]) -> [u8; 20] {
+    let mut state = openssl::sha::Sha1::new();
+    parts.iter().for_each(|part| state.update(part));
+    state.finish()
+}
+
 /// Why a computation was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {

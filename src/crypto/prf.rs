@@ -24,7 +24,7 @@ pub enum Hash {
 
 impl Hash {
     /// Octets of its result.
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 => 32,
@@ -153,7 +153,7 @@ impl Prf {
 
     /// Octets of its result, which is also its preferred key length (RFC 7296 §2.13).
     pub fn len(self) -> usize {
-        self.0.len()
+        self.0.size()
     }
 
     /// Never.

@@ -81,7 +81,7 @@ impl ChildSuite {
 
     /// Octets of key material for integrity of one direction.
     pub fn integrity_len(&self) -> usize {
-        self.integrity.and_then(integrity).map_or(0, |(hash, _)| hash.len())
+        self.integrity.and_then(integrity).map_or(0, |(hash, _)| hash.size())
     }
 }
 
