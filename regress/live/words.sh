@@ -1,0 +1,249 @@
+# The vocabulary of a scenario's `steps`. Sourced in the guest by `scene`; see README.md in regress.
+#
+# Two hosts, `left` and `right`, are network namespaces joined by one wire:
+#
+#            left                                     right
+#   inner    10.10.1.1  fd10:1::1                     10.10.2.1  fd10:2::1
+#   outer    10.9.0.1   fd09::1     ----- wire -----  10.9.0.2   fd09::2
+#
+# A host runs the daemon whose configuration its folder holds: oakd.conf, swanctl.conf or iked.conf.
+# Each word that asserts something says what it saw, or ends the scenario with what it did not see.
+
+declare -A inner4=([left]=10.10.1.1 [right]=10.10.2.1) inner6=([left]=fd10:1::1 [right]=fd10:2::1)
+declare -A outer4=([left]=10.9.0.1 [right]=10.9.0.2) outer6=([left]=fd09::1 [right]=fd09::2)
+declare -A other=([left]=right [right]=left) daemon=() config=()
+patience=15 # seconds that `eventually` gives
+
+say() { echo "  $*"; }
+fail() { echo "  FAILED: $*"; exit 1; }
+on() { ip netns exec "$@"; } # host command...
+
+# Repeat a command until it succeeds, for as long as patience lasts.
+eventually() {
+	local until=$((SECONDS + patience))
+	until "$@"; do
+		[ $SECONDS -lt $until ] || return 1
+		sleep 0.2
+	done
+}
+
+# ---- the network ------------------------------------------------------------------------------
+
+lay_wire() {
+	local host
+	for host in left right; do
+		ip netns add $host
+		ip -n $host link set lo up
+	done
+	ip link add wire netns left type veth peer name wire netns right
+	for host in left right; do
+		ip -n $host link set wire up
+		ip -n $host addr add ${outer4[$host]}/24 dev wire
+		ip -n $host addr add ${outer6[$host]}/64 dev wire nodad
+		ip -n $host addr add ${inner4[$host]}/32 dev lo
+		ip -n $host addr add ${inner6[$host]}/128 dev lo nodad
+	done
+	for host in left right; do
+		local far=${other[$host]}
+		ip -n $host route add ${inner4[$far]} via ${outer4[$far]} src ${inner4[$host]}
+		ip -n $host route add ${inner6[$far]} via ${outer6[$far]} src ${inner6[$host]}
+	done
+	# Each end is watched as it sends: a received packet is shown again by Linux once it is out of ESP.
+	: >"$work/wire"
+	for host in left right; do
+		on $host tcpdump -Z root -l -tt -nni wire -Q out not arp >>"$work/wire" 2>"$work/tcpdump-$host" &
+	done
+	for host in left right; do
+		eventually grep -q 'listening on' "$work/tcpdump-$host" || fail "tcpdump did not start"
+	done
+}
+
+unplug() { ip -n "$1" link set wire down; say "$1 is off the wire"; }
+plug() {
+	ip -n "$1" link set wire up
+	local far=${other[$1]}
+	ip -n "$1" addr add ${outer6[$1]}/64 dev wire nodad 2>/dev/null
+	ip -n "$1" route replace ${inner4[$far]} via ${outer4[$far]} src ${inner4[$1]}
+	ip -n "$1" route replace ${inner6[$far]} via ${outer6[$far]} src ${inner6[$1]}
+	say "$1 is on the wire again"
+}
+
+# ---- daemons ----------------------------------------------------------------------------------
+
+# start HOST...: start the daemon of each, with its configuration, and wait until it listens.
+start() {
+	local host
+	for host; do
+		"start_${daemon[$host]}" "$host"
+		say "$host: ${daemon[$host]} started"
+	done
+}
+
+run_daemon() { # host command...
+	local host=$1
+	shift
+	ip netns exec "$host" "$@" </dev/null >>"$work/$host/log" 2>&1 &
+	echo $! >"$work/$host/pid"
+}
+
+start_oakd() {
+	local dir=$work/$1
+	run_daemon "$1" "$OAKD_PROGRAMS/oakd" -d -v -f "$dir/oakd.conf" -s "$dir/sock"
+	eventually test -S "$dir/sock" || fail "$1: oakd has no control socket"
+}
+
+start_iked() {
+	local dir=$work/$1
+	mkdir -p /etc/iked/{ca,certs,crls,private} /etc/iked/pubkeys/{ipv4,ipv6,fqdn,ufqdn}
+	[ -e /etc/iked/private/local.key ] ||
+		(umask 077 && openssl ecparam -name prime256v1 -genkey -noout -out /etc/iked/private/local.key)
+	run_daemon "$1" iked -dvv -f "$dir/iked.conf" -s "$dir/sock"
+	eventually test -S "$dir/sock" || fail "$1: iked has no control socket"
+}
+
+start_strongswan() {
+	local dir=$work/$1
+	# Beside the scenario's swanctl.conf there may be extra lines for the daemon itself.
+	cat >"$dir/strongswan.conf" <<-END
+	charon-systemd {
+		load = random nonce openssl kdf pem pkcs1 pubkey x509 constraints kernel-netlink socket-default vici
+		install_routes = no
+		retransmit_tries = 3
+		retransmit_timeout = 1.0
+		plugins { vici { socket = unix://$dir/sock } }
+		filelog { log { path = $dir/charon.log
+			flush_line = yes
+			default = 1
+			ike = 2
+			cfg = 2
+			knl = 2 } }
+		$(cat "$dir/charon.conf" 2>/dev/null)
+	}
+	swanctl { load = random openssl pem pkcs1 pubkey x509
+		socket = unix://$dir/sock }
+	END
+	STRONGSWAN_CONF=$dir/strongswan.conf run_daemon "$1" charon-systemd
+	eventually test -S "$dir/sock" || fail "$1: charon has no control socket"
+	swan "$1" --load-all --noprompt --file "$dir/swanctl.conf" >>"$dir/log" 2>&1 || fail "$1: swanctl --load-all"
+}
+
+swan() { # host swanctl-arguments...
+	STRONGSWAN_CONF=$work/$1/strongswan.conf timeout 30 swanctl "${@:2}"
+}
+ctl() { # host oakctl-arguments...
+	timeout 10 "$OAKD_PROGRAMS/oakctl" -s "$work/$1/sock" "${@:2}"
+}
+
+# begin HOST: have it initiate. OpenIKED and oakd do so by themselves where the configuration says `active`.
+begin() {
+	[ "${daemon[$1]}" = strongswan ] || return 0
+	swan "$1" --initiate --child c --timeout 20 >>"$work/$1/log" 2>&1 || fail "$1: swanctl --initiate"
+}
+
+# stop HOST...: end each daemon as a person would, and wait for it.
+stop() {
+	local host pid
+	for host; do
+		pid=$(cat "$work/$host/pid")
+		kill -TERM "$pid"
+		eventually gone "$pid" || fail "$host: ${daemon[$host]} does not end"
+		say "$host: ${daemon[$host]} stopped"
+	done
+}
+# kill_hard HOST: SIGKILL to the daemon and all its children at once.
+kill_hard() {
+	local pid
+	pid=$(cat "$work/$1/pid")
+	# shellcheck disable=SC2046 # a list of process numbers
+	kill -KILL "$pid" $(ps -o pid= --ppid "$pid")
+	eventually gone "$pid" || fail "$1: still there after SIGKILL"
+	say "$1: killed"
+}
+# kill_child HOST ROLE: SIGKILL to one process of oakd (ike, ca, control), which must come back.
+kill_child() {
+	local parent child
+	parent=$(cat "$work/$1/pid")
+	child=$(pgrep -P "$parent" -f -- "-P $2") || fail "$1: no process $2"
+	kill -KILL "$child"
+	eventually came_back "$parent" "$2" "$child" || fail "$1: process $2 did not come back"
+	say "$1: process $2 killed, and back"
+}
+came_back() { local now; now=$(pgrep -P "$1" -f -- "-P $2") && [ "$now" != "$3" ]; }
+gone() { ! kill -0 "$1" 2>/dev/null || [ "$(ps -o stat= -p "$1" | cut -c1)" = Z ]; }
+reload() { kill -HUP "$(cat "$work/$1/pid")"; say "$1: told to reload"; }
+
+# ---- assertions ---------------------------------------------------------------------------------
+
+# The SPIs of a host's kernel SAs, sorted; larval ones (spi known, no keys yet) are left out.
+spis() {
+	ip -n "$1" xfrm state | awk '$1 == "proto" { spi = $4 } /^\t(enc|aead|auth)/ { print spi }' | sort -u
+}
+has_sas() { [ "$(spis "$1" | wc -l)" -ge "${2:-2}" ]; }
+has_no_sas() { [ -z "$(spis "$1")" ]; }
+# Kernel policies, but for those that single sockets carry.
+policies() { ip -n "$1" xfrm policy | grep -E '^(src|.*dir (in|out|fwd))' | grep -v -B1 '^.*socket' ; }
+has_no_policies() { ! ip -n "$1" xfrm policy | grep -q 'dir '; }
+
+# up [N]: both kernels come to hold N SAs (2 unless said) or more.
+up() {
+	local host
+	for host in left right; do
+		eventually has_sas $host "${1:-2}" || fail "$host: no ${1:-2} SAs in the kernel after $patience s"
+	done
+	say "SAs are in both kernels"
+}
+# empty HOST: its SADB and SPD hold nothing.
+empty() {
+	eventually has_no_sas "$1" || fail "$1: SAs are left: $(spis "$1" | tr '\n' ' ')"
+	eventually has_no_policies "$1" || fail "$1: policies are left: $(ip -n "$1" xfrm policy | head -n 2 | tr '\n' ' ')"
+	say "$1: SADB and SPD are empty"
+}
+# not_up: nothing gets into the kernels for some seconds.
+not_up() {
+	sleep "${1:-3}"
+	has_no_sas left && has_no_sas right || fail "SAs were installed"
+	say "no SA was installed"
+}
+
+send_pings() { # host target: three, over a source that the policies cover
+	on "$1" ping -n -c 3 -i 0.2 -W 2 ${3:+-I "$3"} "$2" | grep -q ' 3 received'
+}
+# ping4, ping6 HOST: between the inner addresses; pingout4, pingout6: between the outer ones.
+ping4() { eventually send_pings "$1" ${inner4[${other[$1]}]} ${inner4[$1]} || fail "$1: no ping crosses"; say "$1: ping crosses"; }
+ping6() { eventually send_pings "$1" ${inner6[${other[$1]}]} ${inner6[$1]} || fail "$1: no ping crosses"; say "$1: ping crosses (IPv6)"; }
+pingout4() { eventually send_pings "$1" ${outer4[${other[$1]}]} || fail "$1: no ping crosses"; say "$1: ping crosses"; }
+pingout6() { eventually send_pings "$1" ${outer6[${other[$1]}]} || fail "$1: no ping crosses"; say "$1: ping crosses (IPv6)"; }
+
+# only_esp: the wire has carried ESP, IKE (and IPv6's talk among neighbours), and nothing in clear.
+innocent='ESP\(spi=|isakmp|NONESP|nat-keep-alive|ICMP6, (neighbor|router|multicast)'
+only_esp() {
+	sleep 0.3
+	grep -q 'ESP(spi=' "$work/wire" || fail "no ESP was on the wire"
+	if grep -vE "$innocent" "$work/wire" >"$work/clear"; then
+		fail "in clear on the wire: $(head -n 1 "$work/clear")"
+	fi
+	say "on the wire: $(grep -c 'ESP(spi=' "$work/wire") ESP packets, nothing in clear"
+}
+esp_seen() { grep -c 'ESP(spi=' "$work/wire"; }
+
+# says HOST TEXT: the host's log comes to hold a line that matches.
+says() {
+	eventually grep -qiE -- "$2" "$work/$1/log" "$work/$1/charon.log" 2>/dev/null || fail "$1 never said: $2"
+	say "$1 said: $(grep -hiE -m1 -- "$2" "$work/$1/log" "$work/$1/charon.log" 2>/dev/null | head -n 1 | cut -c1-120)"
+}
+says_not() {
+	! grep -qiE -- "$2" "$work/$1/log" || fail "$1 said: $(grep -iE -m1 -- "$2" "$work/$1/log")"
+}
+# shows HOST WORD TEXT: what `oakctl show WORD` prints comes to match.
+shows() {
+	eventually shown "$@" || fail "$1: oakctl show $2 does not tell: $3"
+	say "$1: oakctl show $2: $(ctl "$1" show "$2" | grep -iE -m1 -- "$3" | cut -c1-120)"
+}
+shown() { ctl "$1" show "$2" 2>>"$work/$1/log" | grep -qiE -- "$3"; }
+
+# remember HOST / same_sas HOST / new_sas HOST: compare the kernel's SPIs with those of before.
+declare -A remembered=()
+remember() { remembered[$1]=$(spis "$1"); }
+same_sas() { [ "$(spis "$1")" = "${remembered[$1]}" ] || fail "$1: the SAs changed"; say "$1: the same SAs"; }
+changed() { local now; now=$(spis "$1"); [ -n "$now" ] && [ -z "$(comm -12 <(echo "$now") <(echo "${remembered[$1]}"))" ]; }
+new_sas() { eventually changed "$1" || fail "$1: the SAs were not replaced"; say "$1: new SAs have replaced the old"; }
