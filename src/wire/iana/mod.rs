@@ -3,6 +3,7 @@
 //! One table per registry says number, constant, IANA's name, where it was defined, and the words by
 //! which oakd.conf(5) calls it. Whoever needs a number, a name or a keyword asks that table.
 
+pub mod v1;
 pub mod v2;
 
 /// A word of the configuration language for a registry's number.

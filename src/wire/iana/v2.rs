@@ -353,6 +353,7 @@ registry! {
         16444 SA_RESOURCE_INFO "RFC 9611";
         16445 USE_PPK_INT "RFC 9867";
         16446 PPK_IDENTITY_KEY "RFC 9867";
+        16447 IKE_SA_INIT_FULL_TRANSCRIPT_AUTH "draft-ietf-ipsecme-ikev2-downgrade-prevention";
     }
 }
 

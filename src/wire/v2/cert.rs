@@ -23,8 +23,8 @@ pub struct Cert {
 pub struct CertReq {
     /// The encoding that is wanted.
     pub encoding: CertEncoding,
-    /// The certification authorities that are trusted, for X.509 SHA-1 hashes of their SubjectPublicKeyInfo, one
-    /// after another; may be empty.
+    /// The certification authorities that are trusted: for X.509, SHA-1 hashes of their
+    /// SubjectPublicKeyInfo, one after another. May be empty.
     pub authorities: Vec<u8>,
 }
 

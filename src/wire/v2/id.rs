@@ -34,8 +34,8 @@ impl Id {
         }
     }
 
-    /// The octets over which an AUTH payload is computed: the body without generic header, RestOfInitIDPayload
-    /// and RestOfRespIDPayload of RFC 7296 §2.15.
+    /// The octets over which an AUTH payload is computed: the body without generic header, that is
+    /// RestOfInitIDPayload or RestOfRespIDPayload of RFC 7296 §2.15.
     pub fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(4 + self.data.len());
         self.emit(&mut out);

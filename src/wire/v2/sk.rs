@@ -20,8 +20,8 @@
 //! ```
 //!
 //! The associated data of an AEAD cipher (RFC 5282 §5.1) begins with the first octet of the message and
-//! ends before the IV: header, unencrypted payloads, generic header, and in a fragment its number and the total. The
-//! checksum of a separate integrity algorithm covers everything before itself.
+//! ends before the IV: header, unencrypted payloads, generic header, and in a fragment its number and
+//! the total. The checksum of a separate integrity algorithm covers everything before itself.
 
 use std::ops::Range;
 
@@ -104,7 +104,8 @@ pub fn padded_len(inner_len: usize, block: usize) -> usize {
 }
 
 /// Lays out a message with one Encrypted payload: `header` with next payload and length set right, the
-/// payload's header, and zeroes where IV (`iv_len`), padded payloads (`padded_len`) and checksum (`icv_len`) go.
+/// payload's header, and zeroes where IV (`iv_len`), padded payloads (`padded_len`) and checksum
+/// (`icv_len`) go.
 ///
 /// Put the payloads in with [`fill`], encrypt `layout.cipher` in place, then compute the checksum.
 pub fn frame(
@@ -139,7 +140,8 @@ pub fn overhead(is_fragment: bool, iv_len: usize, icv_len: usize) -> usize {
 /// Puts the payloads into a framed datagram, and the padding and its length after them. The padding is
 /// zeroes; RFC 7296 §3.14 leaves it to the sender.
 ///
-/// `inner` must leave room for the pad length and no more than 255 octets of padding; what does not fit is cut.
+/// `inner` must leave room for the pad length and for no more than 255 octets of padding, as
+/// [`padded_len`] reckons; what does not fit is cut.
 pub fn fill(datagram: &mut [u8], layout: &Layout, inner: &[u8]) {
     let Some(room) = datagram.get_mut(layout.cipher.clone()) else { return };
     let Some((pad_length, room)) = room.split_last_mut() else { return };

@@ -1,0 +1,350 @@
+//! The registries of IKEv1: "Magic Numbers for ISAKMP Protocol" and "Internet Key Exchange (IKE) Attributes".
+//!
+//! Groups are the same numbers as IKEv2's [`GroupId`](super::v2::GroupId) up to 30 and have no table here.
+
+use super::registry;
+
+registry! {
+    /// ISAKMP Exchange Types. Numbers from 34 on belong to IKEv2.
+    ExchangeType(u8) "EXCHANGE" {
+        1 BASE ("Base") "RFC 2408";
+        2 IDENTITY_PROTECTION ("Identity Protection") "RFC 2408";
+        3 AUTHENTICATION_ONLY ("Authentication Only") "RFC 2408";
+        4 AGGRESSIVE ("Aggressive") "RFC 2408";
+        5 INFORMATIONAL ("Informational") "RFC 2408";
+        6 TRANSACTION ("Transaction Exchange") "draft-ietf-ipsec-isakmp-mode-cfg";
+        32 QUICK_MODE ("Quick Mode") "RFC 2409";
+        33 NEW_GROUP_MODE ("New Group Mode") "RFC 2409";
+    }
+}
+
+registry! {
+    /// ISAKMP Next Payload Types, by their notation.
+    PayloadType(u8) "PAYLOAD" {
+        0 NONE "RFC 2408";
+        1 SA "RFC 2408";
+        2 P "RFC 2408";
+        3 T "RFC 2408";
+        4 KE "RFC 2408";
+        5 ID "RFC 2408";
+        6 CERT "RFC 2408";
+        7 CR "RFC 2408";
+        8 HASH "RFC 2408";
+        9 SIG "RFC 2408";
+        10 NONCE "RFC 2408";
+        11 N "RFC 2408";
+        12 D "RFC 2408";
+        13 VID "RFC 2408";
+        14 ATTRIBUTE "draft-ietf-ipsec-isakmp-mode-cfg";
+        15 SAK "RFC 6407";
+        16 SAT "RFC 6407";
+        17 KD "RFC 6407";
+        18 SEQ "RFC 6407";
+        19 POP "RFC 6407";
+        20 NAT_D ("NAT-D") "RFC 3947";
+        21 NAT_OA ("NAT-OA") "RFC 3947";
+        22 GAP "RFC 6407";
+        130 NAT_D_DRAFT ("NAT-D (draft)") "draft-ietf-ipsec-nat-t-ike-03";
+        131 NAT_OA_DRAFT ("NAT-OA (draft)") "draft-ietf-ipsec-nat-t-ike-03";
+        132 FRAGMENT ("Fragment") "MS-IKEE";
+    }
+}
+
+registry! {
+    /// Attribute classes of phase 1 (RFC 2409 appendix A).
+    IkeAttribute(u16) "IKE_ATTRIBUTE" {
+        1 ENCRYPTION_ALGORITHM ("Encryption Algorithm") "RFC 2409";
+        2 HASH_ALGORITHM ("Hash Algorithm") "RFC 2409";
+        3 AUTHENTICATION_METHOD ("Authentication Method") "RFC 2409";
+        4 GROUP_DESCRIPTION ("Group Description") "RFC 2409";
+        5 GROUP_TYPE ("Group Type") "RFC 2409";
+        6 GROUP_PRIME ("Group Prime/Irreducible Polynomial") "RFC 2409";
+        7 GROUP_GENERATOR_ONE ("Group Generator One") "RFC 2409";
+        8 GROUP_GENERATOR_TWO ("Group Generator Two") "RFC 2409";
+        9 GROUP_CURVE_A ("Group Curve A") "RFC 2409";
+        10 GROUP_CURVE_B ("Group Curve B") "RFC 2409";
+        11 LIFE_TYPE ("Life Type") "RFC 2409";
+        12 LIFE_DURATION ("Life Duration") "RFC 2409";
+        13 PRF "RFC 2409";
+        14 KEY_LENGTH ("Key Length") "RFC 2409";
+        15 FIELD_SIZE ("Field Size") "RFC 2409";
+        16 GROUP_ORDER ("Group Order") "RFC 2409";
+    }
+}
+
+registry! {
+    /// Encryption algorithms of phase 1.
+    EncryptionId(u16) "ENCR" {
+        1 DES_CBC ("DES-CBC") "RFC 2405";
+        2 IDEA_CBC ("IDEA-CBC") "RFC 2409";
+        3 BLOWFISH_CBC ("Blowfish-CBC") "RFC 2409";
+        4 RC5_R16_B64_CBC ("RC5-R16-B64-CBC") "RFC 2409";
+        5 TRIPLE_DES_CBC ("3DES-CBC") "RFC 2409" ["3des"];
+        6 CAST_CBC ("CAST-CBC") "RFC 2409";
+        7 AES_CBC ("AES-CBC") "RFC 3602" ["aes-128" 128, "aes-192" 192, "aes-256" 256];
+        8 CAMELLIA_CBC ("CAMELLIA-CBC") "RFC 4312"
+            ["camellia-128" 128, "camellia-192" 192, "camellia-256" 256];
+    }
+}
+
+registry! {
+    /// Hash algorithms of phase 1.
+    HashId(u16) "HASH" {
+        1 MD5 "RFC 1321" ["hmac-md5"];
+        2 SHA "FIPS 180" ["hmac-sha1"];
+        3 TIGER ("Tiger") "RFC 2409";
+        4 SHA2_256 ("SHA2-256") "RFC 4868" ["hmac-sha2-256"];
+        5 SHA2_384 ("SHA2-384") "RFC 4868" ["hmac-sha2-384"];
+        6 SHA2_512 ("SHA2-512") "RFC 4868" ["hmac-sha2-512"];
+    }
+}
+
+registry! {
+    /// Authentication methods of phase 1.
+    AuthMethod(u16) "AUTH_METHOD" {
+        1 PRE_SHARED_KEY ("pre-shared key") "RFC 2409";
+        2 DSS_SIGNATURES ("DSS signatures") "RFC 2409";
+        3 RSA_SIGNATURES ("RSA signatures") "RFC 2409";
+        4 RSA_ENCRYPTION ("Encryption with RSA") "RFC 2409";
+        5 RSA_REVISED_ENCRYPTION ("Revised encryption with RSA") "RFC 2409";
+        9 ECDSA_SHA256_P256 ("ECDSA with SHA-256 on the P-256 curve") "RFC 4754";
+        10 ECDSA_SHA384_P384 ("ECDSA with SHA-384 on the P-384 curve") "RFC 4754";
+        11 ECDSA_SHA512_P521 ("ECDSA with SHA-512 on the P-521 curve") "RFC 4754";
+        64221 HYBRID_INIT_RSA ("HybridInitRSA") "draft-ietf-ipsec-isakmp-hybrid-auth";
+        64222 HYBRID_RESP_RSA ("HybridRespRSA") "draft-ietf-ipsec-isakmp-hybrid-auth";
+        65001 XAUTH_INIT_PRE_SHARED ("XAUTHInitPreShared") "draft-beaulieu-ike-xauth";
+        65002 XAUTH_RESP_PRE_SHARED ("XAUTHRespPreShared") "draft-beaulieu-ike-xauth";
+        65005 XAUTH_INIT_RSA ("XAUTHInitRSA") "draft-beaulieu-ike-xauth";
+        65006 XAUTH_RESP_RSA ("XAUTHRespRSA") "draft-beaulieu-ike-xauth";
+    }
+}
+
+registry! {
+    /// Life types, of phase 1 and of the IPsec DOI alike.
+    LifeType(u16) "LIFE_TYPE" {
+        1 SECONDS ("seconds") "RFC 2409, RFC 2407";
+        2 KILOBYTES ("kilobytes") "RFC 2409, RFC 2407";
+    }
+}
+
+registry! {
+    /// IPSEC Security Protocol Identifiers.
+    ProtocolId(u8) "PROTO" {
+        1 ISAKMP ("PROTO_ISAKMP") "RFC 2407";
+        2 IPSEC_AH ("PROTO_IPSEC_AH") "RFC 2407";
+        3 IPSEC_ESP ("PROTO_IPSEC_ESP") "RFC 2407";
+        4 IPCOMP ("PROTO_IPCOMP") "RFC 2407";
+    }
+}
+
+registry! {
+    /// IPSEC ISAKMP Transform Identifiers.
+    IsakmpTransform(u8) "ISAKMP_TRANSFORM" {
+        1 KEY_IKE "RFC 2407";
+    }
+}
+
+registry! {
+    /// IPSEC AH Transform Identifiers.
+    AhTransform(u8) "AH" {
+        2 AH_MD5 "RFC 2403" ["hmac-md5"];
+        3 AH_SHA "RFC 2404" ["hmac-sha1"];
+        4 AH_DES "RFC 2407";
+        5 AH_SHA2_256 "RFC 4868" ["hmac-sha2-256"];
+        6 AH_SHA2_384 "RFC 4868" ["hmac-sha2-384"];
+        7 AH_SHA2_512 "RFC 4868" ["hmac-sha2-512"];
+        8 AH_RIPEMD "RFC 2857" ["hmac-ripemd160"];
+        9 AH_AES_XCBC_MAC ("AH_AES-XCBC-MAC") "RFC 3566" ["aes-xcbc"];
+        11 AH_AES_128_GMAC ("AH_AES-128-GMAC") "RFC 4543";
+        12 AH_AES_192_GMAC ("AH_AES-192-GMAC") "RFC 4543";
+        13 AH_AES_256_GMAC ("AH_AES-256-GMAC") "RFC 4543";
+    }
+}
+
+registry! {
+    /// IPSEC ESP Transform Identifiers.
+    EspTransform(u8) "ESP" {
+        1 ESP_DES_IV64 "RFC 2407";
+        2 ESP_DES "RFC 2405";
+        3 ESP_3DES "RFC 2451" ["3des"];
+        4 ESP_RC5 "RFC 2451";
+        5 ESP_IDEA "RFC 2451";
+        6 ESP_CAST "RFC 2451" ["cast" 128];
+        7 ESP_BLOWFISH "RFC 2451" ["blowfish" 160];
+        8 ESP_3IDEA "RFC 2407";
+        9 ESP_DES_IV32 "RFC 2407";
+        10 ESP_RC4 "RFC 2407";
+        11 ESP_NULL "RFC 2410" ["null"];
+        12 ESP_AES_CBC ("ESP_AES-CBC") "RFC 3602" ["aes-128" 128, "aes-192" 192, "aes-256" 256];
+        13 ESP_AES_CTR ("ESP_AES-CTR") "RFC 3686"
+            ["aes-128-ctr" 128, "aes-192-ctr" 192, "aes-256-ctr" 256];
+        14 ESP_AES_CCM_8 ("ESP_AES-CCM_8") "RFC 4309";
+        15 ESP_AES_CCM_12 ("ESP_AES-CCM_12") "RFC 4309";
+        16 ESP_AES_CCM_16 ("ESP_AES-CCM_16") "RFC 4309"
+            ["aes-128-ccm" 128, "aes-192-ccm" 192, "aes-256-ccm" 256];
+        18 ESP_AES_GCM_8 ("ESP_AES-GCM_8") "RFC 4106";
+        19 ESP_AES_GCM_12 ("ESP_AES-GCM_12") "RFC 4106"
+            ["aes-128-gcm-12" 128, "aes-192-gcm-12" 192, "aes-256-gcm-12" 256];
+        20 ESP_AES_GCM_16 ("ESP_AES-GCM_16") "RFC 4106"
+            ["aes-128-gcm" 128, "aes-192-gcm" 192, "aes-256-gcm" 256];
+        21 ESP_SEED_CBC "RFC 4196";
+        22 ESP_CAMELLIA "RFC 4312" ["camellia-128" 128, "camellia-192" 192, "camellia-256" 256];
+        23 ESP_NULL_AUTH_AES_GMAC ("ESP_NULL_AUTH_AES-GMAC") "RFC 4543"
+            ["aes-128-gmac" 128, "aes-192-gmac" 192, "aes-256-gmac" 256];
+    }
+}
+
+registry! {
+    /// IPSEC Security Association Attributes.
+    IpsecAttribute(u16) "IPSEC_ATTRIBUTE" {
+        1 SA_LIFE_TYPE ("SA Life Type") "RFC 2407";
+        2 SA_LIFE_DURATION ("SA Life Duration") "RFC 2407";
+        3 GROUP_DESCRIPTION ("Group Description") "RFC 2407";
+        4 ENCAPSULATION_MODE ("Encapsulation Mode") "RFC 2407";
+        5 AUTHENTICATION_ALGORITHM ("Authentication Algorithm") "RFC 2407";
+        6 KEY_LENGTH ("Key Length") "RFC 2407";
+        7 KEY_ROUNDS ("Key Rounds") "RFC 2407";
+        8 COMPRESS_DICTIONARY_SIZE ("Compress Dictionary Size") "RFC 2407";
+        9 COMPRESS_PRIVATE_ALGORITHM ("Compress Private Algorithm") "RFC 2407";
+        10 ECN_TUNNEL ("ECN Tunnel") "RFC 3168";
+        11 EXTENDED_SEQUENCE_NUMBER ("Extended (64-bit) Sequence Number") "RFC 4304";
+        12 AUTHENTICATION_KEY_LENGTH ("Authentication Key Length") "RFC 4359";
+        13 SIGNATURE_ENCODING_ALGORITHM ("Signature Encoding Algorithm") "RFC 4359";
+    }
+}
+
+registry! {
+    /// Encapsulation Mode, a value of an IPSEC SA attribute.
+    EncapsulationMode(u16) "ENCAPSULATION" {
+        1 TUNNEL ("Tunnel") "RFC 2407";
+        2 TRANSPORT ("Transport") "RFC 2407";
+        3 UDP_TUNNEL ("UDP-Encapsulated-Tunnel") "RFC 3947";
+        4 UDP_TRANSPORT ("UDP-Encapsulated-Transport") "RFC 3947";
+        61443 UDP_TUNNEL_DRAFT ("UDP-Encapsulated-Tunnel (draft)") "draft-ietf-ipsec-nat-t-ike-03";
+        61444 UDP_TRANSPORT_DRAFT ("UDP-Encapsulated-Transport (draft)")
+            "draft-ietf-ipsec-nat-t-ike-03";
+    }
+}
+
+registry! {
+    /// Authentication Algorithm, a value of an IPSEC SA attribute.
+    IntegrityId(u16) "AUTH" {
+        1 HMAC_MD5 ("HMAC-MD5") "RFC 2403" ["hmac-md5"];
+        2 HMAC_SHA ("HMAC-SHA") "RFC 2404" ["hmac-sha1"];
+        3 DES_MAC ("DES-MAC") "RFC 2407";
+        4 KPDK "RFC 2407";
+        5 HMAC_SHA2_256 ("HMAC-SHA2-256") "RFC 4868" ["hmac-sha2-256"];
+        6 HMAC_SHA2_384 ("HMAC-SHA2-384") "RFC 4868" ["hmac-sha2-384"];
+        7 HMAC_SHA2_512 ("HMAC-SHA2-512") "RFC 4868" ["hmac-sha2-512"];
+        8 HMAC_RIPEMD ("HMAC-RIPEMD") "RFC 2857" ["hmac-ripemd160"];
+        9 AES_XCBC_MAC ("AES-XCBC-MAC") "RFC 3566" ["aes-xcbc"];
+        10 SIG_RSA ("SIG-RSA") "RFC 4359";
+        11 AES_128_GMAC ("AES-128-GMAC") "RFC 4543";
+        12 AES_192_GMAC ("AES-192-GMAC") "RFC 4543";
+        13 AES_256_GMAC ("AES-256-GMAC") "RFC 4543";
+    }
+}
+
+registry! {
+    /// IPSEC Identification Type.
+    IdType(u8) "ID" {
+        1 ID_IPV4_ADDR "RFC 2407";
+        2 ID_FQDN "RFC 2407";
+        3 ID_USER_FQDN "RFC 2407";
+        4 ID_IPV4_ADDR_SUBNET "RFC 2407";
+        5 ID_IPV6_ADDR "RFC 2407";
+        6 ID_IPV6_ADDR_SUBNET "RFC 2407";
+        7 ID_IPV4_ADDR_RANGE "RFC 2407";
+        8 ID_IPV6_ADDR_RANGE "RFC 2407";
+        9 ID_DER_ASN1_DN "RFC 2407";
+        10 ID_DER_ASN1_GN "RFC 2407";
+        11 ID_KEY_ID "RFC 2407";
+        12 ID_LIST "RFC 3554";
+    }
+}
+
+registry! {
+    /// Notify Message Types of ISAKMP and of the IPsec DOI.
+    NotifyType(u16) "NOTIFY" {
+        1 INVALID_PAYLOAD_TYPE ("INVALID-PAYLOAD-TYPE") "RFC 2408";
+        2 DOI_NOT_SUPPORTED ("DOI-NOT-SUPPORTED") "RFC 2408";
+        3 SITUATION_NOT_SUPPORTED ("SITUATION-NOT-SUPPORTED") "RFC 2408";
+        4 INVALID_COOKIE ("INVALID-COOKIE") "RFC 2408";
+        5 INVALID_MAJOR_VERSION ("INVALID-MAJOR-VERSION") "RFC 2408";
+        6 INVALID_MINOR_VERSION ("INVALID-MINOR-VERSION") "RFC 2408";
+        7 INVALID_EXCHANGE_TYPE ("INVALID-EXCHANGE-TYPE") "RFC 2408";
+        8 INVALID_FLAGS ("INVALID-FLAGS") "RFC 2408";
+        9 INVALID_MESSAGE_ID ("INVALID-MESSAGE-ID") "RFC 2408";
+        10 INVALID_PROTOCOL_ID ("INVALID-PROTOCOL-ID") "RFC 2408";
+        11 INVALID_SPI ("INVALID-SPI") "RFC 2408";
+        12 INVALID_TRANSFORM_ID ("INVALID-TRANSFORM-ID") "RFC 2408";
+        13 ATTRIBUTES_NOT_SUPPORTED ("ATTRIBUTES-NOT-SUPPORTED") "RFC 2408";
+        14 NO_PROPOSAL_CHOSEN ("NO-PROPOSAL-CHOSEN") "RFC 2408";
+        15 BAD_PROPOSAL_SYNTAX ("BAD-PROPOSAL-SYNTAX") "RFC 2408";
+        16 PAYLOAD_MALFORMED ("PAYLOAD-MALFORMED") "RFC 2408";
+        17 INVALID_KEY_INFORMATION ("INVALID-KEY-INFORMATION") "RFC 2408";
+        18 INVALID_ID_INFORMATION ("INVALID-ID-INFORMATION") "RFC 2408";
+        19 INVALID_CERT_ENCODING ("INVALID-CERT-ENCODING") "RFC 2408";
+        20 INVALID_CERTIFICATE ("INVALID-CERTIFICATE") "RFC 2408";
+        21 CERT_TYPE_UNSUPPORTED ("CERT-TYPE-UNSUPPORTED") "RFC 2408";
+        22 INVALID_CERT_AUTHORITY ("INVALID-CERT-AUTHORITY") "RFC 2408";
+        23 INVALID_HASH_INFORMATION ("INVALID-HASH-INFORMATION") "RFC 2408";
+        24 AUTHENTICATION_FAILED ("AUTHENTICATION-FAILED") "RFC 2408";
+        25 INVALID_SIGNATURE ("INVALID-SIGNATURE") "RFC 2408";
+        26 ADDRESS_NOTIFICATION ("ADDRESS-NOTIFICATION") "RFC 2408";
+        27 NOTIFY_SA_LIFETIME ("NOTIFY-SA-LIFETIME") "RFC 2408";
+        28 CERTIFICATE_UNAVAILABLE ("CERTIFICATE-UNAVAILABLE") "RFC 2408";
+        29 UNSUPPORTED_EXCHANGE_TYPE ("UNSUPPORTED-EXCHANGE-TYPE") "RFC 2408";
+        30 UNEQUAL_PAYLOAD_LENGTHS ("UNEQUAL-PAYLOAD-LENGTHS") "RFC 2408";
+        16384 CONNECTED "RFC 2408";
+        24576 RESPONDER_LIFETIME ("RESPONDER-LIFETIME") "RFC 2407";
+        24577 REPLAY_STATUS ("REPLAY-STATUS") "RFC 2407";
+        24578 INITIAL_CONTACT ("INITIAL-CONTACT") "RFC 2407";
+        36136 R_U_THERE ("R-U-THERE") "RFC 3706";
+        36137 R_U_THERE_ACK ("R-U-THERE-ACK") "RFC 3706";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::iana::Row;
+
+    #[test]
+    fn numbers_rise_and_names_are_not_used_twice() {
+        let tables: &[&[Row]] = &[
+            ExchangeType::TABLE,
+            PayloadType::TABLE,
+            IkeAttribute::TABLE,
+            EncryptionId::TABLE,
+            HashId::TABLE,
+            AuthMethod::TABLE,
+            LifeType::TABLE,
+            ProtocolId::TABLE,
+            IsakmpTransform::TABLE,
+            AhTransform::TABLE,
+            EspTransform::TABLE,
+            IpsecAttribute::TABLE,
+            EncapsulationMode::TABLE,
+            IntegrityId::TABLE,
+            IdType::TABLE,
+            NotifyType::TABLE,
+        ];
+        for table in tables {
+            assert!(table.is_sorted_by(|a, b| a.number < b.number), "{:?}", table[0]);
+            let mut names: Vec<_> = table.iter().map(|row| row.name).collect();
+            names.sort_unstable();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_ianas_and_keywords_imply_key_lengths() {
+        assert_eq!(ExchangeType(2).to_string(), "Identity Protection");
+        assert_eq!(PayloadType(20).to_string(), "NAT-D");
+        assert_eq!(NotifyType(36136).to_string(), "R-U-THERE");
+        assert_eq!(EncryptionId(99).to_string(), "ENCR_99 (unknown)");
+        let aes = EncryptionId::from_keyword("aes-192");
+        assert_eq!(aes, Some((EncryptionId::AES_CBC, Some(192))));
+    }
+}
