@@ -80,6 +80,13 @@ pub enum Output {
         /// These octets.
         octets: Vec<u8>,
     },
+    /// Send one octet 0xff, without a non-ESP marker (RFC 3948 §2.3), to keep a NAT's mapping.
+    Keepalive {
+        /// From this address of ours.
+        local: SocketAddr,
+        /// To this address.
+        remote: SocketAddr,
+    },
     /// Ask the kernel; exactly one `Input::Kernel` answers it.
     Kernel(RequestId, KernelRequest),
     /// Ask the holder of the secrets; exactly one `Input::Answer` answers it.

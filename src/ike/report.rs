@@ -1,5 +1,403 @@
 //! What the operator is told: every sentence in one place.
 
-/// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Report {}
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::conf::PolicyName;
+
+/// One thing that happened: about whom, and what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The peer's address, where one is concerned.
+    pub peer: Option<SocketAddr>,
+    /// The policy, where it is known.
+    pub policy: Option<PolicyName>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// How much a report matters; in the order of syslog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Level {
+    /// Something does not work and needs a person.
+    Error,
+    /// Something that a person wants to know: up, down, refused.
+    Notice,
+    /// The normal course of things.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Each message.
+    Trace,
+}
+
+/// Whether a message came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Received.
+    In,
+    /// Sent.
+    Out,
+}
+
+/// A failure to agree: what each side offered and the one thing that did not match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// What was negotiated: "IKE proposal", "child proposal", "traffic selectors", ….
+    pub about: String,
+    /// What our policy allows, a line each.
+    pub ours: Vec<String>,
+    /// What the peer offered, a line each.
+    pub theirs: Vec<String>,
+    /// The item that did not match.
+    pub mismatch: String,
+    /// What to change, on which side.
+    pub advice: String,
+}
+
+/// Everything that is reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A configuration took effect.
+    Configured {
+        /// How many policies it has.
+        policies: usize,
+    },
+    /// We call a peer.
+    Initiating,
+    /// An IKE SA stands.
+    IkeEstablished {
+        /// Both SPIs, initiator's first.
+        spis: (String, String),
+        /// Our identity.
+        local_id: String,
+        /// The peer's.
+        remote_id: String,
+        /// The suite.
+        suite: String,
+    },
+    /// An IKE SA took another's place.
+    IkeRekeyed {
+        /// Both SPIs of the new one.
+        spis: (String, String),
+    },
+    /// An IKE SA is gone.
+    IkeDeleted {
+        /// Why.
+        why: Gone,
+    },
+    /// A child SA stands in the kernel.
+    ChildEstablished {
+        /// SPI inbound, outbound.
+        spis: (String, String),
+        /// The suite.
+        suite: String,
+        /// Its flows.
+        flows: Vec<String>,
+    },
+    /// A child SA took another's place.
+    ChildRekeyed {
+        /// SPI inbound, outbound.
+        spis: (String, String),
+        /// Inbound SPI of the one replaced.
+        old: String,
+    },
+    /// A child SA is gone.
+    ChildDeleted {
+        /// SPI inbound, outbound.
+        spis: (String, String),
+        /// Why.
+        why: Gone,
+    },
+    /// The two sides could not agree.
+    Disagreed(Box<Disagreement>),
+    /// The peer refused, by a notification.
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// The notification.
+        notify: String,
+        /// What we had offered, a line each.
+        offered: Vec<String>,
+        /// What to look at.
+        advice: String,
+    },
+    /// The peer's proof of identity is wrong.
+    PeerNotAuthenticated {
+        /// Who it says it is.
+        identity: String,
+    },
+    /// No policy is for this peer.
+    NoPolicy {
+        /// What was looked for.
+        wanted: String,
+    },
+    /// The peer does not answer.
+    NoAnswer {
+        /// To what.
+        exchange: String,
+        /// How often it was sent.
+        sent: u32,
+    },
+    /// A negotiation will be tried again.
+    WillRetry {
+        /// After how long.
+        after: Duration,
+    },
+    /// A negotiation stopped half way.
+    HalfOpenExpired,
+    /// The peer broke the protocol.
+    Misbehaved {
+        /// How.
+        what: String,
+    },
+    /// A datagram was dropped.
+    Dropped {
+        /// Why.
+        why: String,
+    },
+    /// The kernel did not do what it was asked.
+    KernelFailed {
+        /// What it was asked.
+        request: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// The holder of the secrets did not answer a question.
+    QuestionRefused {
+        /// Its reason.
+        reason: String,
+    },
+    /// A policy names nothing that the kernel can do.
+    KernelIncapable {
+        /// What the policy names.
+        wanted: Vec<String>,
+        /// What the kernel can do.
+        able: String,
+        /// Its own remarks.
+        remarks: Vec<String>,
+    },
+    /// A NAT was found on the way.
+    NatFound {
+        /// Before us.
+        local: bool,
+        /// Before the peer.
+        remote: bool,
+    },
+    /// The peer forgot every SA that it had with us.
+    InitialContact {
+        /// How many of ours went.
+        removed: usize,
+    },
+    /// Both sides opened at once; one of the two IKE SAs will go.
+    Superseded,
+    /// Something went wrong within; nothing that the peer or the operator did.
+    Internal {
+        /// What.
+        what: String,
+    },
+    /// A message, for the ladder.
+    Message {
+        /// Which way.
+        way: Way,
+        /// From (or to) which address of ours.
+        local: SocketAddr,
+        /// One line of its payloads.
+        summary: String,
+    },
+    /// Everything is taken down.
+    Finished,
+}
+
+/// Why an SA is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gone {
+    /// The peer deleted it.
+    ByPeer,
+    /// The operator did.
+    ByOperator,
+    /// The configuration no longer wants it.
+    ByConfiguration,
+    /// Its lifetime ended.
+    Expired,
+    /// A new one took its place.
+    Replaced,
+    /// The peer does not answer.
+    PeerVanished,
+    /// It could not be completed.
+    Failed,
+    /// The peer started anew and knows nothing of it.
+    Forgotten,
+    /// The daemon ends.
+    Shutdown,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Gone::ByPeer => "deleted by the peer",
+            Gone::ByOperator => "deleted by the operator",
+            Gone::ByConfiguration => "no longer configured",
+            Gone::Expired => "lifetime ended",
+            Gone::Replaced => "replaced by a newer one",
+            Gone::PeerVanished => "peer does not answer",
+            Gone::Failed => "could not be completed",
+            Gone::Forgotten => "peer started anew",
+            Gone::Shutdown => "shutting down",
+        })
+    }
+}
+
+impl Report {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        use Event::{
+            ChildDeleted, ChildEstablished, ChildRekeyed, Configured, Disagreed, Dropped, Finished,
+            HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
+            Internal, KernelFailed, KernelIncapable, Message, Misbehaved, NatFound, NoAnswer,
+            NoPolicy, PeerNotAuthenticated, QuestionRefused, Refused, Superseded, WillRetry,
+        };
+        match self.event {
+            Disagreed(_)
+            | Refused { .. }
+            | PeerNotAuthenticated { .. }
+            | KernelFailed { .. }
+            | QuestionRefused { .. }
+            | KernelIncapable { .. }
+            | Internal { .. } => Level::Error,
+            IkeEstablished { .. }
+            | IkeDeleted { .. }
+            | ChildEstablished { .. }
+            | ChildDeleted { .. }
+            | NoAnswer { .. }
+            | NoPolicy { .. }
+            | Misbehaved { .. } => Level::Notice,
+            Configured { .. }
+            | Initiating
+            | IkeRekeyed { .. }
+            | ChildRekeyed { .. }
+            | WillRetry { .. }
+            | HalfOpenExpired
+            | NatFound { .. }
+            | InitialContact { .. }
+            | Superseded
+            | Finished => Level::Info,
+            Dropped { .. } => Level::Debug,
+            Message { .. } => Level::Trace,
+        }
+    }
+
+    /// Whether it explains why a negotiation failed.
+    pub fn explains_failure(&self) -> bool {
+        self.level() == Level::Error
+            || matches!(self.event, Event::NoAnswer { .. } | Event::NoPolicy { .. })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.policy, self.peer) {
+            (Some(policy), Some(peer)) => write!(f, "{} ({peer}): ", policy.0)?,
+            (Some(policy), None) => write!(f, "{}: ", policy.0)?,
+            (None, Some(peer)) => write!(f, "{peer}: ")?,
+            (None, None) => (),
+        }
+        self.event.fmt(f)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Configured { policies } => write!(f, "configured with {policies} policies"),
+            Event::Initiating => f.write_str("calling the peer"),
+            Event::IkeEstablished { spis, local_id, remote_id, suite } => write!(
+                f,
+                "IKE SA {}_{} established: {local_id} with {remote_id}, {suite}",
+                spis.0, spis.1
+            ),
+            Event::IkeRekeyed { spis } => write!(f, "IKE SA rekeyed, now {}_{}", spis.0, spis.1),
+            Event::IkeDeleted { why } => write!(f, "IKE SA gone: {why}"),
+            Event::ChildEstablished { spis, suite, flows } => write!(
+                f,
+                "child SA in {} out {} established: {}, {suite}",
+                spis.0,
+                spis.1,
+                flows.join(", ")
+            ),
+            Event::ChildRekeyed { spis, old } => {
+                write!(f, "child SA in {old} rekeyed, now in {} out {}", spis.0, spis.1)
+            }
+            Event::ChildDeleted { spis, why } => {
+                write!(f, "child SA in {} out {} gone: {why}", spis.0, spis.1)
+            }
+            Event::Disagreed(it) => write!(
+                f,
+                "no agreement on {}: {}; we allow [{}], the peer offers [{}]; {}",
+                it.about,
+                it.mismatch,
+                it.ours.join(" | "),
+                it.theirs.join(" | "),
+                it.advice
+            ),
+            Event::Refused { what, notify, offered, advice } => {
+                write!(f, "the peer refused {what}: {notify}")?;
+                if !offered.is_empty() {
+                    write!(f, "; we offered [{}]", offered.join(" | "))?;
+                }
+                write!(f, "; {advice}")
+            }
+            Event::PeerNotAuthenticated { identity } => write!(
+                f,
+                "the peer, which calls itself {identity}, could not prove it: the pre-shared keys \
+                 of the two sides differ"
+            ),
+            Event::NoPolicy { wanted } => write!(f, "no policy for {wanted}"),
+            Event::NoAnswer { exchange, sent } => {
+                write!(f, "no answer to {exchange}, sent {sent} times; peer down or UDP blocked?")
+            }
+            Event::WillRetry { after } => write!(f, "trying again in {} s", after.as_secs()),
+            Event::HalfOpenExpired => f.write_str("the peer did not go on with the negotiation"),
+            Event::Misbehaved { what } => write!(f, "the peer broke the protocol: {what}"),
+            Event::Dropped { why } => write!(f, "datagram dropped: {why}"),
+            Event::KernelFailed { request, reason } => {
+                write!(f, "the kernel did not {request}: {reason}")
+            }
+            Event::QuestionRefused { reason } => {
+                write!(f, "no answer from the holder of the keys: {reason}")
+            }
+            Event::KernelIncapable { wanted, able, remarks } => {
+                write!(
+                    f,
+                    "childsa [{}] names nothing that this kernel can do; it can do {able}",
+                    wanted.join(" | ")
+                )?;
+                match remarks.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, " ({})", remarks.join("; ")),
+                }
+            }
+            Event::NatFound { local, remote } => f.write_str(match (local, remote) {
+                (true, true) => "NAT found before both sides",
+                (true, false) => "NAT found before us",
+                (false, true) => "NAT found before the peer",
+                (false, false) => "no NAT found",
+            }),
+            Event::InitialContact { removed } => {
+                write!(f, "the peer started anew; {removed} old IKE SAs removed")
+            }
+            Event::Superseded => {
+                f.write_str("both sides opened at once; the IKE SA with the lower SPI will go")
+            }
+            Event::Internal { what } => write!(f, "internal fault: {what}"),
+            Event::Message { way, local, summary } => match way {
+                Way::In => write!(f, "--> {local} {summary}"),
+                Way::Out => write!(f, "<-- {local} {summary}"),
+            },
+            Event::Finished => f.write_str("everything is taken down"),
+        }
+    }
+}

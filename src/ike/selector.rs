@@ -1,0 +1,309 @@
+//! Traffic selectors: what we offer, how they are narrowed (RFC 7296 §2.9), which flows they mean.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::event::KernelSelector;
+use crate::conf::{Flow, FlowAddresses, FlowEnd, Policy, Prefix};
+use crate::wire::v2::TrafficSelector;
+
+/// The most flows that one child SA may have: a range that needs more prefixes is refused.
+const MAX_FLOWS: usize = 64;
+
+/// The IP protocols whose "ports" are a type and a code.
+const ICMP: [u8; 2] = [1, 58];
+
+/// The traffic of a child SA as both sides agreed on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traffic {
+    /// Our side.
+    pub local: Box<[TrafficSelector]>,
+    /// The peer's side.
+    pub remote: Box<[TrafficSelector]>,
+}
+
+/// The outer addresses, for which `dynamic` stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hosts {
+    /// Ours.
+    pub local: IpAddr,
+    /// The peer's.
+    pub remote: IpAddr,
+}
+
+impl Traffic {
+    /// All that a policy wants.
+    pub fn wanted(policy: &Policy, hosts: Hosts) -> Self {
+        let mut traffic = Collected::default();
+        for (local, remote) in pairs(policy, hosts) {
+            traffic.add(local, remote);
+        }
+        traffic.into()
+    }
+
+    /// What a policy wants of this; `None` if that is nothing.
+    pub fn narrowed(&self, policy: &Policy, hosts: Hosts) -> Option<Self> {
+        let mut traffic = Collected::default();
+        for (local, remote) in self.common(policy, hosts) {
+            traffic.add(local, remote);
+        }
+        (!traffic.local.is_empty()).then(|| traffic.into())
+    }
+
+    /// Whether every selector of this lies within one of `offer`: a peer may narrow, not widen.
+    pub fn is_within(&self, offer: &Self) -> bool {
+        let within = |parts: &[TrafficSelector], wholes: &[TrafficSelector]| {
+            parts
+                .iter()
+                .all(|part| wholes.iter().any(|whole| intersect(whole, part) == Some(*part)))
+        };
+        !self.local.is_empty()
+            && !self.remote.is_empty()
+            && within(&self.local, &offer.local)
+            && within(&self.remote, &offer.remote)
+    }
+
+    /// The outbound flows by which a policy uses this traffic; `None` if they are too many for the
+    /// kernel's prefixes and ports, or none.
+    pub fn flows(&self, policy: &Policy, hosts: Hosts) -> Option<Box<[KernelSelector]>> {
+        let mut flows = Vec::new();
+        for (local, remote) in self.common(policy, hosts) {
+            for flow in kernel_selectors(&local, &remote)? {
+                if !flows.contains(&flow) {
+                    flows.push(flow);
+                }
+            }
+            if flows.len() > MAX_FLOWS {
+                return None;
+            }
+        }
+        (!flows.is_empty()).then(|| flows.into())
+    }
+
+    /// The flow pairs of a policy, each cut down to this traffic.
+    fn common(&self, policy: &Policy, hosts: Hosts) -> Vec<(TrafficSelector, TrafficSelector)> {
+        let mut common = Vec::new();
+        for (ours, theirs) in pairs(policy, hosts) {
+            for local in self.local.iter().filter_map(|local| intersect(&ours, local)) {
+                for remote in self.remote.iter().filter_map(|remote| intersect(&theirs, remote)) {
+                    if same_protocol(&local, &remote) {
+                        common.push((local, remote));
+                    }
+                }
+            }
+        }
+        common
+    }
+}
+
+#[derive(Default)]
+struct Collected {
+    local: Vec<TrafficSelector>,
+    remote: Vec<TrafficSelector>,
+}
+
+impl Collected {
+    fn add(&mut self, local: TrafficSelector, remote: TrafficSelector) {
+        if !self.local.contains(&local) {
+            self.local.push(local);
+        }
+        if !self.remote.contains(&remote) {
+            self.remote.push(remote);
+        }
+    }
+}
+
+impl From<Collected> for Traffic {
+    fn from(collected: Collected) -> Self {
+        Self { local: collected.local.into(), remote: collected.remote.into() }
+    }
+}
+
+/// A kernel selector the other way round: inbound for outbound.
+pub fn reversed(flow: &KernelSelector) -> KernelSelector {
+    let icmp = ICMP.contains(&flow.ip_protocol);
+    let (src_port, dst_port) = match icmp {
+        true => (flow.src_port, flow.dst_port),
+        false => (flow.dst_port, flow.src_port),
+    };
+    KernelSelector { src: flow.dst, dst: flow.src, src_port, dst_port, ..*flow }
+}
+
+/// Whether a packet (or a flow) lies within a flow.
+pub fn covers(flow: &KernelSelector, packet: &KernelSelector) -> bool {
+    let prefix = |whole: &Prefix, part: &Prefix| {
+        whole.length() <= part.length() && whole.contains(part.address())
+    };
+    prefix(&flow.src, &packet.src)
+        && prefix(&flow.dst, &packet.dst)
+        && (flow.ip_protocol == 0 || flow.ip_protocol == packet.ip_protocol)
+        && (flow.src_port == 0 || flow.src_port == packet.src_port)
+        && (flow.dst_port == 0 || flow.dst_port == packet.dst_port)
+}
+
+/// A flow for people.
+pub fn printed(flow: &KernelSelector) -> String {
+    let mut text = format!("{} -> {}", flow.src, flow.dst);
+    if flow.ip_protocol != 0 {
+        text.push_str(&format!(" proto {}", flow.ip_protocol));
+    }
+    if (flow.src_port, flow.dst_port) != (0, 0) {
+        text.push_str(&format!(" ports {} {}", flow.src_port, flow.dst_port));
+    }
+    text
+}
+
+fn pairs(
+    policy: &Policy,
+    hosts: Hosts,
+) -> impl Iterator<Item = (TrafficSelector, TrafficSelector)> {
+    policy.flows.iter().map(move |flow| {
+        let local = match flow.srcnat {
+            Some(translated) => of_prefix(flow, &flow.local, translated),
+            None => of_end(flow, &flow.local, hosts.local),
+        };
+        (local, of_end(flow, &flow.remote, hosts.remote))
+    })
+}
+
+fn of_end(flow: &Flow, end: &FlowEnd, host: IpAddr) -> TrafficSelector {
+    match end.addresses {
+        FlowAddresses::Prefix(prefix) => of_prefix(flow, end, prefix),
+        FlowAddresses::Dynamic => of_prefix(flow, end, Prefix::host(host)),
+    }
+}
+
+fn of_prefix(flow: &Flow, end: &FlowEnd, prefix: Prefix) -> TrafficSelector {
+    TrafficSelector {
+        protocol: flow.ip_protocol,
+        ports: end.ports,
+        addresses: (prefix.address(), prefix.last()),
+    }
+}
+
+fn same_protocol(one: &TrafficSelector, other: &TrafficSelector) -> bool {
+    one.protocol == other.protocol || one.protocol == 0 || other.protocol == 0
+}
+
+fn intersect(one: &TrafficSelector, other: &TrafficSelector) -> Option<TrafficSelector> {
+    if one.addresses.0.is_ipv4() != other.addresses.0.is_ipv4() || !same_protocol(one, other) {
+        return None;
+    }
+    let addresses =
+        (one.addresses.0.max(other.addresses.0), one.addresses.1.min(other.addresses.1));
+    let ports = (one.ports.0.max(other.ports.0), one.ports.1.min(other.ports.1));
+    let protocol = one.protocol.max(other.protocol);
+    (addresses.0 <= addresses.1 && ports.0 <= ports.1).then_some(TrafficSelector {
+        protocol,
+        ports,
+        addresses,
+    })
+}
+
+/// The kernel's selectors for a pair of ranges.
+fn kernel_selectors(
+    local: &TrafficSelector,
+    remote: &TrafficSelector,
+) -> Option<Vec<KernelSelector>> {
+    let ip_protocol = local.protocol.max(remote.protocol);
+    let port_pairs = match ICMP.contains(&ip_protocol) {
+        true => icmp_ports(local.ports)?,
+        false => {
+            let (sources, destinations) = (ports(local.ports)?, ports(remote.ports)?);
+            let pairs = sources.flat_map(|src| destinations.clone().map(move |dst| (src, dst)));
+            pairs.take(MAX_FLOWS + 1).collect()
+        }
+    };
+    let (sources, destinations) = (prefixes(local.addresses)?, prefixes(remote.addresses)?);
+    if sources.len() * destinations.len() * port_pairs.len() > MAX_FLOWS {
+        return None;
+    }
+    let mut all = Vec::new();
+    for src in &sources {
+        for dst in &destinations {
+            for &(src_port, dst_port) in &port_pairs {
+                all.push(KernelSelector { src: *src, dst: *dst, ip_protocol, src_port, dst_port });
+            }
+        }
+    }
+    Some(all)
+}
+
+/// A port range as single ports; any is 0.
+fn ports(range: (u16, u16)) -> Option<std::ops::RangeInclusive<u16>> {
+    if range == TrafficSelector::ANY_PORTS {
+        return Some(0..=0);
+    }
+    (usize::from(range.1.saturating_sub(range.0)) < MAX_FLOWS).then_some(range.0..=range.1)
+}
+
+/// ICMP's type and code in the two octets of the first port (RFC 7296 §3.13.1).
+fn icmp_ports(range: (u16, u16)) -> Option<Vec<(u16, u16)>> {
+    match range {
+        TrafficSelector::ANY_PORTS => Some(vec![(0, 0)]),
+        (first, last) if first == last => Some(vec![(first >> 8, first & 0xff)]),
+        _ => None,
+    }
+}
+
+/// The fewest prefixes that make up a range; `None` if more than [`MAX_FLOWS`].
+fn prefixes(range: (IpAddr, IpAddr)) -> Option<Vec<Prefix>> {
+    let bits = if range.0.is_ipv4() { 32 } else { 128 };
+    let number = |address| match address {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    };
+    let (mut first, last) = (number(range.0), number(range.1));
+    let mut found = Vec::new();
+    loop {
+        let span = last - first;
+        let fitting = if span == u128::MAX { 128 } else { (span + 1).ilog2() };
+        let free = first.trailing_zeros().min(bits).min(fitting);
+        let address = match range.0 {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(first).ok()?)),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(first)),
+        };
+        found.push(Prefix::new(address, u8::try_from(bits - free).ok()?)?);
+        if found.len() > MAX_FLOWS {
+            return None;
+        }
+        let end = first | 1u128.checked_shl(free).map_or(u128::MAX, |size| size - 1);
+        if end >= last {
+            return Some(found);
+        }
+        first = end + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn cover(first: &str, last: &str) -> Vec<String> {
+        let range = (first.parse().unwrap(), last.parse().unwrap());
+        prefixes(range).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn ranges_become_the_fewest_prefixes() {
+        assert_eq!(cover("10.0.0.0", "10.0.0.255"), ["10.0.0.0/24"]);
+        assert_eq!(cover("0.0.0.0", "255.255.255.255"), ["0.0.0.0/0"]);
+        assert_eq!(cover("10.0.0.1", "10.0.0.4"), ["10.0.0.1", "10.0.0.2/31", "10.0.0.4"]);
+        assert_eq!(cover("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ["::/0"]);
+        assert_eq!(cover("2001:db8::", "2001:db8::1"), ["2001:db8::/127"]);
+    }
+
+    #[test]
+    fn an_intersection_is_in_both() {
+        let ts = |protocol, ports, first: &str, last: &str| TrafficSelector {
+            protocol,
+            ports,
+            addresses: (first.parse().unwrap(), last.parse().unwrap()),
+        };
+        let wide = ts(0, (0, 65535), "10.0.0.0", "10.255.255.255");
+        let narrow = ts(17, (53, 53), "10.1.0.0", "10.1.0.255");
+        assert_eq!(intersect(&wide, &narrow), Some(narrow));
+        assert_eq!(intersect(&narrow, &ts(6, (53, 53), "10.1.0.0", "10.1.0.1")), None);
+        assert_eq!(intersect(&narrow, &ts(17, (0, 65535), "::", "::1")), None);
+    }
+}
