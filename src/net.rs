@@ -1,1 +1,445 @@
-//! UDP sockets: local address of each datagram, the non-ESP marker.
+//! UDP sockets: local address of each datagram, the non-ESP marker, policies that keep IKE clear.
+//!
+//! The parent opens them ([`open`]); whoever got the descriptors makes [`Sockets`] of them. Where the
+//! `ike` process may not name addresses itself (capability mode), a relay holds the sockets and
+//! [`Net`] hides the difference.
+
+use std::ffi::c_int;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::conf::Family;
+use crate::proc::imsg::{self, Link};
+use crate::sys::{self, Control};
+
+/// Port of IKE (RFC 7296 section 2).
+pub const IKE_PORT: u16 = 500;
+/// Port of IKE and ESP in UDP (RFC 3948).
+pub const NATT_PORT: u16 = 4500;
+/// Stands before IKE messages on the port that they share with ESP (RFC 3948 section 2.2).
+const NON_ESP_MARKER: [u8; 4] = [0; 4];
+/// The longest payload of a UDP datagram.
+const MAX_DATAGRAM: usize = 65_535;
+/// With so many octets waiting for the other side of a relay, datagrams are dropped.
+const RELAY_QUEUE: usize = 1024 * 1024;
+
+/// Which socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Address family.
+    pub family: Family,
+    /// Local port.
+    pub port: u16,
+    /// ESP in UDP comes to this port too, so IKE messages bear the non-ESP marker.
+    pub encap: bool,
+}
+
+impl std::fmt::Display for Spec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let family = if self.family == Family::Inet { "IPv4" } else { "IPv6" };
+        write!(f, "udp/{} ({family})", self.port)
+    }
+}
+
+/// A datagram without non-ESP marker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Datagram {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The other side's.
+    pub remote: SocketAddr,
+    /// What it carries.
+    pub octets: Vec<u8>,
+}
+
+/// Opens and binds a socket. The second value says what the system would not do, for the operator.
+pub fn open(spec: Spec) -> io::Result<(OwnedFd, Vec<String>)> {
+    let ipv6 = spec.family == Family::Inet6;
+    let fd = sys::udp_socket(ipv6)?;
+    let on = c_int::to_ne_bytes(1);
+    let any: IpAddr = match ipv6 {
+        true => Ipv6Addr::UNSPECIFIED.into(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    if ipv6 {
+        sys::set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &on)?;
+    }
+    let (level, name) = native::receive_local(ipv6);
+    sys::set_option(fd.as_fd(), level, name, &on)?;
+    let mut remarks = Vec::new();
+    for (what, level, name, value) in native::bypass(ipv6) {
+        if let Err(error) = sys::set_option(fd.as_fd(), level, name, &value) {
+            remarks.push(format!(
+                "{spec}: no {what} ({error}); a flow that covers the peer's own address would catch \
+                 IKE itself"
+            ));
+        }
+    }
+    sys::bind(fd.as_fd(), SocketAddr::new(any, spec.port))?;
+    if let Some((level, name, value)) = native::encapsulation().filter(|_| spec.encap)
+        && let Err(error) = sys::set_option(fd.as_fd(), level, name, &value)
+    {
+        remarks.push(format!("{spec}: no ESP in UDP ({error}); peers behind NAT will not work"));
+    }
+    Ok((fd, remarks))
+}
+
+/// One socket.
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    spec: Spec,
+}
+
+/// The sockets and a buffer for what comes.
+#[derive(Debug)]
+pub struct Sockets {
+    sockets: Vec<Socket>,
+    buffer: Vec<u8>,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { sockets: Vec::new(), buffer: vec![0; MAX_DATAGRAM] }
+    }
+}
+
+impl Sockets {
+    /// Adds a socket that [`open`] made; gives its index.
+    pub fn add(&mut self, spec: Spec, fd: OwnedFd) -> usize {
+        self.sockets.push(Socket { fd, spec });
+        self.sockets.len() - 1
+    }
+
+    /// The descriptor of a socket, to wait for.
+    pub fn descriptor(&self, index: usize) -> Option<RawFd> {
+        self.sockets.get(index).map(|socket| socket.fd.as_raw_fd())
+    }
+
+    /// The next datagram of a socket; `None` if there is none. Keepalives, ESP that came astray and
+    /// datagrams that do not say where they were sent to are passed over.
+    pub fn recv(&mut self, index: usize) -> io::Result<Option<Datagram>> {
+        let Some(socket) = self.sockets.get(index) else { return Ok(None) };
+        loop {
+            let received = match sys::recv(socket.fd.as_fd(), &mut self.buffer) {
+                Ok(received) => received,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(None),
+                    // What ICMP said about an earlier datagram; the timers take care of it.
+                    io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::Interrupted => continue,
+                    _ => return Err(error),
+                },
+            };
+            let local = received.controls.iter().find_map(native::local);
+            let (Some(remote), Some((ip, scope))) = (received.from, local) else { continue };
+            if received.truncated {
+                continue;
+            }
+            let octets = &self.buffer[..received.len];
+            let octets = match socket.spec.encap {
+                false => Some(octets),
+                true => octets.strip_prefix(&NON_ESP_MARKER),
+            };
+            let Some(octets) = octets.filter(|octets| !octets.is_empty()) else { continue };
+            let local = with_scope(SocketAddr::new(ip, socket.spec.port), scope);
+            return Ok(Some(Datagram { local, remote, octets: octets.to_vec() }));
+        }
+    }
+
+    /// Sends a datagram from its local address and port.
+    pub fn send(&self, datagram: &Datagram) -> io::Result<()> {
+        let Datagram { local, remote, octets } = datagram;
+        let fits = |socket: &&Socket| {
+            socket.spec.port == local.port()
+                && (socket.spec.family == Family::Inet) == local.is_ipv4()
+        };
+        let Some(socket) = self.sockets.iter().find(fits) else {
+            let text = format!("no socket for local address {local}");
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
+        };
+        let control = match local.ip().is_unspecified() {
+            true => None,
+            false => Some(native::from_local(*local)),
+        };
+        let marker: &[u8] = if socket.spec.encap { &NON_ESP_MARKER } else { &[] };
+        sys::send(socket.fd.as_fd(), &[marker, octets], Some(*remote), control.as_ref()).map(drop)
+    }
+}
+
+/// Link-local addresses mean something only with their interface.
+fn with_scope(address: SocketAddr, scope: u32) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope).into()
+        }
+        other => other,
+    }
+}
+
+/// How the `ike` process sends and receives.
+pub enum Net {
+    /// By its own sockets.
+    Direct(Sockets),
+    /// By the `relay` process, which may be away for a moment.
+    Relayed(Option<Link<Datagram, Datagram>>),
+}
+
+impl Net {
+    /// Sends a datagram, or loses it: then the error says why.
+    pub fn send(&mut self, datagram: &Datagram) -> io::Result<()> {
+        match self {
+            Self::Direct(sockets) => sockets.send(datagram),
+            Self::Relayed(None) => Err(io::Error::other("the relay process is not there")),
+            Self::Relayed(Some(link)) => relay(link, datagram).map_err(io::Error::other),
+        }
+    }
+}
+
+/// Passes a datagram on over a link, or drops it if too much waits already, as networks do.
+pub fn relay(link: &mut Link<Datagram, Datagram>, datagram: &Datagram) -> Result<(), imsg::Error> {
+    if link.queued() > RELAY_QUEUE {
+        return Err(imsg::Error::QueueFull);
+    }
+    link.send(datagram)
+}
+
+/// `sadb_x_policy` (RFC 2367 style, KAME's and Linux's alike): 16 octets, 2 words; extension 18;
+/// policy 4 is "bypass"; direction 1 is in, 2 is out.
+#[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
+fn bypass_policy(direction: u8) -> Vec<u8> {
+    let mut policy = Vec::with_capacity(16);
+    for field in [2u16, 18, 4] {
+        policy.extend(field.to_ne_bytes());
+    }
+    policy.extend([direction, 0]);
+    policy.extend([0; 8]);
+    policy
+}
+
+/// What is done with `IPPROTO_IPV6` alike on all systems: RFC 3542.
+mod rfc3542 {
+    use super::*;
+
+    pub fn local(control: &Control) -> Option<(IpAddr, u32)> {
+        if (control.level, control.kind) != (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) {
+            return None;
+        }
+        let (address, rest) = control.data.split_first_chunk::<16>()?;
+        let index = rest.first_chunk::<4>()?;
+        Some((Ipv6Addr::from(*address).into(), u32::from_ne_bytes(*index)))
+    }
+
+    pub fn from_local(local: SocketAddrV6) -> Control {
+        let mut data = local.ip().octets().to_vec();
+        data.extend(local.scope_id().to_ne_bytes());
+        Control { level: libc::IPPROTO_IPV6, kind: libc::IPV6_PKTINFO, data }
+    }
+}
+
+/// An option of a socket: what it does, level, name, value.
+type SocketOption = (&'static str, c_int, c_int, Vec<u8>);
+
+#[cfg(target_os = "linux")]
+mod native {
+    use super::*;
+
+    pub fn receive_local(ipv6: bool) -> (c_int, c_int) {
+        match ipv6 {
+            true => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+            false => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        }
+    }
+
+    /// `struct in_pktinfo`: interface index, local address, destination of the header.
+    pub fn local(control: &Control) -> Option<(IpAddr, u32)> {
+        if (control.level, control.kind) != (libc::IPPROTO_IP, libc::IP_PKTINFO) {
+            return rfc3542::local(control);
+        }
+        let address = control.data.get(8..12)?.first_chunk::<4>()?;
+        Some((Ipv4Addr::from(*address).into(), 0))
+    }
+
+    pub fn from_local(local: SocketAddr) -> Control {
+        match local {
+            SocketAddr::V6(v6) => rfc3542::from_local(v6),
+            SocketAddr::V4(v4) => {
+                let mut data = vec![0; 4];
+                data.extend(v4.ip().octets());
+                data.extend([0; 4]);
+                Control { level: libc::IPPROTO_IP, kind: libc::IP_PKTINFO, data }
+            }
+        }
+    }
+
+    pub fn bypass(ipv6: bool) -> Vec<SocketOption> {
+        let (level, name) = match ipv6 {
+            true => (libc::IPPROTO_IPV6, libc::IPV6_IPSEC_POLICY),
+            false => (libc::IPPROTO_IP, libc::IP_IPSEC_POLICY),
+        };
+        vec![
+            ("bypass policy inbound", level, name, bypass_policy(1)),
+            ("bypass policy outbound", level, name, bypass_policy(2)),
+        ]
+    }
+
+    /// `UDP_ENCAP` with `UDP_ENCAP_ESPINUDP` (linux/udp.h).
+    pub fn encapsulation() -> Option<(c_int, c_int, Vec<u8>)> {
+        Some((libc::IPPROTO_UDP, libc::UDP_ENCAP, c_int::to_ne_bytes(2).to_vec()))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod native {
+    use super::*;
+
+    pub fn receive_local(ipv6: bool) -> (c_int, c_int) {
+        match ipv6 {
+            true => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+            false => (libc::IPPROTO_IP, libc::IP_RECVDSTADDR),
+        }
+    }
+
+    /// `IP_RECVDSTADDR` gives the address alone.
+    pub fn local(control: &Control) -> Option<(IpAddr, u32)> {
+        if (control.level, control.kind) != (libc::IPPROTO_IP, libc::IP_RECVDSTADDR) {
+            return rfc3542::local(control);
+        }
+        Some((Ipv4Addr::from(*control.data.first_chunk::<4>()?).into(), 0))
+    }
+
+    pub fn from_local(local: SocketAddr) -> Control {
+        match local {
+            SocketAddr::V6(v6) => rfc3542::from_local(v6),
+            SocketAddr::V4(v4) => Control {
+                level: libc::IPPROTO_IP,
+                kind: libc::IP_SENDSRCADDR,
+                data: v4.ip().octets().to_vec(),
+            },
+        }
+    }
+
+    /// Levels of protection per socket (netinet/in.h, netinet6/in6.h); 0 is `IPSEC_LEVEL_BYPASS`.
+    #[cfg(target_os = "openbsd")]
+    pub fn bypass(ipv6: bool) -> Vec<SocketOption> {
+        const IPV4: [c_int; 4] = [20, 21, 22, 29];
+        const IPV6: [c_int; 4] = [53, 54, 55, 60];
+        let what = ["AH bypass", "ESP transport bypass", "ESP tunnel bypass", "IPComp bypass"];
+        let (level, names) = match ipv6 {
+            true => (libc::IPPROTO_IPV6, IPV6),
+            false => (libc::IPPROTO_IP, IPV4),
+        };
+        let value = c_int::to_ne_bytes(0).to_vec();
+        what.into_iter().zip(names).map(|(what, name)| (what, level, name, value.clone())).collect()
+    }
+
+    /// `IP_IPSEC_POLICY` and `IPV6_IPSEC_POLICY` (netinet/in.h, netinet6/in6.h).
+    #[cfg(not(target_os = "openbsd"))]
+    pub fn bypass(ipv6: bool) -> Vec<SocketOption> {
+        const IP_IPSEC_POLICY: c_int = if cfg!(target_os = "netbsd") { 22 } else { 21 };
+        const IPV6_IPSEC_POLICY: c_int = 28;
+        let (level, name) = match ipv6 {
+            true => (libc::IPPROTO_IPV6, IPV6_IPSEC_POLICY),
+            false => (libc::IPPROTO_IP, IP_IPSEC_POLICY),
+        };
+        vec![
+            ("bypass policy inbound", level, name, bypass_policy(1)),
+            ("bypass policy outbound", level, name, bypass_policy(2)),
+        ]
+    }
+
+    /// OpenBSD takes ESP out by itself (sysctl net.inet.esp.udpencap); the others by `UDP_ENCAP`
+    /// with `UDP_ENCAP_ESPINUDP` (netinet/udp.h).
+    pub fn encapsulation() -> Option<(c_int, c_int, Vec<u8>)> {
+        let name = match () {
+            () if cfg!(target_os = "freebsd") => 1,
+            () if cfg!(target_os = "netbsd") => 100,
+            () => return None,
+        };
+        Some((libc::IPPROTO_UDP, name, c_int::to_ne_bytes(2).to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::UdpSocket;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn wait(sockets: &mut Sockets) -> Datagram {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            if let Some(datagram) = sockets.recv(0).unwrap() {
+                return datagram;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("nothing came");
+    }
+
+    /// A socket at a free port, a peer on the loopback, and where the socket is reached.
+    fn scene(family: Family, encap: bool) -> Option<(Sockets, UdpSocket, SocketAddr)> {
+        let host: IpAddr = match family {
+            Family::Inet => [127, 0, 0, 2].into(),
+            Family::Inet6 => Ipv6Addr::LOCALHOST.into(),
+        };
+        let Ok(peer) = UdpSocket::bind((host, 0)) else {
+            eprintln!("skipped: no address {host} here");
+            return None;
+        };
+        let port = {
+            let any: IpAddr = if host.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
+            UdpSocket::bind((any, 0)).unwrap().local_addr().unwrap().port()
+        };
+        let spec = Spec { family, port, encap };
+        let (fd, _) = open(spec).unwrap();
+        let mut sockets = Sockets::default();
+        sockets.add(spec, fd);
+        Some((sockets, peer, SocketAddr::new(host, port)))
+    }
+
+    #[test]
+    fn the_local_address_is_known_and_used() {
+        for family in [Family::Inet, Family::Inet6] {
+            let Some((mut sockets, peer, at)) = scene(family, false) else { continue };
+            peer.send_to(b"hello", at).unwrap();
+            let got = wait(&mut sockets);
+            assert_eq!((got.local, got.remote), (at, peer.local_addr().unwrap()));
+            assert_eq!(got.octets, b"hello");
+            sockets.send(&Datagram { octets: b"answer".to_vec(), ..got }).unwrap();
+            let mut buffer = [0; 16];
+            let (len, from) = peer.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..len], from), (&b"answer"[..], at));
+        }
+    }
+
+    #[test]
+    fn the_marker_is_taken_off_and_put_on() {
+        let Some((mut sockets, peer, at)) = scene(Family::Inet, true) else { return };
+        // A keepalive and ESP are not for us.
+        peer.send_to(&[0xff], at).unwrap();
+        peer.send_to(&[0, 0, 1, 0, 1, 2, 3, 4], at).unwrap();
+        peer.send_to(&[0, 0, 0, 0, b'i', b'k', b'e'], at).unwrap();
+        let got = wait(&mut sockets);
+        assert_eq!(got.octets, b"ike");
+        sockets.send(&got).unwrap();
+        let mut buffer = [0; 16];
+        let (len, _) = peer.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..len], [0, 0, 0, 0, b'i', b'k', b'e']);
+    }
+
+    #[test]
+    fn an_address_without_socket_is_an_error() {
+        let Some((sockets, _, at)) = scene(Family::Inet, false) else { return };
+        let local = SocketAddr::new(at.ip(), at.port() ^ 1);
+        assert!(sockets.send(&Datagram { local, remote: at, octets: vec![1] }).is_err());
+    }
+}

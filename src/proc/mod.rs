@@ -1,1 +1,4 @@
-//! The processes and their links.
+//! The processes: start, links, drop of privileges, restart.
+
+pub mod imsg;
+pub mod poll;

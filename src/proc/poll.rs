@@ -1,0 +1,75 @@
+//! The loop that all processes share: wait, then say who is ready.
+//!
+//! mio tells of a change once. So whoever has not read all there was asks to be told [`Loop::again`],
+//! and is, after the others had their turn. Everything is watched for reading and writing, as being
+//! writable is told only when a full socket has drained.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+/// How many messages of one source are handled before the others have their turn.
+pub const BATCH: usize = 64;
+
+/// What waits and tells.
+pub struct Loop {
+    poll: Poll,
+    events: Events,
+    again: Vec<Token>,
+}
+
+impl Loop {
+    /// A loop that watches nothing yet.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(64), again: Vec::new() })
+    }
+
+    /// Watches a descriptor; it must be taken off by [`Loop::forget`] before it is closed, as the
+    /// kernel watches what is behind it, which another process may hold too.
+    pub fn watch(&mut self, source: &impl AsRawFd, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&source.as_raw_fd()), token, interest)?;
+        self.again(token);
+        Ok(())
+    }
+
+    /// Watches a descriptor no more.
+    pub fn forget(&mut self, source: &impl AsRawFd) {
+        // It fails only for what is not watched, which is what is wanted.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&source.as_raw_fd()));
+    }
+
+    /// This source may have more: tell again without waiting.
+    pub fn again(&mut self, token: Token) {
+        if !self.again.contains(&token) {
+            self.again.push(token);
+        }
+    }
+
+    /// Waits until somebody is ready or the time has come; gives who is ready.
+    pub fn turn(&mut self, until: Option<Instant>) -> io::Result<Vec<Token>> {
+        let wait = match until {
+            _ if !self.again.is_empty() => Some(Duration::ZERO),
+            // One millisecond more, as epoll counts those and would wake too early.
+            Some(until) => match until.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => Some(Duration::ZERO),
+                wait => Some(wait + Duration::from_millis(1)),
+            },
+            None => None,
+        };
+        match self.poll.poll(&mut self.events, wait) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => (),
+        }
+        let mut ready: Vec<Token> = std::mem::take(&mut self.again);
+        for event in &self.events {
+            if !ready.contains(&event.token()) {
+                ready.push(event.token());
+            }
+        }
+        Ok(ready)
+    }
+}
