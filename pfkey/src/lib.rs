@@ -1,1 +1,28 @@
 //! PF_KEY v2 for OpenBSD, FreeBSD, NetBSD and Linux.
+#![doc = include_str!("../README.md")]
+
+pub mod alg;
+mod codec;
+pub mod dialect;
+pub mod event;
+pub mod ext;
+mod layout;
+pub mod message;
+pub mod policy;
+pub mod request;
+mod secret;
+
+pub use alg::{Authentication, Capabilities, Compression, Encryption, KeySizes, Protocol};
+pub use codec::{Packet, Sockaddr};
+pub use dialect::{Behaviour, Dialect, ExtType, MessageType, SockOpt};
+pub use event::{
+    Acquire, Counters, Expire, FlowInfo, Incoming, NewMapping, Reply, ReplyData, SaInfo, SaState,
+};
+pub use ext::Ext;
+pub use layout::Layout;
+pub use message::{Builder, Header, Message, ParseError};
+pub use policy::{
+    Direction, Flow, FlowKind, Identity, IdentityKind, Mode, Port, Prefix, Selector, Transform,
+};
+pub use request::{Encap, GetSpi, Iface, Lifetime, Request, SaId, SaSpec, Spi};
+pub use secret::Secret;
