@@ -54,7 +54,7 @@ lay_wire() {
 		on $host tcpdump -Z root -l -tt -nni wire -Q out not arp >>"$work/wire" 2>"$work/tcpdump-$host" &
 	done
 	for host in left right; do
-		eventually grep -q 'listening on' "$work/tcpdump-$host" || fail "tcpdump did not start"
+		eventually grep -qs 'listening on' "$work/tcpdump-$host" || fail "tcpdump did not start"
 	done
 }
 
