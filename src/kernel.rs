@@ -1,1 +1,392 @@
 //! Engine requests to and from the kernel, by the pfkey crate.
+//!
+//! PF_KEY is not a reliable road: answers come twice, late or never, other programs' messages come
+//! too, a write may fail although the kernel did what it was asked. So every request has an owner, a
+//! deadline and a failure path here, and exactly one answer goes back to the engine for each.
+//!
+//! What an earlier run of the daemon left in the kernel is found by the reqids, which come from a
+//! range of our own; it carries traffic until its successor stands and is removed then ([`stale`]).
+
+mod stale;
+mod translate;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use pfkey::{Behaviour, Incoming, Reply, ReplyData, Request, SaId};
+
+use crate::ike::event::{
+    Acquire, Capabilities, Direction, Expire, Input, KernelAnswer, KernelRequest, RequestId, SaKey,
+    Time,
+};
+use crate::wire::EspSpi;
+use stale::Stale;
+
+/// How long an answer may take before we ask what became of it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why the kernel did not take a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The errno, where there is one.
+    pub errno: Option<i32>,
+    /// In words.
+    pub reason: String,
+}
+
+/// The road to a kernel: the PF_KEY socket, or a scripted kernel.
+pub trait Link {
+    /// Sends the messages of a request; how many answers to expect.
+    ///
+    /// # Errors
+    ///
+    /// What the request cannot say in this dialect, or what the write gave.
+    fn ask(&mut self, seq: u32, request: &Request) -> Result<u32, Refusal>;
+
+    /// The next message from the kernel, if there is one; `Err` for one that does not parse.
+    fn next(&mut self) -> Option<Result<Incoming, String>>;
+
+    /// The process id under which answers to us come.
+    fn pid(&self) -> u32;
+
+    /// How this kernel behaves.
+    fn behaviour(&self) -> &Behaviour;
+}
+
+/// What a request was about, for when the answer comes.
+#[derive(Debug, Clone)]
+enum Asked {
+    GetSpi,
+    /// With `check`, it is a question whether an SA whose answer was lost is there.
+    AddSa { sa: SaId, outbound: bool, check: bool },
+    DeleteSa,
+    QuerySa,
+    AddFlow,
+    DeleteFlow,
+    Register,
+    DumpSas,
+    DumpFlows,
+    FlowOfAcquire(Box<pfkey::Acquire>),
+}
+
+#[derive(Debug)]
+struct Pending {
+    /// `None` for what was asked on our own account.
+    owner: Option<RequestId>,
+    asked: Asked,
+    /// Answers still to come; the first failure counts.
+    left: u32,
+    deadline: Time,
+}
+
+/// The kernel side of the `ike` process.
+pub struct Kernel<L> {
+    link: L,
+    seq: u32,
+    pending: BTreeMap<u32, Pending>,
+    inputs: VecDeque<Input<'static>>,
+    capabilities: Option<Capabilities>,
+    stale: Stale,
+}
+
+impl<L: Link> Kernel<L> {
+    /// A kernel side over this road.
+    pub fn new(link: L) -> Self {
+        Self {
+            link,
+            seq: 0,
+            pending: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            capabilities: None,
+            stale: Stale::default(),
+        }
+    }
+
+    /// The road, for its descriptor.
+    pub fn link(&self) -> &L {
+        &self.link
+    }
+
+    /// Registers for ACQUIRE and EXPIRE, learns what the kernel can do, and looks for what an
+    /// earlier run left.
+    pub fn start(&mut self, now: Time) {
+        for protocol in [pfkey::Protocol::Esp, pfkey::Protocol::Ah] {
+            self.ask(now, None, Asked::Register, &Request::Register(protocol));
+        }
+        self.stale.begin(now);
+        self.ask(now, None, Asked::DumpSas, &Request::Dump(None));
+        self.ask(now, None, Asked::DumpFlows, &Request::DumpFlows);
+        self.readable(now);
+    }
+
+    /// Asks the kernel for the engine. The answer comes by [`Kernel::poll`].
+    pub fn request(&mut self, now: Time, owner: RequestId, request: KernelRequest) {
+        let reqid = |reqid| translate::reqid_to_kernel(reqid, self.link.behaviour());
+        let (asked, request) = match request {
+            KernelRequest::GetSpi { protocol, src, dst } => (
+                Asked::GetSpi,
+                Request::GetSpi(pfkey::GetSpi {
+                    protocol: translate::protocol(protocol),
+                    src,
+                    dst,
+                    range: None,
+                    mode: pfkey::Mode::Tunnel,
+                    reqid: 0,
+                }),
+            ),
+            KernelRequest::AddSa(sa) => {
+                let outbound = sa.direction == Direction::Out;
+                match translate::sa(&sa, reqid(sa.reqid)) {
+                    Ok(spec) => {
+                        let asked = Asked::AddSa { sa: spec.id(), outbound, check: false };
+                        let spec = Box::new(spec);
+                        (asked, if outbound { Request::Add(spec) } else { Request::Update(spec) })
+                    }
+                    Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
+                }
+            }
+            KernelRequest::DeleteSa(key) => {
+                (Asked::DeleteSa, Request::Delete(translate::sa_id(&key)))
+            }
+            KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(translate::sa_id(&key))),
+            KernelRequest::AddFlow(flow) => {
+                let flow = translate::flow(&flow, reqid(flow.reqid));
+                self.stale.adopt(&flow);
+                (Asked::AddFlow, Request::AddFlow(Box::new(flow)))
+            }
+            KernelRequest::DeleteFlow(flow) => {
+                let flow = translate::flow(&flow, reqid(flow.reqid));
+                (Asked::DeleteFlow, Request::DeleteFlow(Box::new(flow)))
+            }
+        };
+        self.ask(now, Some(owner), asked, &request);
+    }
+
+    /// Reads everything that the kernel has said.
+    pub fn readable(&mut self, now: Time) {
+        while let Some(message) = self.link.next() {
+            match message {
+                Ok(Incoming::Reply(reply)) => self.reply(now, reply),
+                Ok(Incoming::Acquire(acquire)) => self.acquire(now, acquire),
+                Ok(Incoming::Expire(expire)) => {
+                    let hard = expire.hard;
+                    if let Some(key) = translate::sa_key(&expire.sa.id) {
+                        self.inputs.push_back(Input::Expire(Expire { key, hard }));
+                    }
+                }
+                // Other programs' messages, and what is malformed: not ours to act upon.
+                Ok(_) | Err(_) => (),
+            }
+        }
+    }
+
+    /// The next thing to tell the engine.
+    pub fn poll(&mut self) -> Option<Input<'static>> {
+        self.inputs.pop_front()
+    }
+
+    /// When [`Kernel::timeout`] is to be called.
+    pub fn next_timeout(&self) -> Option<Time> {
+        let pending = self.pending.values().map(|pending| pending.deadline).min();
+        [pending, self.stale.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Looks after answers that did not come and leftovers whose time is over.
+    pub fn timeout(&mut self, now: Time) {
+        let late: Vec<u32> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.deadline <= now)
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in late {
+            if let Some(pending) = self.pending.remove(&seq) {
+                self.lost(now, pending);
+            }
+        }
+        for request in self.stale.due(now) {
+            self.remove(now, request);
+        }
+    }
+
+    /// Removes at once what an earlier run left: the daemon ends.
+    pub fn sweep(&mut self, now: Time) {
+        for request in self.stale.all() {
+            self.remove(now, request);
+        }
+    }
+
+    fn remove(&mut self, now: Time, request: Request) {
+        let asked = match request {
+            Request::DeleteFlow(_) => Asked::DeleteFlow,
+            _ => Asked::DeleteSa,
+        };
+        self.ask(now, None, asked, &request);
+    }
+
+    fn ask(&mut self, now: Time, owner: Option<RequestId>, asked: Asked, request: &Request) {
+        self.seq = self.seq.checked_add(1).unwrap_or(1);
+        let pending = Pending { owner, asked, left: 1, deadline: now.after(PATIENCE) };
+        match self.link.ask(self.seq, request) {
+            Ok(left) => {
+                self.pending.insert(self.seq, Pending { left, ..pending });
+            }
+            // Done perhaps, and only the answer lost: wait for it, then ask.
+            Err(refusal) if self.may_be_done(&refusal) => {
+                self.pending.insert(self.seq, pending);
+            }
+            Err(refusal) => self.failed(pending, refusal.errno, refusal.reason),
+        }
+    }
+
+    fn may_be_done(&self, refusal: &Refusal) -> bool {
+        refusal.errno == Some(libc::ENOBUFS) && self.link.behaviour().enobufs_may_be_done
+    }
+
+    fn answer(&mut self, owner: RequestId, answer: KernelAnswer) {
+        self.inputs.push_back(Input::Kernel(owner, answer));
+    }
+
+    /// An answer from the kernel, to us or to another program.
+    fn reply(&mut self, now: Time, reply: Reply) {
+        if !self.pending.contains_key(&reply.seq) && self.dump_entry(&reply) {
+            return;
+        }
+        if !reply.answers(self.link.pid(), reply.seq) {
+            return;
+        }
+        let Some(mut pending) = self.pending.remove(&reply.seq) else { return };
+        if reply.errno != 0 {
+            let errno = i32::from(reply.errno);
+            let reason = std::io::Error::from_raw_os_error(errno).to_string();
+            return self.failed(pending, Some(errno), reason);
+        }
+        if pending.left > 1 {
+            pending.left -= 1;
+            self.pending.insert(reply.seq, pending);
+            return;
+        }
+        self.done(now, pending, reply.data);
+    }
+
+    /// An entry of a dump bears a sequence number that counts down, not ours.
+    fn dump_entry(&mut self, reply: &Reply) -> bool {
+        match &reply.data {
+            ReplyData::SaInfo(info) if reply.pid == self.link.pid() => {
+                if translate::reqid_is_ours(info.reqid, self.link.behaviour()) {
+                    self.stale.found_sa(info.id);
+                }
+                true
+            }
+            ReplyData::Flow(info) if reply.pid == self.link.pid() => {
+                let ours = |t: &pfkey::Transform| {
+                    translate::reqid_is_ours(t.reqid, self.link.behaviour())
+                };
+                if info.flow.transforms.iter().any(ours) && !info.forward {
+                    self.stale.found_flow(info.flow.clone());
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn done(&mut self, now: Time, pending: Pending, data: ReplyData) {
+        let answer = match (pending.asked, data) {
+            (Asked::GetSpi, ReplyData::Sa(id)) => KernelAnswer::Spi(EspSpi(id.spi.0)),
+            (Asked::GetSpi, _) => KernelAnswer::Failed("GETSPI was answered without an SPI".into()),
+            (Asked::Register, ReplyData::Capabilities(told)) => return self.learn(&told),
+            (Asked::QuerySa, ReplyData::SaInfo(info)) => {
+                KernelAnswer::Counters(translate::counters(&info))
+            }
+            (Asked::AddSa { sa, outbound, .. }, _) => {
+                if outbound {
+                    self.stale.succeeded(now, &sa);
+                }
+                KernelAnswer::Done
+            }
+            (Asked::FlowOfAcquire(acquire), ReplyData::Flow(info)) => {
+                return self.acquired(&acquire, Some(&info.flow));
+            }
+            (Asked::FlowOfAcquire(acquire), _) => return self.acquired(&acquire, None),
+            _ => KernelAnswer::Done,
+        };
+        if let Some(owner) = pending.owner {
+            self.answer(owner, answer);
+        }
+    }
+
+    fn failed(&mut self, pending: Pending, errno: Option<i32>, reason: String) {
+        let is = |known: &[u8]| errno.is_some_and(|e| known.iter().any(|k| i32::from(*k) == e));
+        let behaviour = self.link.behaviour();
+        let gone = match &pending.asked {
+            Asked::DeleteSa => is(behaviour.no_such_sa),
+            Asked::DeleteFlow => is(behaviour.no_such_flow),
+            _ => false,
+        };
+        if let Asked::FlowOfAcquire(acquire) = &pending.asked {
+            return self.acquired(acquire, None);
+        }
+        let Some(owner) = pending.owner else { return };
+        // What was to be deleted and is not there is what was wanted.
+        let answer = if gone { KernelAnswer::Done } else { KernelAnswer::Failed(reason) };
+        self.answer(owner, answer);
+    }
+
+    /// The answer did not come in time.
+    fn lost(&mut self, now: Time, pending: Pending) {
+        match pending.asked {
+            Asked::AddSa { sa, outbound, check: false } => {
+                let asked = Asked::AddSa { sa, outbound, check: true };
+                self.ask(now, pending.owner, asked, &Request::Get(sa));
+            }
+            Asked::Register => {
+                self.ask(now, None, Asked::Register, &Request::Register(pfkey::Protocol::Esp));
+            }
+            _ => {
+                let seconds = PATIENCE.as_secs();
+                self.failed(pending, None, format!("no answer from the kernel in {seconds} s"));
+            }
+        }
+    }
+
+    /// What REGISTER told, of one protocol; together they are what the engine is told.
+    fn learn(&mut self, told: &pfkey::Capabilities) {
+        let capabilities = self.capabilities.get_or_insert_default();
+        translate::merge(capabilities, told);
+        self.inputs.push_back(Input::Capabilities(capabilities.clone()));
+    }
+
+    fn acquire(&mut self, now: Time, acquire: pfkey::Acquire) {
+        match acquire.flow {
+            Some(flow) if acquire.reqid == 0 => {
+                let asked = Asked::FlowOfAcquire(Box::new(acquire));
+                self.ask(now, None, asked, &Request::FlowOf(flow));
+            }
+            _ => self.acquired(&acquire, None),
+        }
+    }
+
+    fn acquired(&mut self, acquire: &pfkey::Acquire, flow: Option<&pfkey::Flow>) {
+        let transform = flow.and_then(|flow| flow.transforms.first());
+        let reqid = transform.map_or(acquire.reqid, |transform| transform.reqid);
+        let endpoints = transform.and_then(|transform| transform.endpoints);
+        let (local, remote) = match (endpoints, acquire.src) {
+            (Some(endpoints), _) => endpoints,
+            (None, Some(src)) => (src, acquire.dst),
+            (None, None) => return,
+        };
+        let behaviour = self.link.behaviour();
+        self.inputs.push_back(Input::Acquire(Acquire {
+            local,
+            remote,
+            reqid: translate::reqid_from_kernel(reqid, behaviour),
+            selector: flow.and_then(|flow| translate::selector(&flow.selector)),
+        }));
+    }
+}
+
+/// The engine's name of an SA that the kernel tells of; `None` for what no engine of ours made.
+pub fn sa_key(id: &SaId) -> Option<SaKey> {
+    translate::sa_key(id)
+}

@@ -1,0 +1,221 @@
+//! The engine's values and the pfkey crate's, one to the other.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use pfkey::{Authentication, Behaviour, Encryption};
+
+use crate::conf::{Mode, Prefix, SaProtocol};
+use crate::crypto::Secret;
+use crate::ike::event::{
+    Capabilities, Direction, KernelFlow, KernelLifetime, KernelSa, KernelSelector, SaCounters,
+    SaKey,
+};
+use crate::wire::EspSpi;
+use crate::wire::iana::v2::{EncryptionId, IntegrityId};
+
+/// Ciphers by both names, with the key lengths in bits that IKE can ask for (without salt).
+const ENCRYPTION: &[(EncryptionId, Encryption, &[u16])] = &[
+    (EncryptionId::ENCR_NULL, Encryption::Null, &[0]),
+    (EncryptionId::ENCR_3DES, Encryption::TripleDesCbc, &[192]),
+    (EncryptionId::ENCR_CAST, Encryption::CastCbc, &[128]),
+    (EncryptionId::ENCR_BLOWFISH, Encryption::BlowfishCbc, &[128, 160, 192, 256]),
+    (EncryptionId::ENCR_AES_CBC, Encryption::AesCbc, &[128, 192, 256]),
+    (EncryptionId::ENCR_AES_CTR, Encryption::AesCtr, &[128, 192, 256]),
+    (EncryptionId::ENCR_AES_CCM_8, Encryption::AesCcm8, &[128, 192, 256]),
+    (EncryptionId::ENCR_AES_CCM_12, Encryption::AesCcm12, &[128, 192, 256]),
+    (EncryptionId::ENCR_AES_CCM_16, Encryption::AesCcm16, &[128, 192, 256]),
+    (EncryptionId::ENCR_AES_GCM_8, Encryption::AesGcm8, &[128, 192, 256]),
+    (EncryptionId::ENCR_AES_GCM_12, Encryption::AesGcm12, &[128, 192, 256]),
+    (EncryptionId::ENCR_AES_GCM_16, Encryption::AesGcm16, &[128, 192, 256]),
+    (EncryptionId::ENCR_NULL_AUTH_AES_GMAC, Encryption::AesGmac, &[128, 192, 256]),
+    (EncryptionId::ENCR_CAMELLIA_CBC, Encryption::CamelliaCbc, &[128, 192, 256]),
+    (EncryptionId::ENCR_CHACHA20_POLY1305, Encryption::ChaCha20Poly1305, &[256]),
+];
+
+/// Integrity algorithms by both names.
+const INTEGRITY: &[(IntegrityId, Authentication)] = &[
+    (IntegrityId::AUTH_HMAC_MD5_96, Authentication::HmacMd5),
+    (IntegrityId::AUTH_HMAC_SHA1_96, Authentication::HmacSha1),
+    (IntegrityId::AUTH_AES_XCBC_96, Authentication::AesXcbc),
+    (IntegrityId::AUTH_HMAC_SHA2_256_128, Authentication::HmacSha256),
+    (IntegrityId::AUTH_HMAC_SHA2_384_192, Authentication::HmacSha384),
+    (IntegrityId::AUTH_HMAC_SHA2_512_256, Authentication::HmacSha512),
+];
+
+/// The first of the reqids that are ours in the kernel, and how many there are. KAME kernels keep
+/// 14 bits of which the upper half is ours; elsewhere a range that no manual configuration uses.
+fn reqids(behaviour: &Behaviour) -> (u32, u32) {
+    if behaviour.reqid_max <= 0x3fff { (0x2000, 0x2000) } else { (0x0a00_0000, 0x0100_0000) }
+}
+
+/// The engine's reqid as the kernel gets it.
+pub fn reqid_to_kernel(reqid: u32, behaviour: &Behaviour) -> u32 {
+    let (base, count) = reqids(behaviour);
+    base + reqid % count
+}
+
+/// The engine's reqid of one that the kernel tells; `None` if it is not ours.
+pub fn reqid_from_kernel(reqid: u32, behaviour: &Behaviour) -> Option<u32> {
+    let (base, count) = reqids(behaviour);
+    reqid.checked_sub(base).filter(|reqid| *reqid < count)
+}
+
+/// Whether a reqid is of our range.
+pub fn reqid_is_ours(reqid: u32, behaviour: &Behaviour) -> bool {
+    reqid_from_kernel(reqid, behaviour).is_some()
+}
+
+pub fn protocol(protocol: SaProtocol) -> pfkey::Protocol {
+    match protocol {
+        SaProtocol::Esp => pfkey::Protocol::Esp,
+        SaProtocol::Ah => pfkey::Protocol::Ah,
+    }
+}
+
+fn mode(mode: Mode) -> pfkey::Mode {
+    match mode {
+        Mode::Tunnel => pfkey::Mode::Tunnel,
+        Mode::Transport => pfkey::Mode::Transport,
+    }
+}
+
+fn direction(direction: Direction) -> pfkey::Direction {
+    match direction {
+        Direction::In => pfkey::Direction::In,
+        Direction::Out => pfkey::Direction::Out,
+    }
+}
+
+pub fn sa_id(key: &SaKey) -> pfkey::SaId {
+    pfkey::SaId {
+        protocol: protocol(key.protocol),
+        spi: pfkey::Spi(key.spi.0),
+        src: key.src,
+        dst: key.dst,
+        rdomain: None,
+    }
+}
+
+pub fn sa_key(id: &pfkey::SaId) -> Option<SaKey> {
+    let protocol = match id.protocol {
+        pfkey::Protocol::Esp => SaProtocol::Esp,
+        pfkey::Protocol::Ah => SaProtocol::Ah,
+        _ => return None,
+    };
+    Some(SaKey { protocol, spi: EspSpi(id.spi.0), src: id.src, dst: id.dst })
+}
+
+fn prefix(prefix: &Prefix) -> pfkey::Prefix {
+    pfkey::Prefix { addr: prefix.address(), len: prefix.length() }
+}
+
+fn selector_to_kernel(selector: &KernelSelector) -> pfkey::Selector {
+    pfkey::Selector {
+        protocol: selector.ip_protocol,
+        src: prefix(&selector.src),
+        src_port: pfkey::Port::exactly(selector.src_port),
+        dst: prefix(&selector.dst),
+        dst_port: pfkey::Port::exactly(selector.dst_port),
+    }
+}
+
+/// A selector that the kernel tells; `None` if its prefixes are none.
+pub fn selector(selector: &pfkey::Selector) -> Option<KernelSelector> {
+    Some(KernelSelector {
+        src: Prefix::new(selector.src.addr, selector.src.len)?,
+        dst: Prefix::new(selector.dst.addr, selector.dst.len)?,
+        ip_protocol: selector.protocol,
+        src_port: selector.src_port.port,
+        dst_port: selector.dst_port.port,
+    })
+}
+
+/// A flow with its reqid as the kernel gets it. In transport mode the packet's own addresses are
+/// the SA's.
+pub fn flow(flow: &KernelFlow, reqid: u32) -> pfkey::Flow {
+    let (src, dst): (IpAddr, IpAddr) = match flow.direction {
+        Direction::In => (flow.remote, flow.local),
+        Direction::Out => (flow.local, flow.remote),
+    };
+    let transform = pfkey::Transform {
+        protocol: protocol(flow.protocol),
+        mode: mode(flow.mode),
+        reqid,
+        endpoints: (flow.mode == Mode::Tunnel).then_some((src, dst)),
+    };
+    let selector = selector_to_kernel(&flow.selector);
+    let mut result = pfkey::Flow::protect(direction(flow.direction), selector, transform);
+    result.rdomain = flow.rdomain.and_then(|domain| u16::try_from(domain).ok());
+    result
+}
+
+/// An SA with its reqid as the kernel gets it.
+pub fn sa(sa: &KernelSa, reqid: u32) -> Result<pfkey::SaSpec, String> {
+    let key = |secret: &Secret| pfkey::Secret::from(secret.octets());
+    let spi = pfkey::Spi(sa.key.spi.0);
+    let (src, dst) = (sa.key.src, sa.key.dst);
+    let mut spec = pfkey::SaSpec::new(protocol(sa.key.protocol), spi, src, dst, mode(sa.mode));
+    spec.reqid = reqid;
+    if let Some((id, secret)) = &sa.encryption {
+        let row = ENCRYPTION.iter().find(|row| row.0 == *id);
+        let row = row.ok_or_else(|| format!("no kernel has {id}"))?;
+        spec.encryption = Some((row.1, key(secret)));
+    }
+    if let Some((id, secret)) = &sa.integrity {
+        let row = INTEGRITY.iter().find(|row| row.0 == *id);
+        let row = row.ok_or_else(|| format!("no kernel has {id}"))?;
+        spec.authentication = Some((row.1, key(secret)));
+    }
+    spec.esn = sa.esn;
+    spec.replay_window = sa.replay_window;
+    spec.soft = lifetime(sa.soft);
+    spec.hard = lifetime(sa.hard);
+    spec.encap = sa.encap.map(|(src_port, dst_port)| pfkey::Encap { src_port, dst_port });
+    spec.tag.clone_from(&sa.tag);
+    spec.tap = sa.tap;
+    let rdomain = sa.rdomain.and_then(|domain| u16::try_from(domain).ok());
+    spec.rdomain = rdomain.map(|domain| (domain, domain));
+    Ok(spec)
+}
+
+fn lifetime(lifetime: KernelLifetime) -> pfkey::Lifetime {
+    pfkey::Lifetime {
+        bytes: lifetime.bytes,
+        add_seconds: lifetime.seconds,
+        ..pfkey::Lifetime::default()
+    }
+}
+
+/// What an SA counted.
+pub fn counters(info: &pfkey::SaInfo) -> SaCounters {
+    let current = info.current.unwrap_or_default();
+    let bytes = current.bytes;
+    let packets = match info.counters {
+        Some(counters) => counters.packets_in.max(counters.packets_out),
+        None => current.allocations.into(),
+    };
+    SaCounters { packets, bytes, idle: None::<Duration> }
+}
+
+/// Adds what REGISTER told of one protocol.
+pub fn merge(capabilities: &mut Capabilities, told: &pfkey::Capabilities) {
+    for (id, algorithm, lengths) in ENCRYPTION {
+        let salt = algorithm.salt_len();
+        let works = |bits: &&u16| told.encrypts(*algorithm, usize::from(**bits) / 8 + salt);
+        let works: Vec<u16> = lengths.iter().filter(works).copied().collect();
+        if !works.is_empty() && !capabilities.encryption.iter().any(|known| known.0 == *id) {
+            capabilities.encryption.push((*id, works));
+        }
+    }
+    for (id, algorithm) in INTEGRITY {
+        if told.authenticates(*algorithm) && !capabilities.integrity.contains(id) {
+            capabilities.integrity.push(*id);
+        }
+    }
+    if told.authenticates(Authentication::HmacSha256Cut96) && capabilities.remarks.is_empty() {
+        let remark = "this kernel cuts HMAC-SHA2-256 to 96 bits, which no peer expects";
+        capabilities.remarks.push(remark.into());
+    }
+    capabilities.esn |= told.esn;
+}
