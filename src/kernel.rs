@@ -58,7 +58,11 @@ pub trait Link {
 enum Asked {
     GetSpi,
     /// With `check`, it is a question whether an SA whose answer was lost is there.
-    AddSa { sa: SaId, outbound: bool, check: bool },
+    AddSa {
+        sa: SaId,
+        outbound: bool,
+        check: bool,
+    },
     DeleteSa,
     QuerySa,
     AddFlow,
@@ -279,9 +283,8 @@ impl<L: Link> Kernel<L> {
                 true
             }
             ReplyData::Flow(info) if reply.pid == self.link.pid() => {
-                let ours = |t: &pfkey::Transform| {
-                    translate::reqid_is_ours(t.reqid, self.link.behaviour())
-                };
+                let ours =
+                    |t: &pfkey::Transform| translate::reqid_is_ours(t.reqid, self.link.behaviour());
                 if info.flow.transforms.iter().any(ours) && !info.forward {
                     self.stale.found_flow(info.flow.clone());
                 }

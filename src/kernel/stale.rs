@@ -41,9 +41,8 @@ impl Stale {
 
     /// A flow is installed again: it is no leftover any more.
     pub fn adopt(&mut self, flow: &Flow) {
-        self.flows.retain(|left| {
-            left.direction != flow.direction || left.selector != flow.selector
-        });
+        self.flows
+            .retain(|left| left.direction != flow.direction || left.selector != flow.selector);
     }
 
     /// An SA between these addresses stands: its predecessors may go.
