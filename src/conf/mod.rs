@@ -10,7 +10,17 @@
 //! The parent makes it from the file and sends [`Config`] to the `ike` process and the secrets to
 //! the `ca` process; neither gets the other's part.
 
+mod check;
+pub mod diagnostic;
+pub mod lex;
+pub mod parse;
+pub mod source;
+pub mod syntax;
+
 use std::net::IpAddr;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use source::{FileText, Files, MemoryFiles, Names, NumericNames};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +34,24 @@ pub struct Checked {
     pub config: Config,
     /// Everything only the `ca` process may hold.
     pub secrets: Vec<PolicySecret>,
+    /// What is legal and unwise, for the operator.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads, parses and checks a configuration file. `definitions` are the macros of `-D`, which the
+/// file cannot change.
+///
+/// # Errors
+///
+/// Everything that is wrong, and the warnings, in the order of the files; at least one error.
+pub fn load(
+    path: &str,
+    definitions: &[(String, String)],
+    files: &dyn Files,
+    names: &dyn Names,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let mut parsed = parse::parse(path, definitions, files);
+    check::check(&mut parsed, names, files).ok_or(parsed.diagnostics)
 }
 
 /// The long-term secret of one policy; for the `ca` process alone.

@@ -1,0 +1,564 @@
+//! Syntax to meaning: names become addresses and numbers, defaults are filled in, and what cannot
+//! be honoured is refused. Proposals are checked in `check/proposal.rs`, warnings about rules as a
+//! whole in `check/overlap.rs`.
+
+mod overlap;
+mod proposal;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::diagnostic::{Place, Severity};
+use super::parse::{Parsed, Problem, hexadecimal};
+use super::source::{Addresses, Files, Names, addresses};
+use super::syntax::{
+    AuthClause, FlowClause, Host, Ikev2Rule, Matching, Set, Side, Spanned, Statement, Word,
+};
+use super::{
+    Auth, Checked, Config, Family, Flow, FlowAddresses, FlowEnd, Globals, Identity, Lifetime, Mode,
+    Policy, PolicyName, PolicySecret, Prefix, SaProtocol, Start,
+};
+use crate::crypto::Secret;
+use crate::wire::iana::IdType;
+
+/// iked's lifetime of a child SA: three hours.
+const CHILD_SECONDS: u32 = 10_800;
+
+/// iked's limit of a child SA: 4 GiB.
+const CHILD_BYTES: u64 = 4 << 30;
+
+/// The longest name, tag or identity in octets (iked's own limits are no larger).
+const NAME_LIMIT: usize = 255;
+
+/// The largest key in a file, in octets as hexadecimal digits.
+const KEY_FILE_LIMIT: usize = 1024;
+
+/// Judges what was parsed; `None` if there is an error. Remarks are added to `parsed`.
+pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -> Option<Checked> {
+    let statements = std::mem::take(&mut parsed.statements);
+    let mut checker = Checker { parsed, names, files, used: HashSet::new(), rules: 0 };
+    let mut checked =
+        Checked { config: Config::default(), secrets: Vec::new(), diagnostics: Vec::new() };
+    let mut places = Vec::new();
+    for statement in &statements {
+        if let Some(place) = checker.statement(statement, &mut checked) {
+            places.push(place);
+        }
+    }
+    overlap::warn(checker.parsed, &checked.config.policies, &places);
+    parsed.statements = statements;
+    if parsed.has_errors() {
+        return None;
+    }
+    checked.diagnostics = parsed.diagnostics.clone();
+    Some(checked)
+}
+
+struct Checker<'a> {
+    parsed: &'a mut Parsed,
+    names: &'a dyn Names,
+    files: &'a dyn Files,
+    /// The names of policies so far.
+    used: HashSet<String>,
+    rules: usize,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, place: Place, problem: Problem) {
+        self.parsed.remark(Severity::Error, place, problem);
+    }
+
+    fn warn(&mut self, place: Place, sentence: impl Into<String>) {
+        self.parsed.remark(Severity::Warning, place, Problem::says(sentence));
+    }
+
+    /// The place of the rule, if the statement became a policy.
+    fn statement(&mut self, statement: &Statement, checked: &mut Checked) -> Option<Place> {
+        match statement {
+            Statement::Set(set) => self.set(set, &mut checked.config.globals),
+            Statement::User(user) => {
+                self.exposed(user.name.place, "a password");
+                self.warn(user.name.place, "EAP is not available: this user cannot log in");
+            }
+            Statement::Radius(words) => {
+                self.warn(words.place, "RADIUS is not available: this line has no effect");
+            }
+            Statement::Ikev2(rule) => {
+                self.rules += 1;
+                let before = self.parsed.diagnostics.len();
+                let policy = self.rule(rule, &mut checked.secrets)?;
+                let new = &self.parsed.diagnostics[before..];
+                if !new.iter().any(|d| d.severity == Severity::Error) {
+                    checked.config.policies.push(policy);
+                    return Some(rule.start_of_rule.place);
+                }
+            }
+        }
+        None
+    }
+
+    fn set(&mut self, set: &Spanned<Set>, globals: &mut Globals) {
+        let word = match &set.value {
+            Set::DpdCheckInterval(seconds) => {
+                globals.dpd_check_interval = u32::try_from(*seconds).unwrap_or(u32::MAX);
+                return;
+            }
+            Set::Ocsp { url, .. } => {
+                globals.other.push(("ocsp".to_owned(), url.clone()));
+                let sentence = "certificates are not available: \"set ocsp\" has no effect";
+                return self.warn(set.place, sentence);
+            }
+            Set::Flag(word) => word.as_str(),
+        };
+        match word {
+            "active" => globals.passive = false,
+            "passive" => globals.passive = true,
+            "couple" => globals.decouple = false,
+            "decouple" => globals.decouple = true,
+            "fragmentation" => globals.fragmentation = true,
+            "nofragmentation" => globals.fragmentation = false,
+            "mobike" => globals.mobike = true,
+            "nomobike" => globals.mobike = false,
+            "vendorid" => globals.vendor_id = true,
+            "novendorid" => globals.vendor_id = false,
+            "enforcesingleikesa" => globals.enforce_single_ike_sa = true,
+            "noenforcesingleikesa" => globals.enforce_single_ike_sa = false,
+            "stickyaddress" => globals.sticky_address = true,
+            "nostickyaddress" => globals.sticky_address = false,
+            other => {
+                globals.other.push((other.to_owned(), String::new()));
+                let sentence = format!("certificates are not available: \"{other}\" has no effect");
+                self.warn(set.place, sentence);
+            }
+        }
+    }
+
+    fn rule(&mut self, rule: &Ikev2Rule, secrets: &mut Vec<PolicySecret>) -> Option<Policy> {
+        let place = rule.start_of_rule.place;
+        let name = self.name(rule)?;
+        let family = rule.family.as_ref().map(|f| f.value);
+        let local = self.peer_address(rule.local.as_ref(), family)?;
+        let peer = self.peer_address(rule.peer.as_ref(), family)?;
+        if let (Some(l), Some(p), Some(word)) = (local, peer, &rule.peer) {
+            if l.address().is_ipv4() != p.address().is_ipv4() {
+                let problem = Problem::says("local and peer are of different address families");
+                self.error(word.place, problem);
+            }
+        }
+        let flows = self.flows(rule, family);
+        let protocol = rule.protocol.as_ref().map_or(SaProtocol::Esp, |p| p.value);
+        let matching = rule.matching.as_ref().map(|m| m.value);
+        let auth = self.auth(rule, &name, matching, secrets);
+        self.unavailable(rule);
+        Some(Policy {
+            start: self.start(rule, peer),
+            quick: matching == Some(Matching::Quick),
+            skip: matching == Some(Matching::Skip),
+            default: matching == Some(Matching::Default),
+            protocol,
+            mode: rule.mode.as_ref().map_or(Mode::Tunnel, |m| m.value),
+            ipcomp: rule.ipcomp.is_some(),
+            force_natt: rule.natt.is_some(),
+            family,
+            rdomain: rule.rdomain.as_ref().and_then(|r| u32::try_from(r.value).ok()),
+            flows,
+            local,
+            peer,
+            ike_proposals: self.ike_proposals(&rule.ike_sas),
+            child_proposals: self.child_proposals(&rule.child_sas, protocol),
+            child_proposals_explicit: !rule.child_sas.is_empty(),
+            local_id: self.local_id(rule, matching),
+            remote_id: rule.dstid.as_ref().and_then(|id| self.identity(id)),
+            auth,
+            ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),
+            child_lifetime: Lifetime {
+                seconds: self.seconds(rule.lifetime.as_ref(), CHILD_SECONDS),
+                bytes: rule.bytes.as_ref().map_or(CHILD_BYTES, |b| b.value),
+            },
+            tag: self.short(rule.tag.as_ref()),
+            tap: rule.tap.as_ref().and_then(|tap| self.tap(tap)),
+            iface: self.short(rule.iface.as_ref()),
+            name,
+        })
+        .filter(|policy| {
+            if policy.flows.is_empty() && !self.parsed.has_errors() {
+                let problem = Problem::says("no flow is left: the families of its sides differ");
+                self.error(place, problem);
+            }
+            !policy.flows.is_empty()
+        })
+    }
+
+    /// The rule's own name, or `policyN` by its position among the rules.
+    fn name(&mut self, rule: &Ikev2Rule) -> Option<PolicyName> {
+        let (name, place) = match &rule.name {
+            Some(name) => (name.value.clone(), name.place),
+            None => (format!("policy{}", self.rules), rule.start_of_rule.place),
+        };
+        if name.is_empty() || name.len() > NAME_LIMIT || name.contains(char::is_control) {
+            let expected = format!("a name of 1 to {NAME_LIMIT} printable octets");
+            self.error(place, Problem::found("another name", expected));
+            return None;
+        }
+        if !self.used.insert(name.clone()) {
+            let sentence = format!("a rule with the name \"{name}\" stands above already");
+            self.error(place, Problem::says(sentence));
+            return None;
+        }
+        Some(PolicyName(name))
+    }
+
+    /// `local` or `peer`: `Some(None)` is any; `None` after an error.
+    fn peer_address(
+        &mut self,
+        host: Option<&Spanned<Host>>,
+        family: Option<Family>,
+    ) -> Option<Option<Prefix>> {
+        let Some(host) = host else { return Some(None) };
+        if host.value == Host::Any {
+            return Some(None);
+        }
+        let found = self.prefixes(host)?;
+        let Some(prefix) = found.iter().find(|p| fits(p.address(), family)) else {
+            let problem = Problem::found("an address of the other family", "one of this rule's");
+            self.error(host.place, problem);
+            return None;
+        };
+        Some(Some(*prefix))
+    }
+
+    /// The prefixes that a host word means; `None` after an error.
+    fn prefixes(&mut self, host: &Spanned<Host>) -> Option<Vec<Prefix>> {
+        let Host::Named { word, length } = &host.value else { return Some(Vec::new()) };
+        match addresses(word, *length, self.names) {
+            Addresses::Prefixes(prefixes) => Some(prefixes),
+            Addresses::Unresolved => {
+                let sentence = format!("\"{word}\" does not resolve to an address");
+                self.error(host.place, Problem::says(sentence));
+                None
+            }
+            Addresses::Bad(expected) => {
+                let found = match length {
+                    Some(length) => format!("\"{word}/{length}\""),
+                    None => format!("\"{word}\""),
+                };
+                self.error(host.place, Problem::found(found, expected));
+                None
+            }
+        }
+    }
+
+    /// All flows of the rule: every protocol, every pair of the lists, both families of `any`.
+    fn flows(&mut self, rule: &Ikev2Rule, family: Option<Family>) -> Vec<Flow> {
+        let mut protocols = Vec::new();
+        for word in &rule.ip_protocols {
+            protocols.extend(self.ip_protocol(word));
+        }
+        if protocols.is_empty() {
+            protocols.push(0);
+        }
+        let mut flows: Vec<Flow> = Vec::new();
+        let mut seen = HashSet::new();
+        for clause in &rule.flows {
+            for flow in self.pairs(clause, family) {
+                for &ip_protocol in &protocols {
+                    let flow = Flow { ip_protocol, ..flow.clone() };
+                    if seen.insert(flow.clone()) {
+                        flows.push(flow);
+                    }
+                }
+            }
+        }
+        flows
+    }
+
+    fn pairs(&mut self, clause: &FlowClause, family: Option<Family>) -> Vec<Flow> {
+        let from_ports = self.ports(clause.from.port.as_ref());
+        let to_ports = self.ports(clause.to.port.as_ref());
+        let sources = self.side(&clause.from, family);
+        let targets = self.side(&clause.to, family);
+        let mut flows = Vec::new();
+        for (source, srcnat) in &sources {
+            for (target, _) in &targets {
+                if !same_family(source, target) {
+                    continue;
+                }
+                flows.push(Flow {
+                    ip_protocol: 0,
+                    local: FlowEnd { addresses: *source, ports: from_ports },
+                    remote: FlowEnd { addresses: *target, ports: to_ports },
+                    srcnat: *srcnat,
+                });
+            }
+        }
+        if flows.is_empty() && !sources.is_empty() && !targets.is_empty() {
+            let place = clause.to.hosts.first().map_or(Place::default(), |h| h.host.place);
+            let problem = Problem::says("the two sides of this flow are of different families");
+            self.error(place, problem);
+        }
+        flows
+    }
+
+    fn side(
+        &mut self,
+        side: &Side,
+        family: Option<Family>,
+    ) -> Vec<(FlowAddresses, Option<Prefix>)> {
+        let mut found = Vec::new();
+        for item in &side.hosts {
+            match &item.host.value {
+                Host::Dynamic => found.push((FlowAddresses::Dynamic, None)),
+                Host::Any => {
+                    let any = ["0.0.0.0", "::"].iter().filter_map(|a| a.parse::<IpAddr>().ok());
+                    let any = any.filter(|a| fits(*a, family)).filter_map(|a| Prefix::new(a, 0));
+                    found.extend(any.map(|p| (FlowAddresses::Prefix(p), None)));
+                }
+                Host::Named { .. } => {
+                    let nat = item.srcnat.as_ref().and_then(|nat| self.prefixes(nat));
+                    for prefix in self.prefixes(&item.host).unwrap_or_default() {
+                        if !fits(prefix.address(), family) {
+                            continue;
+                        }
+                        let v4 = prefix.address().is_ipv4();
+                        let srcnat = nat.iter().flatten().find(|p| p.address().is_ipv4() == v4);
+                        if let (Some(word), None) = (&item.srcnat, srcnat) {
+                            let sentence = "the translated address is of another family";
+                            self.error(word.place, Problem::says(sentence));
+                        }
+                        found.push((FlowAddresses::Prefix(prefix), srcnat.copied()));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn ports(&mut self, port: Option<&Spanned<Word>>) -> (u16, u16) {
+        let Some(port) = port else { return (0, u16::MAX) };
+        let number = match &port.value {
+            Word::Number(number) => u16::try_from(*number).ok(),
+            Word::Name(name) => match name.split_once(':') {
+                Some((low, high)) => return self.port_range(port.place, low, high),
+                None => self.names.service(name),
+            },
+        };
+        match number {
+            Some(0) => (0, u16::MAX),
+            Some(number) => (number, number),
+            None => {
+                let found = describe(&port.value);
+                let expected = "a port from 0 to 65535 or the name of a service";
+                self.error(port.place, Problem::found(found, expected));
+                (0, u16::MAX)
+            }
+        }
+    }
+
+    fn port_range(&mut self, place: Place, low: &str, high: &str) -> (u16, u16) {
+        match (low.parse(), high.parse()) {
+            (Ok(low), Ok(high)) if low <= high => (low, high),
+            _ => {
+                let found = format!("\"{low}:{high}\"");
+                self.error(place, Problem::found(found, "two ports, the lower one first"));
+                (0, u16::MAX)
+            }
+        }
+    }
+
+    fn ip_protocol(&mut self, word: &Spanned<Word>) -> Option<u8> {
+        let number = match &word.value {
+            Word::Number(number) => u8::try_from(*number).ok(),
+            Word::Name(name) => self.names.protocol(name),
+        };
+        if number.is_none() {
+            let expected = "an IP protocol's name, or its number from 0 to 255";
+            self.error(word.place, Problem::found(describe(&word.value), expected));
+        }
+        number
+    }
+
+    fn start(&mut self, rule: &Ikev2Rule, peer: Option<Prefix>) -> Start {
+        let Some(start) = &rule.start else { return Start::Passive };
+        let callable = peer.is_some_and(|p| p.as_host().is_some());
+        if start.value != Start::Passive && !callable {
+            let sentence = "this rule can only wait: to start it needs \"peer\" with one address";
+            self.error(start.place, Problem::says(sentence));
+        }
+        start.value
+    }
+
+    fn auth(
+        &mut self,
+        rule: &Ikev2Rule,
+        name: &PolicyName,
+        matching: Option<Matching>,
+        secrets: &mut Vec<PolicySecret>,
+    ) -> Auth {
+        let (word, place) = match &rule.auth {
+            Some(Spanned { value: AuthClause::Psk(psk), place }) => {
+                self.exposed(*place, "a psk");
+                secrets.push(PolicySecret { policy: name.clone(), psk: psk.clone() });
+                return Auth::Psk;
+            }
+            Some(Spanned { value: AuthClause::PskFile(path), place }) => {
+                if let Some(psk) = self.key_file(path, *place) {
+                    secrets.push(PolicySecret { policy: name.clone(), psk });
+                }
+                return Auth::Psk;
+            }
+            Some(Spanned { value: AuthClause::Eap(method), place }) => {
+                (format!("eap {method}"), *place)
+            }
+            Some(Spanned { value: AuthClause::Method(method), place }) => (method.clone(), *place),
+            None => ("signature".to_owned(), rule.start_of_rule.place),
+        };
+        if matching != Some(Matching::Skip) {
+            let sentence = match rule.auth {
+                None => "this rule has no psk, so it asks for certificates, which are not \
+                         available: write psk"
+                    .to_owned(),
+                Some(_) => format!("\"{word}\" is not available: write psk"),
+            };
+            self.error(place, Problem::says(sentence));
+        }
+        Auth::Unsupported(word)
+    }
+
+    /// A secret in a file that others can read is refused.
+    fn exposed(&mut self, place: Place, what: &str) {
+        let source = self.parsed.sources.get(place.file as usize);
+        let Some(reason) = source.and_then(|s| s.exposed.clone()) else { return };
+        self.error(place, Problem::says(format!("this file holds {what} and {reason}")));
+    }
+
+    /// The key in a file: hexadecimal digits, with 0x or without, as iked takes it.
+    fn key_file(&mut self, path: &str, place: Place) -> Option<Secret> {
+        let file = match self.files.read(path) {
+            Ok(file) => file,
+            Err(reason) => {
+                let sentence = format!("cannot read {path}: {reason}");
+                self.error(place, Problem::says(sentence));
+                return None;
+            }
+        };
+        if file.mode & 0o077 != 0 || !self.files.may_own_secrets(file.uid) {
+            let sentence = format!(
+                "{path} holds a key and others can read it or own it (mode {:03o}, user {})",
+                file.mode, file.uid
+            );
+            self.error(place, Problem::says(sentence));
+            return None;
+        }
+        let digits = std::str::from_utf8(&file.octets).unwrap_or("?").trim();
+        let digits = digits.strip_prefix("0x").unwrap_or(digits);
+        let octets =
+            hexadecimal(digits).filter(|o| !o.is_empty() && digits.len() <= KEY_FILE_LIMIT);
+        if octets.is_none() {
+            let expected =
+                format!("an even number of hexadecimal digits, at most {KEY_FILE_LIMIT}");
+            self.error(place, Problem::found(format!("other contents of {path}"), expected));
+        }
+        octets.map(Secret::new)
+    }
+
+    /// Clauses that are understood and cannot be honoured.
+    fn unavailable(&mut self, rule: &Ikev2Rule) {
+        if let Some(ipcomp) = &rule.ipcomp {
+            let sentence = "ipcomp is not available: leave the word out";
+            self.error(ipcomp.place, Problem::says(sentence));
+        }
+        for option in &rule.options {
+            let word = if option.value.request { "request" } else { "config" };
+            let sentence = format!("\"{word} {}\" is not available", option.value.name);
+            self.error(option.place, Problem::says(sentence));
+        }
+    }
+
+    fn local_id(&mut self, rule: &Ikev2Rule, matching: Option<Matching>) -> Option<Identity> {
+        if let Some(id) = &rule.srcid {
+            return self.identity(id);
+        }
+        if matching == Some(Matching::Skip) {
+            return None;
+        }
+        let name = self.names.hostname()?;
+        Some(Identity { id_type: IdType::ID_FQDN, data: name.into_bytes() })
+    }
+
+    /// An identity by its look: an address, `user@host`, `/C=…` (a DN), else a host's name.
+    fn identity(&mut self, word: &Spanned<String>) -> Option<Identity> {
+        let text = word.value.as_str();
+        if text.is_empty() || text.len() > NAME_LIMIT {
+            let expected = format!("an identity of 1 to {NAME_LIMIT} octets");
+            self.error(word.place, Problem::found(format!("{} octets", text.len()), expected));
+            return None;
+        }
+        if text.starts_with('/') {
+            let sentence = "a distinguished name needs certificates, which are not available";
+            self.error(word.place, Problem::says(sentence));
+            return None;
+        }
+        let (id_type, data) = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(v4)) => (IdType::ID_IPV4_ADDR, v4.octets().to_vec()),
+            Ok(IpAddr::V6(v6)) => (IdType::ID_IPV6_ADDR, v6.octets().to_vec()),
+            Err(_) if text.contains('@') => (IdType::ID_RFC822_ADDR, text.as_bytes().to_vec()),
+            Err(_) => (IdType::ID_FQDN, text.as_bytes().to_vec()),
+        };
+        Some(Identity { id_type, data })
+    }
+
+    fn seconds(&mut self, value: Option<&Spanned<u64>>, default: u32) -> u32 {
+        let Some(value) = value else { return default };
+        let seconds = u32::try_from(value.value).unwrap_or(u32::MAX);
+        if (1..60).contains(&seconds) {
+            self.warn(value.place, "a lifetime below a minute: rekeying never rests");
+        }
+        seconds
+    }
+
+    fn short(&mut self, word: Option<&Spanned<String>>) -> Option<String> {
+        let word = word?;
+        if word.value.is_empty() || word.value.len() > NAME_LIMIT {
+            let expected = format!("1 to {NAME_LIMIT} octets");
+            self.error(
+                word.place,
+                Problem::found(format!("{} octets", word.value.len()), expected),
+            );
+            return None;
+        }
+        Some(word.value.clone())
+    }
+
+    fn tap(&mut self, word: &Spanned<String>) -> Option<u32> {
+        let unit = word.value.strip_prefix("enc").and_then(|n| n.parse().ok());
+        if unit.is_none() {
+            let found = format!("\"{}\"", word.value);
+            self.error(word.place, Problem::found(found, "\"enc\" and a number"));
+        }
+        unit
+    }
+}
+
+fn fits(address: IpAddr, family: Option<Family>) -> bool {
+    match family {
+        None => true,
+        Some(Family::Inet) => address.is_ipv4(),
+        Some(Family::Inet6) => address.is_ipv6(),
+    }
+}
+
+fn same_family(a: &FlowAddresses, b: &FlowAddresses) -> bool {
+    match (a, b) {
+        (FlowAddresses::Prefix(a), FlowAddresses::Prefix(b)) => {
+            a.address().is_ipv4() == b.address().is_ipv4()
+        }
+        _ => true,
+    }
+}
+
+fn describe(word: &Word) -> String {
+    match word {
+        Word::Name(name) => format!("\"{name}\""),
+        Word::Number(number) => format!("\"{number}\""),
+    }
+}

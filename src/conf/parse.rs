@@ -1,0 +1,549 @@
+//! Tokens to syntax: the frame that both grammars share. `ikev2` rules are read in `parse/ikev2.rs`.
+
+mod ikev2;
+
+pub(super) use ikev2::hexadecimal;
+
+use super::diagnostic::{Diagnostic, Place, Severity, excerpt, nearest};
+use super::lex::{Lexer, Macros, Token, TokenKind};
+use super::source::Files;
+use super::syntax::{Host, Set, Spanned, Statement, User, Word};
+use crate::crypto::Secret;
+
+/// How deep files may include each other.
+const INCLUDE_DEPTH: usize = 16;
+
+/// How many files may be read in one run.
+const FILE_LIMIT: usize = 1024;
+
+/// The largest file, in octets.
+const SIZE_LIMIT: usize = 16 << 20;
+
+/// After so many errors the reading ends.
+const ERROR_LIMIT: usize = 40;
+
+/// The words that begin a statement.
+const STATEMENTS: &[&str] = &["ikev2", "set", "include", "user", "radius"];
+
+/// The words after `set` that stand alone.
+pub(super) const SET_FLAGS: &[&str] = &[
+    "active",
+    "passive",
+    "couple",
+    "decouple",
+    "fragmentation",
+    "nofragmentation",
+    "mobike",
+    "nomobike",
+    "vendorid",
+    "novendorid",
+    "enforcesingleikesa",
+    "noenforcesingleikesa",
+    "stickyaddress",
+    "nostickyaddress",
+    "cert_partial_chain",
+];
+
+/// A file that was read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name as it was asked for.
+    pub name: String,
+    text: String,
+    /// Offsets of the lines.
+    lines: Vec<usize>,
+    /// Whether others can read or change it, and why that matters.
+    pub(super) exposed: Option<String>,
+}
+
+/// What was read: the statements, the files and the remarks.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The statements of all files, in order, macros expanded.
+    pub statements: Vec<Statement>,
+    /// Errors and warnings so far.
+    pub diagnostics: Vec<Diagnostic>,
+    pub(super) sources: Vec<Source>,
+}
+
+impl Parsed {
+    /// Whether anything is wrong.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// A remark about a place.
+    pub(super) fn remark(&mut self, severity: Severity, place: Place, problem: Problem) {
+        let diagnostic = self.diagnostic(severity, place, problem);
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn diagnostic(&self, severity: Severity, place: Place, problem: Problem) -> Diagnostic {
+        let source = self.sources.get(place.file as usize);
+        let line = source.map_or("", |s| s.line(place.line));
+        let (line_text, mark) = excerpt(line, place.column, place.width);
+        Diagnostic {
+            severity,
+            file: source.map_or_else(String::new, |s| s.name.clone()),
+            line: place.line,
+            column: place.column,
+            message: problem.message(),
+            found: problem.found,
+            expected: problem.expected,
+            line_text,
+            mark,
+        }
+    }
+}
+
+impl Source {
+    fn new(name: &str, text: String, exposed: Option<String>) -> Self {
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Self { name: name.to_owned(), text, lines, exposed }
+    }
+
+    fn line(&self, number: u32) -> &str {
+        let index = (number as usize).wrapping_sub(1);
+        let Some(&start) = self.lines.get(index) else { return "" };
+        let end = self.lines.get(index + 1).map_or(self.text.len(), |next| next - 1);
+        self.text.get(start..end).unwrap_or("")
+    }
+}
+
+/// What is wrong at a place: a word instead of another, or a sentence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Problem {
+    found: Option<String>,
+    expected: Option<String>,
+    sentence: Option<String>,
+}
+
+impl Problem {
+    /// `found X, expected Y`.
+    pub(super) fn found(found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { found: Some(found.into()), expected: Some(expected.into()), sentence: None }
+    }
+
+    /// A sentence of its own.
+    pub(super) fn says(sentence: impl Into<String>) -> Self {
+        Self { sentence: Some(sentence.into()), ..Self::default() }
+    }
+
+    /// An unknown word where one of a table was expected, with the nearest of them.
+    pub(super) fn unknown(found: String, word: &str, what: &str, known: &[&str]) -> Self {
+        let nearest = nearest(word, known.iter().copied());
+        let expected = match nearest {
+            Some(near) => format!("{what} (did you mean \"{near}\"?)"),
+            None => what.to_owned(),
+        };
+        Self::found(found, expected)
+    }
+
+    fn message(&self) -> String {
+        match (&self.sentence, &self.found, &self.expected) {
+            (Some(sentence), ..) => sentence.clone(),
+            (None, Some(found), Some(expected)) => format!("found {found}, expected {expected}"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// A statement that cannot be read.
+pub(super) type Fault = (Place, Problem);
+
+/// Reads a file and all that it includes. `definitions` are those of `-D`.
+pub fn parse(path: &str, definitions: &[(String, String)], files: &dyn Files) -> Parsed {
+    let mut reader = Reader {
+        parsed: Parsed::default(),
+        macros: Macros::fixed(definitions),
+        files,
+        stack: Vec::new(),
+    };
+    reader.file(path, Place::default());
+    reader.parsed
+}
+
+struct Reader<'a> {
+    parsed: Parsed,
+    macros: Macros,
+    files: &'a dyn Files,
+    stack: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn error(&mut self, place: Place, problem: Problem) {
+        self.parsed.remark(Severity::Error, place, problem);
+    }
+
+    fn full(&self) -> bool {
+        self.parsed.diagnostics.len() >= ERROR_LIMIT
+    }
+
+    /// Reads one file; `place` is where it is included.
+    fn file(&mut self, path: &str, place: Place) {
+        let Some(text) = self.text(path, place) else { return };
+        let number = self.parsed.sources.len() as u32 - 1;
+        self.stack.push(path.to_owned());
+        let mut lexer = Lexer::new(number, &text);
+        while let Some(line) = lexer.line(&self.macros) {
+            if self.full() {
+                break;
+            }
+            match line {
+                Ok((tokens, end)) => self.statement(tokens, end),
+                Err(error) => self.error(error.place, Problem::found(error.found, error.expected)),
+            }
+        }
+        self.stack.pop();
+    }
+
+    /// The text of a file, registered as a source; nothing, with a remark, if it cannot be had.
+    fn text(&mut self, path: &str, place: Place) -> Option<String> {
+        let refusal = if self.stack.iter().any(|open| open == path) {
+            Some(format!("{path} includes itself"))
+        } else if self.stack.len() >= INCLUDE_DEPTH {
+            Some(format!("files include each other more than {INCLUDE_DEPTH} deep"))
+        } else if self.parsed.sources.len() >= FILE_LIMIT {
+            Some(format!("more than {FILE_LIMIT} files"))
+        } else {
+            None
+        };
+        if let Some(sentence) = refusal {
+            self.error(place, Problem::says(sentence));
+            return None;
+        }
+        let file = match self.files.read(path) {
+            Ok(file) if file.octets.len() > SIZE_LIMIT => Err("larger than 16 MiB".to_owned()),
+            other => other,
+        };
+        let file = match file {
+            Ok(file) => file,
+            Err(reason) if self.stack.is_empty() => {
+                self.parsed.sources.push(Source::new(path, String::new(), None));
+                self.error(Place::default(), Problem::says(format!("cannot read: {reason}")));
+                return None;
+            }
+            Err(reason) => {
+                self.error(place, Problem::says(format!("cannot read {path}: {reason}")));
+                return None;
+            }
+        };
+        let exposed = if file.mode & 0o077 != 0 {
+            Some(format!("has mode {:03o}: others can read or change it (chmod 600)", file.mode))
+        } else if !self.files.may_own_secrets(file.uid) {
+            Some(format!("belongs to user {}, not to root or to who runs this", file.uid))
+        } else {
+            None
+        };
+        let (text, bad) = match String::from_utf8(file.octets) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                (
+                    String::from_utf8_lossy(error.as_bytes()).into_owned(),
+                    Some((at, "invalid UTF-8")),
+                )
+            }
+        };
+        let nul = text.find('\0').map(|at| (at, "the octet 0x00"));
+        self.parsed.sources.push(Source::new(path, text.clone(), exposed));
+        if let Some((at, found)) = bad.or(nul) {
+            let before = text.get(..at).unwrap_or("");
+            let line = before.matches('\n').count() as u32 + 1;
+            let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) as u32 + 1;
+            let file = self.parsed.sources.len() as u32 - 1;
+            self.error(Place { file, line, column, width: 1 }, Problem::found(found, "text"));
+            return None;
+        }
+        Some(text)
+    }
+
+    fn statement(&mut self, tokens: Vec<Token>, end: Place) {
+        if tokens.is_empty() {
+            return;
+        }
+        let mut cursor = Cursor { tokens, at: 0, end };
+        if let Err((place, problem)) = self.dispatch(&mut cursor) {
+            self.error(place, problem);
+        }
+    }
+
+    fn dispatch(&mut self, cursor: &mut Cursor) -> Result<(), Fault> {
+        if cursor.is_assignment() {
+            return self.assignment(cursor);
+        }
+        let place = cursor.place();
+        let word = cursor.bare().unwrap_or_default().to_owned();
+        let statement = match word.as_str() {
+            "include" => {
+                cursor.next();
+                let path = cursor.string("the name of a file")?;
+                cursor.finish("the end of the line")?;
+                self.file(&path.value, path.place);
+                return Ok(());
+            }
+            "ikev2" => Statement::Ikev2(Box::new(ikev2::rule(cursor)?)),
+            "set" => {
+                cursor.next();
+                Statement::Set(Spanned { value: set(cursor)?, place })
+            }
+            "user" => {
+                cursor.next();
+                let name = cursor.string("a user name")?;
+                let password = cursor.string("a password in quotes")?;
+                Statement::User(User { name, password: Secret::new(password.value.into_bytes()) })
+            }
+            "radius" => {
+                let mut words = Vec::new();
+                cursor.next();
+                while !cursor.at_end() {
+                    words.push(cursor.string("a word")?.value);
+                }
+                Statement::Radius(Spanned { value: words, place })
+            }
+            _ => {
+                let found = cursor.describe();
+                let what = "a rule (ikev2), set, user, radius, include or a macro";
+                return Err((place, Problem::unknown(found, &word, what, STATEMENTS)));
+            }
+        };
+        cursor.finish("the end of the line")?;
+        self.parsed.statements.push(statement);
+        Ok(())
+    }
+
+    /// `name = value …`.
+    fn assignment(&mut self, cursor: &mut Cursor) -> Result<(), Fault> {
+        let name = cursor.string("a macro's name")?;
+        if name.value.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let found = format!("\"{}\"", name.value);
+            let expected = "a macro's name of letters, digits and _";
+            return Err((name.place, Problem::found(found, expected)));
+        }
+        cursor.next();
+        let mut value = cursor.value()?;
+        while !cursor.at_end() {
+            value.push(' ');
+            value.push_str(&cursor.value()?);
+        }
+        self.macros.define(&name.value, &value);
+        Ok(())
+    }
+}
+
+fn set(cursor: &mut Cursor) -> Result<Set, Fault> {
+    let place = cursor.place();
+    let word = cursor.bare().unwrap_or_default().to_owned();
+    if SET_FLAGS.contains(&word.as_str()) {
+        cursor.next();
+        return Ok(Set::Flag(word));
+    }
+    match word.as_str() {
+        "dpd_check_interval" => {
+            cursor.next();
+            Ok(Set::DpdCheckInterval(cursor.number(0, i64::from(u32::MAX), "seconds")?.value))
+        }
+        "ocsp" => {
+            cursor.next();
+            let url = cursor.string("a URL in quotes")?.value;
+            let tolerate = match cursor.eat("tolerate") {
+                true => Some(cursor.time()?.value),
+                false => None,
+            };
+            let maxage = match tolerate.is_some() && cursor.eat("maxage") {
+                true => Some(cursor.time()?.value),
+                false => None,
+            };
+            Ok(Set::Ocsp { url, tolerate, maxage })
+        }
+        _ => {
+            let known: Vec<&str> =
+                SET_FLAGS.iter().copied().chain(["dpd_check_interval", "ocsp"]).collect();
+            let found = cursor.describe();
+            Err((place, Problem::unknown(found, &word, "an option to set", &known)))
+        }
+    }
+}
+
+/// The tokens of one statement.
+pub(super) struct Cursor {
+    tokens: Vec<Token>,
+    at: usize,
+    end: Place,
+}
+
+impl Cursor {
+    pub(super) fn at_end(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    pub(super) fn peek(&self) -> &TokenKind {
+        self.tokens.get(self.at).map_or(&TokenKind::End, |t| &t.kind)
+    }
+
+    fn peek_at(&self, ahead: usize) -> &TokenKind {
+        self.tokens.get(self.at + ahead).map_or(&TokenKind::End, |t| &t.kind)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.tokens.get(self.at).map_or(self.end, |t| t.place)
+    }
+
+    pub(super) fn describe(&self) -> String {
+        self.tokens.get(self.at).map_or("the end of the line".to_owned(), Token::describe)
+    }
+
+    pub(super) fn next(&mut self) {
+        self.at += 1;
+    }
+
+    /// The word here, if it has no quotes.
+    pub(super) fn bare(&self) -> Option<&str> {
+        match self.peek() {
+            TokenKind::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is(&self, word: &str) -> bool {
+        self.bare() == Some(word)
+    }
+
+    /// Takes this word if it stands here.
+    pub(super) fn eat(&mut self, word: &str) -> bool {
+        let here = self.is(word);
+        self.at += usize::from(here);
+        here
+    }
+
+    pub(super) fn eat_punct(&mut self, mark: char) -> bool {
+        let here = *self.peek() == TokenKind::Punct(mark);
+        self.at += usize::from(here);
+        here
+    }
+
+    fn is_assignment(&self) -> bool {
+        matches!(self.peek(), TokenKind::Word(_) | TokenKind::Quoted(_))
+            && *self.peek_at(1) == TokenKind::Punct('=')
+    }
+
+    /// The fault of finding something else here.
+    pub(super) fn fault<T>(&self, expected: &str) -> Result<T, Fault> {
+        Err((self.place(), Problem::found(self.describe(), expected)))
+    }
+
+    pub(super) fn finish(&self, expected: &str) -> Result<(), Fault> {
+        if self.at_end() { Ok(()) } else { self.fault(expected) }
+    }
+
+    pub(super) fn punct(&mut self, mark: char) -> Result<(), Fault> {
+        if self.eat_punct(mark) { Ok(()) } else { self.fault(&format!("'{mark}'")) }
+    }
+
+    /// A word or a quoted string.
+    pub(super) fn string(&mut self, expected: &str) -> Result<Spanned<String>, Fault> {
+        let place = self.place();
+        let value = match self.peek() {
+            TokenKind::Word(text) | TokenKind::Quoted(text) => text.clone(),
+            TokenKind::Number(number) => number.to_string(),
+            _ => return self.fault(expected),
+        };
+        self.next();
+        Ok(Spanned { value, place })
+    }
+
+    /// A part of a macro's value, as text that reads back as the same tokens.
+    fn value(&mut self) -> Result<String, Fault> {
+        let text = match self.peek() {
+            TokenKind::Punct(mark) => mark.to_string(),
+            _ => return self.string("a value").map(|s| s.value),
+        };
+        self.next();
+        Ok(text)
+    }
+
+    pub(super) fn number(&mut self, low: i64, high: i64, of: &str) -> Result<Spanned<i64>, Fault> {
+        let place = self.place();
+        match *self.peek() {
+            TokenKind::Number(value) if (low..=high).contains(&value) => {
+                self.next();
+                Ok(Spanned { value, place })
+            }
+            _ => self.fault(&format!("a number of {of} from {low} to {high}")),
+        }
+    }
+
+    /// A name or a number.
+    pub(super) fn word(&mut self, expected: &str) -> Result<Spanned<Word>, Fault> {
+        let place = self.place();
+        if let TokenKind::Number(number) = *self.peek() {
+            self.next();
+            return Ok(Spanned { value: Word::Number(number), place });
+        }
+        let name = self.string(expected)?;
+        Ok(Spanned { value: Word::Name(name.value), place })
+    }
+
+    /// Seconds: a number, or one with a unit `s`, `m`, `h` or `d`.
+    pub(super) fn time(&mut self) -> Result<Spanned<u64>, Fault> {
+        const UNITS: &[(char, u64)] = &[('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
+        self.quantity(UNITS, u64::from(u32::MAX), "a time such as 3600, 30m, 4h or 2d")
+    }
+
+    /// Octets: a number, or one with a unit `K`, `M`, `G` or `T`.
+    pub(super) fn octets(&mut self) -> Result<Spanned<u64>, Fault> {
+        const UNITS: &[(char, u64)] =
+            &[('k', 1 << 10), ('m', 1 << 20), ('g', 1 << 30), ('t', 1 << 40)];
+        self.quantity(UNITS, i64::MAX as u64, "a number of octets such as 512M or 4G")
+    }
+
+    fn quantity(
+        &mut self,
+        units: &[(char, u64)],
+        limit: u64,
+        expected: &str,
+    ) -> Result<Spanned<u64>, Fault> {
+        let place = self.place();
+        let value = match self.peek() {
+            TokenKind::Number(number) => u64::try_from(*number).ok(),
+            TokenKind::Word(word) | TokenKind::Quoted(word) => scaled(word, units),
+            _ => None,
+        };
+        let Some(value) = value.filter(|v| *v <= limit) else { return self.fault(expected) };
+        self.next();
+        Ok(Spanned { value, place })
+    }
+
+    /// A host word with a prefix length perhaps; `any` and `dynamic` are told apart by the caller.
+    pub(super) fn named_host(&mut self, expected: &str) -> Result<Spanned<Host>, Fault> {
+        let start = self.string(expected)?;
+        let (mut word, mut length) = (start.value, None);
+        if self.eat_punct('/') {
+            length = Some(self.number(0, 128, "bits")?.value);
+        } else if let Some((address, bits)) = word.split_once('/') {
+            let Ok(bits) = bits.parse() else {
+                let problem = Problem::found(format!("\"{word}\""), "a prefix length behind '/'");
+                return Err((start.place, problem));
+            };
+            (word, length) = (address.to_owned(), Some(bits));
+        }
+        Ok(Spanned { value: Host::Named { word, length }, place: start.place })
+    }
+
+    pub(super) fn any_host(&mut self, expected: &str) -> Result<Spanned<Host>, Fault> {
+        let place = self.place();
+        if self.eat("any") {
+            return Ok(Spanned { value: Host::Any, place });
+        }
+        self.named_host(expected)
+    }
+}
+
+fn scaled(word: &str, units: &[(char, u64)]) -> Option<u64> {
+    let unit = word.chars().last()?.to_ascii_lowercase();
+    let (_, factor) = units.iter().find(|(u, _)| *u == unit)?;
+    let digits = &word[..word.len() - 1];
+    let plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
+    plain.then(|| digits.parse::<u64>().ok()?.checked_mul(*factor)).flatten()
+}
