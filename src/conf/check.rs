@@ -19,7 +19,7 @@ use super::{
     Policy, PolicyName, PolicySecret, Prefix, SaProtocol, Start,
 };
 use crate::crypto::Secret;
-use crate::wire::iana::IdType;
+use crate::wire::iana::v2::IdType;
 
 /// iked's lifetime of a child SA: three hours.
 const CHILD_SECONDS: u32 = 10_800;

@@ -16,11 +16,13 @@ pub mod lex;
 pub mod parse;
 pub mod source;
 pub mod syntax;
+pub mod system;
 
 use std::net::IpAddr;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use source::{FileText, Files, MemoryFiles, Names, NumericNames};
+pub use system::{SystemFiles, SystemNames};
 
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,8 @@ use super::{Checker, Place, Problem, SaProtocol};
 use crate::conf::syntax::{Spanned, Transforms};
 use crate::conf::{EsnChoice, Proposal};
 use crate::crypto::{Cipher, Prf, kex};
-use crate::wire::iana::{EncryptionId, GroupId, IntegrityId, PrfId, Row};
+use crate::wire::iana::Row;
+use crate::wire::iana::v2::{EncryptionId, GroupId, IntegrityId, PrfId};
 
 type Enc = (EncryptionId, Option<u16>);
 
