@@ -13,7 +13,7 @@ mod translate;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use pfkey::{Behaviour, Incoming, Reply, ReplyData, Request, SaId};
+use pfkey::{Behaviour, Incoming, MessageType, Reply, ReplyData, Request, SaId};
 
 use crate::ike::event::{
     Acquire, Capabilities, Direction, Expire, Input, KernelAnswer, KernelRequest, RequestId, SaKey,
@@ -253,8 +253,9 @@ impl<L: Link> Kernel<L> {
 
     /// An answer from the kernel, to us or to another program.
     fn reply(&mut self, now: Time, reply: Reply) {
-        if !self.pending.contains_key(&reply.seq) && self.dump_entry(&reply) {
-            return;
+        let dump = matches!(reply.message, MessageType::Dump | MessageType::SpdDump);
+        if dump && reply.errno == 0 {
+            return self.dump_entry(&reply);
         }
         if !reply.answers(self.link.pid(), reply.seq) {
             return;
@@ -274,23 +275,19 @@ impl<L: Link> Kernel<L> {
     }
 
     /// An entry of a dump bears a sequence number that counts down, not ours.
-    fn dump_entry(&mut self, reply: &Reply) -> bool {
+    fn dump_entry(&mut self, reply: &Reply) {
+        if reply.pid != self.link.pid() {
+            return;
+        }
+        let ours = |reqid| translate::reqid_is_ours(reqid, self.link.behaviour());
         match &reply.data {
-            ReplyData::SaInfo(info) if reply.pid == self.link.pid() => {
-                if translate::reqid_is_ours(info.reqid, self.link.behaviour()) {
-                    self.stale.found_sa(info.id);
-                }
-                true
+            ReplyData::SaInfo(info) if ours(info.reqid) => self.stale.found_sa(info.id),
+            ReplyData::Flow(info)
+                if !info.forward && info.flow.transforms.iter().any(|t| ours(t.reqid)) =>
+            {
+                self.stale.found_flow(info.flow.clone());
             }
-            ReplyData::Flow(info) if reply.pid == self.link.pid() => {
-                let ours =
-                    |t: &pfkey::Transform| translate::reqid_is_ours(t.reqid, self.link.behaviour());
-                if info.flow.transforms.iter().any(ours) && !info.forward {
-                    self.stale.found_flow(info.flow.clone());
-                }
-                true
-            }
-            _ => false,
+            _ => (),
         }
     }
 
