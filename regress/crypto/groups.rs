@@ -5,7 +5,8 @@ use oakd::crypto::kex::public_len;
 use oakd::crypto::{KeyExchange, SeededRandom};
 use oakd::wire::iana::v2::GroupId;
 
-const COMPUTED: [GroupId; 12] = [
+const COMPUTED: [GroupId; 18] = [
+    GroupId::MODP_768,
     GroupId::MODP_1024,
     GroupId::MODP_1536,
     GroupId::MODP_2048,
@@ -16,6 +17,11 @@ const COMPUTED: [GroupId; 12] = [
     GroupId::ECP_256,
     GroupId::ECP_384,
     GroupId::ECP_521,
+    GroupId::ECP_224,
+    GroupId::BRAINPOOL_P224R1,
+    GroupId::BRAINPOOL_P256R1,
+    GroupId::BRAINPOOL_P384R1,
+    GroupId::BRAINPOOL_P512R1,
     GroupId::CURVE25519,
     GroupId::CURVE448,
 ];
@@ -59,7 +65,7 @@ fn bad_public_values_are_refused() {
         refuse(&vec![1; len - 1]);
         refuse(&vec![1; len + 1]);
         refuse(&vec![0; len]);
-        if group <= GroupId::ECP_521 {
+        if group != GroupId::CURVE25519 && group != GroupId::CURVE448 {
             refuse(&vec![0xff; len]);
             let mut one = vec![0; len];
             one[len - 1] = 1;

@@ -198,14 +198,14 @@ impl Cipher {
 
     fn check(&self, keys: &Keys, parts: &Parts<'_>, icv: usize) -> Result<(), Error> {
         let lengths = [
-            ("encryption", self.key_len(), keys.encryption.len()),
-            ("integrity", self.integrity_key_len(), keys.integrity.len()),
+            ("the encryption key", self.key_len(), keys.encryption.len()),
+            ("the integrity key", self.integrity_key_len(), keys.integrity.len()),
             ("the IV", self.iv_len(), parts.iv.len()),
             ("the checksum", self.icv_len(), icv),
         ];
         for (what, wanted, found) in lengths {
             if wanted != found {
-                return Err(Error::KeyLength { what: what.into(), wanted, found });
+                return Err(Error::Length { what, wanted, found });
             }
         }
         if !parts.text.len().is_multiple_of(self.block_len()) || parts.text.is_empty() {

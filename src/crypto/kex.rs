@@ -2,12 +2,21 @@
 //!
 //! Private values are made of the octets handed in, public values of the peer are checked as RFC 6989
 //! asks. Public values have the exact length of the wire.
+//!
+//! Only calls that OpenSSL and LibreSSL both have stand here. What a library was built without (Curve448,
+//! Brainpool) is found out by asking it, once, and refused by name.
 
-use openssl::bn::{BigNum, BigNumContext};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::derive::Deriver;
-use openssl::ec::{EcGroup, EcPoint};
+use openssl::dh::Dh;
+use openssl::ec::{EcGroup, EcPoint, PointConversionForm};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
+use zeroize::Zeroizing;
 
 use super::{Error, Random, Secret};
 use crate::wire::iana::v2::GroupId;
@@ -26,9 +35,13 @@ enum Kind {
     Montgomery { id: i32, len: usize },
 }
 
+/// The table of groups; groups 22 to 25 are left out on purpose (RFC 8247 §2.4).
 fn kind(group: GroupId) -> Result<Kind, Error> {
-    let modp = |bits, exponent| Ok(Kind::Modp { bits, exponent });
-    match group {
+    let modp = |bits, exponent| Kind::Modp { bits, exponent };
+    let ecp = |nid, coordinate| Kind::Ecp { nid, coordinate };
+    let montgomery = |id, len| Kind::Montgomery { id, len };
+    Ok(match group {
+        GroupId::MODP_768 => modp(768, 160),
         GroupId::MODP_1024 => modp(1024, 160),
         GroupId::MODP_1536 => modp(1536, 200),
         GroupId::MODP_2048 => modp(2048, 256),
@@ -36,21 +49,36 @@ fn kind(group: GroupId) -> Result<Kind, Error> {
         GroupId::MODP_4096 => modp(4096, 352),
         GroupId::MODP_6144 => modp(6144, 384),
         GroupId::MODP_8192 => modp(8192, 416),
-        GroupId::ECP_256 => Ok(Kind::Ecp { nid: Nid::X9_62_PRIME256V1, coordinate: 32 }),
-        GroupId::ECP_384 => Ok(Kind::Ecp { nid: Nid::SECP384R1, coordinate: 48 }),
-        GroupId::ECP_521 => Ok(Kind::Ecp { nid: Nid::SECP521R1, coordinate: 66 }),
-        GroupId::CURVE25519 => Ok(Kind::Montgomery { id: Id::X25519.as_raw(), len: 32 }),
-        GroupId::CURVE448 => Ok(Kind::Montgomery { id: NID_X448, len: 56 }),
-        _ => Err(Error::Unsupported(group.to_string())),
+        GroupId::ECP_256 => ecp(Nid::X9_62_PRIME256V1, 32),
+        GroupId::ECP_384 => ecp(Nid::SECP384R1, 48),
+        GroupId::ECP_521 => ecp(Nid::SECP521R1, 66),
+        GroupId::ECP_224 => ecp(Nid::SECP224R1, 28),
+        GroupId::BRAINPOOL_P224R1 => ecp(Nid::BRAINPOOL_P224R1, 28),
+        GroupId::BRAINPOOL_P256R1 => ecp(Nid::BRAINPOOL_P256R1, 32),
+        GroupId::BRAINPOOL_P384R1 => ecp(Nid::BRAINPOOL_P384R1, 48),
+        GroupId::BRAINPOOL_P512R1 => ecp(Nid::BRAINPOOL_P512R1, 64),
+        GroupId::CURVE25519 => montgomery(Id::X25519.as_raw(), 32),
+        GroupId::CURVE448 => montgomery(NID_X448, 56),
+        _ => return Err(Error::Unsupported(group.to_string())),
+    })
+}
+
+/// Whether the group is computed here, and by the library at hand.
+pub fn supported(group: GroupId) -> bool {
+    static X448: OnceLock<bool> = OnceLock::new();
+    match kind(group) {
+        Err(_) => false,
+        Ok(Kind::Modp { .. }) => true,
+        Ok(Kind::Ecp { nid, .. }) => with_curve(nid, |_, _| Ok(())).is_ok(),
+        Ok(Kind::Montgomery { id: NID_X448, len }) => *X448.get_or_init(|| {
+            PKey::private_key_from_raw_bytes(&vec![1; len], Id::from_raw(NID_X448)).is_ok()
+        }),
+        Ok(Kind::Montgomery { .. }) => true,
     }
 }
 
-/// Whether the group is computed here.
-pub fn supported(group: GroupId) -> bool {
-    kind(group).is_ok()
-}
-
-/// Octets of a public value of this group on the wire; `None` if it is not computed here.
+/// Octets of a public value of this group on the wire (RFC 7296 §3.4, RFC 5903 §7, RFC 8031 §2); `None`
+/// if it is not computed here.
 pub fn public_len(group: GroupId) -> Option<usize> {
     Some(match kind(group).ok()? {
         Kind::Modp { bits, .. } => usize::from(bits) / 8,
@@ -67,8 +95,8 @@ pub struct KeyExchange {
 }
 
 enum PrivateValue {
-    Modp { exponent: BigNum, bits: u16 },
-    Ecp { scalar: BigNum, nid: Nid, coordinate: usize },
+    Modp { exponent: Secret, bits: u16 },
+    Ecp { scalar: Secret, nid: Nid, coordinate: usize },
     Montgomery { key: PKey<Private>, id: i32, len: usize },
 }
 
@@ -79,74 +107,60 @@ impl KeyExchange {
     ///
     /// A group that is not computed here (by its name), or the library failing.
     pub fn generate(group: GroupId, random: &mut dyn Random) -> Result<Self, Error> {
-        let octets = match kind(group)? {
+        let kind = kind(group)?;
+        let len = match kind {
             Kind::Modp { exponent, .. } => usize::from(exponent) / 8,
             // 64 bits more than the order make the reduction's bias vanish (FIPS 186-5 A.2.1).
             Kind::Ecp { coordinate, .. } => coordinate + 8,
             Kind::Montgomery { len, .. } => len,
         };
-        let mut seed = zeroize::Zeroizing::new(vec![0; octets]);
-        random.fill(&mut seed);
-        Self::from_private(group, &seed)
+        let mut octets = Zeroizing::new(vec![0; len]);
+        random.fill(&mut octets);
+        if let Kind::Modp { .. } = kind {
+            // Never zero or one, and always of full length.
+            octets[0] |= 0x80;
+        }
+        if let Kind::Ecp { nid, .. } = kind {
+            octets = with_curve(nid, |curve, ctx| reduce(&octets, curve, ctx))
+                .map_err(|_| Error::Unsupported(group.to_string()))?;
+        }
+        Self::from_private(group, &octets)
     }
 
-    /// From the octets of a private value (reduced into the group's range).
+    /// From the octets of a private value: a MODP exponent, a scalar below the curve's order, or the
+    /// raw private key of a Montgomery curve.
     ///
     /// # Errors
     ///
-    /// As [`KeyExchange::generate`].
+    /// As [`KeyExchange::generate`]; a private value that is zero or out of range.
     pub fn from_private(group: GroupId, private: &[u8]) -> Result<Self, Error> {
-        match kind(group)? {
+        let (private, public) = match kind(group)? {
             Kind::Modp { bits, .. } => {
-                let mut exponent = BigNum::new_secure()?;
-                exponent.copy_from_slice(private)?;
-                exponent.set_const_time();
-                if exponent.num_bits() < 2 {
-                    exponent.add_word(2)?;
-                }
-                let (prime, two) = (prime(bits)?, BigNum::from_u32(2)?);
-                let public = mod_exp(&two, &exponent, &prime)?;
-                let public = public.to_vec_padded(i32::from(bits / 8))?;
-                Ok(Self {
-                    group,
-                    private: PrivateValue::Modp { exponent, bits },
-                    public: public.into(),
-                })
+                let public = power(&BigNum::from_u32(2)?, private, bits)?;
+                (PrivateValue::Modp { exponent: private.into(), bits }, public.octets().into())
             }
-            Kind::Ecp { nid, coordinate } => Self::ecp(group, nid, coordinate, private),
+            Kind::Ecp { nid, coordinate } => {
+                let public = with_curve(nid, |curve, ctx| {
+                    let scalar = Scalar::new(private)?;
+                    let mut point = EcPoint::new(curve)?;
+                    point.mul_generator2(curve, &scalar.0, ctx)?;
+                    point_octets(&point, curve, ctx)
+                })
+                .map_err(|error| match error {
+                    Error::Library(_) => Error::Unsupported(group.to_string()),
+                    error => error,
+                })?;
+                let scalar = private.into();
+                (PrivateValue::Ecp { scalar, nid, coordinate }, public[1..].into())
+            }
             Kind::Montgomery { id, len } => {
                 let key = PKey::private_key_from_raw_bytes(private, Id::from_raw(id))
                     .map_err(|_| Error::Unsupported(group.to_string()))?;
                 let public = key.raw_public_key()?.into();
-                Ok(Self { group, private: PrivateValue::Montgomery { key, id, len }, public })
+                (PrivateValue::Montgomery { key, id, len }, public)
             }
-        }
-    }
-
-    fn ecp(group: GroupId, nid: Nid, coordinate: usize, private: &[u8]) -> Result<Self, Error> {
-        with_curve(nid, |curve, ctx| {
-            let (mut order, mut seed) = (BigNum::new()?, BigNum::new_secure()?);
-            curve.order(&mut order, ctx)?;
-            order.sub_word(1)?;
-            seed.copy_from_slice(private)?;
-            seed.set_const_time();
-            let mut scalar = BigNum::new_secure()?;
-            if private.len() > coordinate {
-                scalar.nnmod(&seed, &order, ctx)?;
-                scalar.add_word(1)?;
-            } else {
-                scalar = seed;
-            }
-            scalar.set_const_time();
-            let mut point = EcPoint::new(curve)?;
-            point.mul_generator2(curve, &scalar, ctx)?;
-            let (x, y) = coordinates(&point, curve, ctx)?;
-            let len = i32::try_from(coordinate).unwrap_or(i32::MAX);
-            let mut public = x.to_vec_padded(len)?;
-            public.extend(y.to_vec_padded(len)?);
-            let private = PrivateValue::Ecp { scalar, nid, coordinate };
-            Ok(Self { group, private, public: public.into() })
-        })
+        };
+        Ok(Self { group, private, public })
     }
 
     /// The group.
@@ -165,65 +179,83 @@ impl KeyExchange {
     ///
     /// [`Error::BadPublicValue`] with what RFC 6989 or RFC 8031 refuses; the library failing.
     pub fn shared(self, peer: &[u8]) -> Result<Secret, Error> {
-        let bad = |reason| Error::BadPublicValue { group: self.group.to_string(), reason };
-        if Some(peer.len()) != public_len(self.group) {
-            return Err(bad("it has the wrong length"));
-        }
-        match &self.private {
-            PrivateValue::Modp { exponent, bits } => {
-                let prime = prime(*bits)?;
-                let value = BigNum::from_slice(peer)?;
-                let mut top = BigNum::new()?;
-                top.checked_sub(&prime, &*BigNum::from_u32(1)?)?;
-                if value.num_bits() < 2 || value >= top {
-                    return Err(bad("it is not between 1 and the prime less one"));
+        let shared = if Some(peer.len()) == public_len(self.group) {
+            match &self.private {
+                PrivateValue::Modp { exponent, bits } => modp(exponent, *bits, peer)?,
+                PrivateValue::Ecp { scalar, nid, coordinate } => {
+                    ecp(scalar, *nid, *coordinate, peer)?
                 }
-                let shared = mod_exp(&value, exponent, &prime)?;
-                Ok(Secret::new(shared.to_vec_padded(i32::from(bits / 8))?))
+                PrivateValue::Montgomery { key, id, len } => montgomery(key, *id, *len, peer)?,
             }
-            PrivateValue::Ecp { scalar, nid, coordinate } => with_curve(*nid, |curve, ctx| {
-                let (x, y) = peer.split_at(*coordinate);
-                let (x, y) = (BigNum::from_slice(x)?, BigNum::from_slice(y)?);
-                let mut point = EcPoint::new(curve)?;
-                // The library refuses a point that is not on the curve.
-                if point.set_affine_coordinates_gfp(curve, &x, &y, ctx).is_err()
-                    || !point.is_on_curve(curve, ctx)?
-                {
-                    return Err(bad("the point is not on the curve"));
-                }
-                let mut shared = EcPoint::new(curve)?;
-                shared.mul2(curve, &point, scalar, ctx)?;
-                if shared.is_infinity(curve) {
-                    return Err(bad("the shared point is at infinity"));
-                }
-                let (x, _) = coordinates(&shared, curve, ctx)?;
-                Ok(Secret::new(x.to_vec_padded(i32::try_from(*coordinate).unwrap_or(i32::MAX))?))
-            }),
-            PrivateValue::Montgomery { key, id, len } => {
-                let peer = PKey::public_key_from_raw_bytes(peer, Id::from_raw(*id))?;
-                let mut deriver = Deriver::new(key)?;
-                deriver.set_peer(&peer)?;
-                let mut shared = vec![0; *len];
-                // An all-zero result is refused by the library and, should one not, here.
-                let done = deriver.derive(&mut shared);
-                if done.is_err() || openssl::memcmp::eq(&shared, &vec![0; *len]) {
-                    return Err(bad("it is a point of small order"));
-                }
-                Ok(Secret::new(shared))
-            }
-        }
+        } else {
+            Err("it has the wrong length")
+        };
+        shared.map_err(|reason| Error::BadPublicValue { group: self.group.to_string(), reason })
     }
 }
 
-fn mod_exp(base: &BigNum, exponent: &BigNum, prime: &BigNum) -> Result<BigNum, Error> {
-    let mut result = BigNum::new_secure()?;
-    let mut ctx = BigNumContext::new_secure()?;
-    result.mod_exp(base, exponent, prime, &mut ctx)?;
-    Ok(result)
+/// A shared secret, or what is wrong with the peer's public value.
+type Shared = Result<Secret, &'static str>;
+
+/// `g^ir`, padded to the prime (RFC 7296 §2.14).
+fn modp(exponent: &Secret, bits: u16, peer: &[u8]) -> Result<Shared, Error> {
+    let value = BigNum::from_slice(peer)?;
+    let mut top = prime(bits)?;
+    top.sub_word(1)?;
+    if value.num_bits() < 2 || value >= top {
+        return Ok(Err("it is not between 1 and the prime less one"));
+    }
+    Ok(Ok(power(&value, exponent.octets(), bits)?))
 }
 
+/// The x coordinate of the shared point (RFC 5903 §9).
+fn ecp(scalar: &Secret, nid: Nid, coordinate: usize, peer: &[u8]) -> Result<Shared, Error> {
+    with_curve(nid, |curve, ctx| {
+        let mut encoded = Vec::with_capacity(1 + peer.len());
+        encoded.push(UNCOMPRESSED);
+        encoded.extend(peer);
+        // The library refuses coordinates beyond the field and a point that is not on the curve.
+        let Ok(point) = EcPoint::from_bytes(curve, &encoded, ctx) else {
+            return Ok(Err("the point is not on the curve"));
+        };
+        let scalar = Scalar::new(scalar.octets())?;
+        let mut shared = EcPoint::new(curve)?;
+        shared.mul2(curve, &point, &scalar.0, ctx)?;
+        if shared.is_infinity(curve) {
+            return Ok(Err("the shared point is at infinity"));
+        }
+        let octets = point_octets(&shared, curve, ctx)?;
+        Ok(Ok(Secret::from(&octets[1..=coordinate])))
+    })
+}
+
+fn montgomery(key: &PKey<Private>, id: i32, len: usize, peer: &[u8]) -> Result<Shared, Error> {
+    let peer = PKey::public_key_from_raw_bytes(peer, Id::from_raw(id))?;
+    let mut deriver = Deriver::new(key)?;
+    deriver.set_peer(&peer)?;
+    let mut shared = Zeroizing::new(vec![0; len]);
+    // An all-zero result is refused by the library and, should one not, here (RFC 8031 §2).
+    let derived = deriver.derive(&mut shared).is_ok();
+    if !derived || openssl::memcmp::eq(&shared, &vec![0; len]) {
+        return Ok(Err("it is a point of small order"));
+    }
+    Ok(Ok(Secret::from(&shared[..])))
+}
+
+/// `base ^ exponent`, padded to the length of the prime.
+///
+/// The library is asked for a public value with `base` as the generator: of its calls for powers this is
+/// the one that runs in constant time and pads nothing in OpenSSL and LibreSSL alike.
+fn power(base: &BigNum, exponent: &[u8], bits: u16) -> Result<Secret, Error> {
+    let params = Dh::from_pqg(prime(bits)?, None, BigNumRef::to_owned(base)?)?;
+    let key = params.set_private_key(BigNum::from_slice(exponent)?)?;
+    Ok(Secret::new(key.public_key().to_vec_padded(i32::from(bits / 8))?))
+}
+
+/// The primes of RFC 2409 §6 and RFC 3526, by their length.
 fn prime(bits: u16) -> Result<BigNum, Error> {
     Ok(match bits {
+        768 => BigNum::get_rfc2409_prime_768()?,
         1024 => BigNum::get_rfc2409_prime_1024()?,
         1536 => BigNum::get_rfc3526_prime_1536()?,
         2048 => BigNum::get_rfc3526_prime_2048()?,
@@ -234,14 +266,43 @@ fn prime(bits: u16) -> Result<BigNum, Error> {
     })
 }
 
+/// A secret number, wiped when dropped.
+struct Scalar(BigNum);
+
+impl Scalar {
+    fn new(octets: &[u8]) -> Result<Self, Error> {
+        Ok(Self(BigNum::from_slice(octets)?))
+    }
+}
+
+impl Drop for Scalar {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// `octets mod (order - 1) + 1`: a scalar from 1 to order less one.
+fn reduce(
+    octets: &[u8],
+    curve: &EcGroup,
+    ctx: &mut BigNumContext,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut order = BigNum::new()?;
+    curve.order(&mut order, ctx)?;
+    order.sub_word(1)?;
+    let (seed, mut scalar) = (Scalar::new(octets)?, Scalar(BigNum::new()?));
+    scalar.0.nnmod(&seed.0, &order, ctx)?;
+    scalar.0.add_word(1)?;
+    Ok(Zeroizing::new(scalar.0.to_vec_padded(order.num_bytes())?))
+}
+
 /// Runs a computation on a curve. Curves are kept: to set one up costs as much as to use it.
 fn with_curve<T>(
     nid: Nid,
     run: impl FnOnce(&EcGroup, &mut BigNumContext) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    use std::cell::RefCell;
     thread_local! {
-        static CURVES: RefCell<Vec<(Nid, std::rc::Rc<EcGroup>)>> = const { RefCell::new(Vec::new()) };
+        static CURVES: RefCell<Vec<(Nid, Rc<EcGroup>)>> = const { RefCell::new(Vec::new()) };
     }
     let known = CURVES.with_borrow(|curves| {
         curves.iter().find(|(known, _)| *known == nid).map(|(_, curve)| curve.clone())
@@ -249,7 +310,7 @@ fn with_curve<T>(
     let curve = match known {
         Some(curve) => curve,
         None => {
-            let curve = std::rc::Rc::new(EcGroup::from_curve_name(nid)?);
+            let curve = Rc::new(EcGroup::from_curve_name(nid)?);
             CURVES.with_borrow_mut(|curves| curves.push((nid, curve.clone())));
             curve
         }
@@ -257,12 +318,17 @@ fn with_curve<T>(
     run(&curve, &mut BigNumContext::new()?)
 }
 
-fn coordinates(
+/// First octet of an encoded point with both coordinates (SEC 1 §2.3.3); not on the wire of IKE.
+const UNCOMPRESSED: u8 = 4;
+
+/// The point as [`UNCOMPRESSED`] and its two coordinates.
+fn point_octets(
     point: &EcPoint,
     curve: &EcGroup,
     ctx: &mut BigNumContext,
-) -> Result<(BigNum, BigNum), Error> {
-    let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
-    point.affine_coordinates_gfp(curve, &mut x, &mut y, ctx)?;
-    Ok((x, y))
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    if point.is_infinity(curve) {
+        return Err(Error::BadLength);
+    }
+    Ok(Zeroizing::new(point.to_bytes(curve, PointConversionForm::UNCOMPRESSED, ctx)?))
 }

@@ -32,10 +32,10 @@ pub fn sha1(parts: &[&[u8]]) -> [u8; 20] {
 pub enum Error {
     /// The algorithm is known by name (or not even that) but not computed here.
     Unsupported(String),
-    /// A key has the wrong length.
-    KeyLength {
+    /// A key, an IV or a checksum has the wrong length.
+    Length {
         /// Of what.
-        what: String,
+        what: &'static str,
         /// Octets wanted.
         wanted: usize,
         /// Octets found.
@@ -60,8 +60,8 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unsupported(name) => write!(f, "{name} is not supported"),
-            Self::KeyLength { what, wanted, found } => {
-                write!(f, "{what} takes a key of {wanted} octets, not of {found}")
+            Self::Length { what, wanted, found } => {
+                write!(f, "{what} takes {wanted} octets, not {found}")
             }
             Self::BadPublicValue { group, reason } => {
                 write!(f, "the public value for {group} is refused: {reason}")
