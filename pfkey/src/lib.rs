@@ -3,17 +3,22 @@
 
 pub mod alg;
 mod codec;
+mod compose;
 pub mod dialect;
 pub mod event;
 pub mod ext;
+mod interpret;
 mod layout;
 pub mod message;
 pub mod policy;
 pub mod request;
 mod secret;
+pub mod socket;
+mod sys;
 
 pub use alg::{Authentication, Capabilities, Compression, Encryption, KeySizes, Protocol};
 pub use codec::{Packet, Sockaddr};
+pub use compose::ComposeError;
 pub use dialect::{Behaviour, Dialect, ExtType, MessageType, SockOpt};
 pub use event::{
     Acquire, Counters, Expire, FlowInfo, Incoming, NewMapping, Reply, ReplyData, SaInfo, SaState,
@@ -26,3 +31,4 @@ pub use policy::{
 };
 pub use request::{Encap, GetSpi, Iface, Lifetime, Request, SaId, SaSpec, Spi};
 pub use secret::Secret;
+pub use socket::{Dump, Socket};

@@ -142,8 +142,6 @@ pub(crate) const BSD_CONSTANTS: &[Row<()>] = &[
     row("IPPROTO_IPV4", 4, ()),
 ];
 
-/// Any mode.
-pub(crate) const MODE_ANY: u32 = number(CONSTANTS, "IPSEC_MODE_ANY");
 /// Transport mode.
 pub(crate) const MODE_TRANSPORT: u32 = number(CONSTANTS, "IPSEC_MODE_TRANSPORT");
 /// Tunnel mode.
@@ -156,8 +154,6 @@ pub(crate) const POLICY_NONE: u32 = number(CONSTANTS, "IPSEC_POLICY_NONE");
 pub(crate) const POLICY_IPSEC: u32 = number(CONSTANTS, "IPSEC_POLICY_IPSEC");
 /// Let a socket pass.
 pub(crate) const POLICY_BYPASS: u32 = number(CONSTANTS, "IPSEC_POLICY_BYPASS");
-/// What sysctl says.
-pub(crate) const LEVEL_DEFAULT: u32 = number(CONSTANTS, "IPSEC_LEVEL_DEFAULT");
 /// Protect if there is an SA.
 pub(crate) const LEVEL_USE: u32 = number(CONSTANTS, "IPSEC_LEVEL_USE");
 /// Drop without SA.

@@ -222,3 +222,7 @@ pub(crate) const DIRECTION_OUT: u8 = 2;
 pub(crate) const IDENTITY_ASN1_DN: u32 = number(CONSTANTS, "SADB_IDENTTYPE_ASN1_DN");
 /// errno of this system.
 const ESRCH: u8 = 3;
+/// sysctl(2) net.key: all SAs, NET_KEY_SADB_DUMP of `net/pfkeyv2.h`.
+pub(crate) const SYSCTL_SADB_DUMP: i32 = 1;
+/// sysctl(2) net.key: all flows, NET_KEY_SPD_DUMP.
+pub(crate) const SYSCTL_SPD_DUMP: i32 = 2;

@@ -51,6 +51,11 @@ impl<'a> Policy<'a> {
         Policy { kind, direction, scope: 0, id: 0, priority: 0, requests: Body::Given(&[]) }
     }
 
+    /// What asks for the policy of this number.
+    pub fn by_id(id: u32) -> Policy<'a> {
+        Policy { id, ..Policy::plain(0, 0) }
+    }
+
     /// The same policy with these requests.
     pub fn with(self, requests: &'a [IpsecRequest<'a>]) -> Policy<'a> {
         Policy { requests: Body::Given(requests), ..self }
