@@ -3,6 +3,8 @@
 PREFIX = /usr/local
 DESTDIR =
 CARGO = cargo
+# Where cargo leaves what it built.
+BUILT != echo $${CARGO_TARGET_DIR:-target}/release
 # A folder's name or a pattern of names under regress/live, for `make interop`.
 SCENARIO = *
 
@@ -44,7 +46,7 @@ lint:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/examples/oakd
 	install -d $(DESTDIR)$(PREFIX)/$(MANDIR)/man5 $(DESTDIR)$(PREFIX)/$(MANDIR)/man8
-	install -m 755 target/release/oakd target/release/oakctl $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILT)/oakd $(BUILT)/oakctl $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 man/oakd.conf.5 $(DESTDIR)$(PREFIX)/$(MANDIR)/man5/
 	install -m 644 man/oakd.8 man/oakctl.8 $(DESTDIR)$(PREFIX)/$(MANDIR)/man8/
 	install -m 600 rc.d/oakd.conf.example $(DESTDIR)$(PREFIX)/share/examples/oakd/oakd.conf
