@@ -17,6 +17,7 @@ fn all() -> Vec<(Encr, Option<u16>, Option<Integ>)> {
             Integ::AUTH_HMAC_SHA2_384_192,
             Integ::AUTH_HMAC_SHA2_512_256,
         ] {
+            all.push((Encr::ENCR_3DES, None, Some(mac)));
             all.push((Encr::ENCR_AES_CBC, Some(bits), Some(mac)));
             all.push((Encr::ENCR_AES_CTR, Some(bits), Some(mac)));
         }
@@ -112,6 +113,59 @@ fn cbc_rfc3602() {
     let mut icv = [0; 16];
     cipher.seal(&keys, &mut Parts { aad: b"", iv: &iv, text: &mut text }, &mut icv).unwrap();
     assert_eq!(text, hex("e353779c1079aeb82708942dbe77181a"));
+}
+
+/// RFC 8439 §2.8.2: its nonce is a salt and an IV as RFC 7634 puts them together.
+#[test]
+fn chacha20_poly1305_rfc8439() {
+    let cipher = Cipher::new(Encr::ENCR_CHACHA20_POLY1305, None, None).unwrap();
+    let key: Vec<u8> = (0x80..=0x9f).chain([7, 0, 0, 0]).collect();
+    let keys = Keys { encryption: Secret::new(key), integrity: Secret::new(Vec::new()) };
+    let mut text = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip \
+                     for the future, sunscreen would be it."
+        .to_vec();
+    let aad = hex("50515253c0c1c2c3c4c5c6c7");
+    let iv = hex("4041424344454647");
+    let mut icv = [0; 16];
+    cipher.seal(&keys, &mut Parts { aad: &aad, iv: &iv, text: &mut text }, &mut icv).unwrap();
+    assert_eq!(
+        text,
+        hex("d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d6
+             3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36
+             92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc
+             3ff4def08e4b7a9de576d26586cec64b6116")
+    );
+    assert_eq!(icv.to_vec(), hex("1ae10b594f09e26a7e902ecbd0600691"));
+}
+
+/// What is longer than one piece of the stack comes out as if it were worked on at once.
+#[test]
+fn long_texts_in_cbc_are_one_chain() {
+    let mac = Some(Integ::AUTH_HMAC_SHA2_256_128);
+    let cipher = Cipher::new(Encr::ENCR_AES_CBC, Some(256), mac).unwrap();
+    let keys = Keys { encryption: Secret::new(vec![3; 32]), integrity: Secret::new(vec![4; 32]) };
+    for len in [16, 496, 512, 528, 1024, 2064] {
+        let plain: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+        let mut text = plain.clone();
+        let mut icv = [0; 16];
+        let iv = [9; 16];
+        cipher.seal(&keys, &mut Parts { aad: b"a", iv: &iv, text: &mut text }, &mut icv).unwrap();
+        let raw = openssl::symm::Cipher::aes_256_cbc();
+        let whole = openssl::symm::encrypt(raw, &[3; 32], Some(&iv), &plain).unwrap();
+        assert_eq!(text, whole[..len], "{len}");
+        cipher.open(&keys, &mut Parts { aad: b"a", iv: &iv, text: &mut text }, &icv).unwrap();
+        assert_eq!(text, plain, "{len}");
+    }
+}
+
+#[test]
+fn wrong_lengths_are_refused_with_both_numbers() {
+    let cipher = Cipher::new(Encr::ENCR_AES_GCM_16, Some(128), None).unwrap();
+    let keys = Keys { encryption: Secret::new(vec![0; 16]), integrity: Secret::new(Vec::new()) };
+    let mut text = [0; 4];
+    let mut parts = Parts { aad: b"", iv: &[0; 8], text: &mut text };
+    let error = cipher.open(&keys, &mut parts, &[0; 16]).unwrap_err();
+    assert_eq!(error.to_string(), "the encryption key takes 20 octets, not 16");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod ciphers;
 mod groups;
+mod kdf;
 mod prfs;
 
 /// Octets of a hexadecimal text; blanks are skipped.

@@ -1,6 +1,6 @@
 //! Protection of an Encrypted payload: a combined-mode cipher, or a cipher and an HMAC.
 //!
-//! AES-CBC (RFC 3602), AES-CTR (RFC 5930), AES-GCM (RFC 5282), ChaCha20-Poly1305 (RFC 7634), and
+//! 3DES-CBC (RFC 2451), AES-CBC (RFC 3602), AES-CTR (RFC 5930), AES-GCM (RFC 5282), ChaCha20-Poly1305 (RFC 7634), and
 //! HMAC-SHA1 / HMAC-SHA2 (RFC 2404, RFC 4868) applied to the ciphertext.
 
 use openssl::cipher::{Cipher as Raw, CipherRef};
@@ -17,6 +17,7 @@ const SALT_LEN: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Cbc,
+    TripleDes,
     Ctr,
     Gcm { icv: usize },
     ChaCha,
@@ -68,6 +69,7 @@ impl Cipher {
             None => encryption.to_string(),
         };
         let kind = match encryption {
+            EncryptionId::ENCR_3DES => Kind::TripleDes,
             EncryptionId::ENCR_AES_CBC => Kind::Cbc,
             EncryptionId::ENCR_AES_CTR => Kind::Ctr,
             EncryptionId::ENCR_AES_GCM_8 => Kind::Gcm { icv: 8 },
@@ -77,6 +79,7 @@ impl Cipher {
             _ => return Err(Error::Unsupported(named())),
         };
         let key = match (kind, key_bits) {
+            (Kind::TripleDes, None) => 24,
             (Kind::ChaCha, None | Some(256)) => 32,
             (Kind::Cbc | Kind::Ctr | Kind::Gcm { .. }, Some(bits @ (128 | 192 | 256))) => {
                 usize::from(bits) / 8
@@ -98,7 +101,7 @@ impl Cipher {
 
     /// Octets of SK_e: the key and, for GCM, CTR and ChaCha20-Poly1305, the salt.
     pub fn key_len(&self) -> usize {
-        self.key + if self.kind == Kind::Cbc { 0 } else { SALT_LEN }
+        self.key + if self.chains() { 0 } else { SALT_LEN }
     }
 
     /// Octets of SK_a; 0 with AEAD.
@@ -122,12 +125,21 @@ impl Cipher {
 
     /// The block that payloads are padded to; 1 where none is needed.
     pub fn block_len(&self) -> usize {
-        if self.kind == Kind::Cbc { 16 } else { 1 }
+        match self.kind {
+            Kind::Cbc => 16,
+            Kind::TripleDes => 8,
+            Kind::Ctr | Kind::Gcm { .. } | Kind::ChaCha => 1,
+        }
     }
 
     /// Whether the IV must be unpredictable (CBC) rather than only never repeated.
     pub fn wants_random_iv(&self) -> bool {
-        self.kind == Kind::Cbc
+        self.chains()
+    }
+
+    /// Whether it is a block cipher in CBC mode.
+    fn chains(&self) -> bool {
+        matches!(self.kind, Kind::Cbc | Kind::TripleDes)
     }
 
     /// Encrypts `parts.text` in place and writes the checksum, `icv_len` octets.
@@ -223,13 +235,14 @@ impl Cipher {
         match self.kind {
             Kind::Cbc | Kind::Ctr => 16,
             Kind::Gcm { .. } | Kind::ChaCha => 12,
+            Kind::TripleDes => 8,
         }
     }
 
     fn nonce(&self, keys: &Keys, iv: &[u8]) -> [u8; 16] {
         let mut nonce = [0; 16];
-        if self.kind == Kind::Cbc {
-            nonce.copy_from_slice(iv);
+        if self.chains() {
+            nonce[..iv.len()].copy_from_slice(iv);
             return nonce;
         }
         nonce[..SALT_LEN].copy_from_slice(&keys.encryption.octets()[self.key..]);
@@ -243,6 +256,7 @@ impl Cipher {
 
     fn raw(&self) -> &'static CipherRef {
         match (self.kind, self.key) {
+            (Kind::TripleDes, _) => Raw::des_ede3_cbc(),
             (Kind::Cbc, 16) => Raw::aes_128_cbc(),
             (Kind::Cbc, 24) => Raw::aes_192_cbc(),
             (Kind::Cbc, _) => Raw::aes_256_cbc(),
@@ -257,17 +271,20 @@ impl Cipher {
     }
 }
 
-/// Runs the cipher over `text` in place.
+/// Runs the cipher over `text` in place. For block ciphers the library's interface wants room for one
+/// more block behind what it works on, so these go through a piece of the stack.
 fn update(ctx: &mut CipherCtx, text: &mut [u8], block: usize) -> Result<(), Error> {
-    let len = text.len();
+    const PIECE: usize = 512;
     if block == 1 {
+        let len = text.len();
         ctx.cipher_update_inplace(text, len)?;
         return Ok(());
     }
-    // The library's interface wants room for one more block behind the text.
-    let mut room = zeroize::Zeroizing::new(vec![0; len + block]);
-    room[..len].copy_from_slice(text);
-    ctx.cipher_update_inplace(&mut room, len)?;
-    text.copy_from_slice(&room[..len]);
+    let mut room = zeroize::Zeroizing::new([0; PIECE + 16]);
+    for piece in text.chunks_mut(PIECE) {
+        room[..piece.len()].copy_from_slice(piece);
+        ctx.cipher_update_inplace(&mut room[..], piece.len())?;
+        piece.copy_from_slice(&room[..piece.len()]);
+    }
     Ok(())
 }
