@@ -1,9 +1,104 @@
-//! Configuration files: cases as files.
+//! Configuration files: cases as files, and text that no person would write.
+//!
+//! `cases/NAME.in` is a configuration. If it is good, `NAME.ok` holds its normal form, the policies
+//! as JSON and the warnings; if not, `NAME.err` holds what is said about it. Files that cases include
+//! lie beside them. `REGRESS_UPDATE=1 cargo test --test config` writes the expectations anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use oakd::conf::{self, Auth, MemoryFiles, NumericNames, Start};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oakd::conf::{self, Auth, FileText, Files, MemoryFiles, NumericNames, Start};
 use oakd::wire::iana::v2::IdType;
+
+mod fuzz;
+mod manual;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("regress/config/cases")
+}
+
+/// The cases' folder as a file system. A name with `open` in it is readable by others.
+struct Cases;
+
+impl Files for Cases {
+    fn read(&self, path: &str) -> Result<FileText, String> {
+        let octets = fs::read(folder().join(path)).map_err(|_| "no such file".to_owned())?;
+        let mode = if path.contains("open") { 0o644 } else { 0o600 };
+        Ok(FileText { octets, mode, uid: 0 })
+    }
+
+    fn may_own_secrets(&self, uid: u32) -> bool {
+        uid == 0
+    }
+}
+
+/// What the case comes to: whether it is good, and the text to compare.
+fn outcome(path: &str) -> (bool, String) {
+    let mut text = String::new();
+    match conf::load(path, &[], &Cases, &NumericNames) {
+        Ok(checked) => {
+            let parsed = conf::parse(path, &[], &Cases);
+            text.push_str(&conf::print(&parsed.statements, true));
+            writeln!(text, "{}", serde_json::to_string(&checked.config.globals).unwrap()).unwrap();
+            for policy in &checked.config.policies {
+                writeln!(text, "{}", serde_json::to_string(policy).unwrap()).unwrap();
+            }
+            for diagnostic in &checked.diagnostics {
+                writeln!(text, "{diagnostic}").unwrap();
+            }
+            (true, text)
+        }
+        Err(diagnostics) => {
+            for diagnostic in diagnostics {
+                writeln!(text, "{diagnostic}").unwrap();
+            }
+            (false, text)
+        }
+    }
+}
+
+fn case_names() -> Vec<String> {
+    let entries = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().file_name());
+    let names = entries.map(|name| name.into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|n| n.ends_with(".in")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn cases_come_to_what_is_written() {
+    let update = std::env::var_os("REGRESS_UPDATE").is_some();
+    let mut wrong = Vec::new();
+    for name in case_names() {
+        let (good, text) = outcome(&name);
+        let stem = name.trim_end_matches(".in");
+        let (expected, other) = if good { ("ok", "err") } else { ("err", "ok") };
+        let path = folder().join(format!("{stem}.{expected}"));
+        if update {
+            let _ = fs::remove_file(folder().join(format!("{stem}.{other}")));
+            fs::write(&path, &text).unwrap();
+        } else if fs::read_to_string(&path).unwrap_or_default() != text {
+            wrong.push(format!("{name}: not as in {stem}.{expected}:\n{text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_printed_parses_to_the_same() {
+    for name in case_names() {
+        let first = conf::parse(&name, &[], &Cases);
+        let text = conf::print(&first.statements, true);
+        let files = MemoryFiles::default().with("again", text.as_str());
+        let second = conf::parse("again", &[], &files);
+        assert!(second.diagnostics.is_empty(), "{name}: {:?}\n{text}", second.diagnostics);
+        assert_eq!(first.statements, second.statements, "{name}");
+        assert_eq!(text, conf::print(&second.statements, true), "{name}");
+    }
+}
 
 #[test]
 fn a_plain_rule_becomes_a_policy() {
@@ -22,4 +117,25 @@ fn a_plain_rule_becomes_a_policy() {
     assert_eq!(checked.secrets.len(), 1);
     assert_eq!(checked.secrets[0].policy, policy.name);
     assert_eq!(checked.secrets[0].psk.octets(), b"interop-secret");
+}
+
+#[test]
+fn a_macro_of_the_command_line_wins() {
+    let text = "peer = \"10.0.0.1\"\nikev2 from any to any peer $peer psk \"x\"\n";
+    let files = MemoryFiles::default().with("c", text);
+    let fixed = [("peer".to_owned(), "10.0.0.2".to_owned())];
+    let checked = conf::load("c", &fixed, &files, &NumericNames).unwrap();
+    let peer = checked.config.policies[0].peer.unwrap();
+    assert_eq!(peer.to_string(), "10.0.0.2");
+}
+
+#[test]
+fn diagnostics_are_data_too() {
+    let files = MemoryFiles::default().with("c", "ikev2 pasive from any to any\nsett passive\n");
+    let diagnostics = conf::load("c", &[], &files, &NumericNames).unwrap_err();
+    let json = serde_json::to_value(&diagnostics).unwrap();
+    let last = json.as_array().unwrap().iter().find(|d| d["line"] == 2).unwrap();
+    assert_eq!(last["severity"], "error");
+    assert_eq!((last["column"].as_u64(), last["found"].as_str()), (Some(1), Some("\"sett\"")));
+    assert!(last["expected"].as_str().unwrap().contains("did you mean \"set\"?"));
 }

@@ -47,6 +47,7 @@ pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -
     }
     overlap::warn(checker.parsed, &checked.config.policies, &places);
     parsed.statements = statements;
+    parsed.sort();
     if parsed.has_errors() {
         return None;
     }
@@ -139,11 +140,11 @@ impl Checker<'_> {
         let family = rule.family.as_ref().map(|f| f.value);
         let local = self.peer_address(rule.local.as_ref(), family)?;
         let peer = self.peer_address(rule.peer.as_ref(), family)?;
-        if let (Some(l), Some(p), Some(word)) = (local, peer, &rule.peer) {
-            if l.address().is_ipv4() != p.address().is_ipv4() {
-                let problem = Problem::says("local and peer are of different address families");
-                self.error(word.place, problem);
-            }
+        if let (Some(l), Some(p), Some(word)) = (local, peer, &rule.peer)
+            && l.address().is_ipv4() != p.address().is_ipv4()
+        {
+            let problem = Problem::says("local and peer are of different address families");
+            self.error(word.place, problem);
         }
         let flows = self.flows(rule, family);
         let protocol = rule.protocol.as_ref().map_or(SaProtocol::Esp, |p| p.value);
@@ -167,7 +168,7 @@ impl Checker<'_> {
             ike_proposals: self.ike_proposals(&rule.ike_sas),
             child_proposals: self.child_proposals(&rule.child_sas, protocol),
             child_proposals_explicit: !rule.child_sas.is_empty(),
-            local_id: self.local_id(rule, matching),
+            local_id: self.local_id(rule, &auth),
             remote_id: rule.dstid.as_ref().and_then(|id| self.identity(id)),
             auth,
             ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),
@@ -474,11 +475,13 @@ impl Checker<'_> {
         }
     }
 
-    fn local_id(&mut self, rule: &Ikev2Rule, matching: Option<Matching>) -> Option<Identity> {
+    /// `srcid`. Without one a rule with a psk is known by its local address, as its peers expect
+    /// of each other; otherwise by this host's name, as iked does.
+    fn local_id(&mut self, rule: &Ikev2Rule, auth: &Auth) -> Option<Identity> {
         if let Some(id) = &rule.srcid {
             return self.identity(id);
         }
-        if matching == Some(Matching::Skip) {
+        if *auth == Auth::Psk {
             return None;
         }
         let name = self.names.hostname()?;

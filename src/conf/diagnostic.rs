@@ -92,7 +92,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     if word.len() > 64 {
         return None;
     }
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let allowed = ((word.chars().count() + 1) / 3).clamp(1, 3);
     let measured = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
     measured.min_by_key(|(d, _)| *d).filter(|(d, _)| *d <= allowed).map(|(_, candidate)| candidate)
 }

@@ -14,6 +14,7 @@ mod check;
 pub mod diagnostic;
 pub mod lex;
 pub mod parse;
+pub mod print;
 pub mod source;
 pub mod syntax;
 pub mod system;
@@ -21,6 +22,8 @@ pub mod system;
 use std::net::IpAddr;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use parse::parse;
+pub use print::print;
 pub use source::{FileText, Files, MemoryFiles, Names, NumericNames};
 pub use system::{SystemFiles, SystemNames};
 
@@ -52,7 +55,7 @@ pub fn load(
     files: &dyn Files,
     names: &dyn Names,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    let mut parsed = parse::parse(path, definitions, files);
+    let mut parsed = parse(path, definitions, files);
     check::check(&mut parsed, names, files).ok_or(parsed.diagnostics)
 }
 

@@ -72,6 +72,12 @@ impl Parsed {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }
 
+    /// Puts the remarks into the order of the files.
+    pub(super) fn sort(&mut self) {
+        let order = |name: &str| self.sources.iter().position(|s| s.name == name);
+        self.diagnostics.sort_by_cached_key(|d| (order(&d.file), d.line, d.column));
+    }
+
     /// A remark about a place.
     pub(super) fn remark(&mut self, severity: Severity, place: Place, problem: Problem) {
         let diagnostic = self.diagnostic(severity, place, problem);

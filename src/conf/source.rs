@@ -40,8 +40,7 @@ pub trait Names {
     /// The number of an IP protocol (protocols(5)).
     fn protocol(&self, name: &str) -> Option<u8>;
 
-    /// This host's name, which is the identity of rules without `srcid`; `None` makes it the
-    /// local address.
+    /// This host's name: the identity of rules that have neither `srcid` nor `psk`.
     fn hostname(&self) -> Option<String>;
 }
 

@@ -201,7 +201,7 @@ fn psk(cursor: &mut Cursor) -> Result<AuthClause, Fault> {
 
 /// The octets of hexadecimal digits.
 pub(in crate::conf) fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let pairs = digits.as_bytes().chunks(2);
