@@ -7,6 +7,7 @@
 //! What an earlier run of the daemon left in the kernel is found by the reqids, which come from a
 //! range of our own; it carries traffic until its successor stands and is removed then ([`stale`]).
 
+mod link;
 mod stale;
 mod translate;
 
@@ -20,6 +21,7 @@ use crate::ike::event::{
     Time,
 };
 use crate::wire::EspSpi;
+pub use link::PfKey;
 use stale::Stale;
 
 /// How long an answer may take before we ask what became of it.
