@@ -38,7 +38,7 @@ pub struct Refusal {
 
 /// The road to a kernel: the PF_KEY socket, or a scripted kernel.
 pub trait Link {
-    /// Sends the messages of a request; how many answers to expect.
+    /// Sends the messages of a request, numbered from `seq` on; how many they are. Each is answered.
     ///
     /// # Errors
     ///
@@ -80,6 +80,8 @@ struct Pending {
     /// `None` for what was asked on our own account.
     owner: Option<RequestId>,
     asked: Asked,
+    /// How many messages it was; they bear numbers in a row.
+    count: u32,
     /// Answers still to come; the first failure counts.
     left: u32,
     deadline: Time,
@@ -232,14 +234,16 @@ impl<L: Link> Kernel<L> {
 
     fn ask(&mut self, now: Time, owner: Option<RequestId>, asked: Asked, request: &Request) {
         self.seq = self.seq.checked_add(1).unwrap_or(1);
-        let pending = Pending { owner, asked, left: 1, deadline: now.after(PATIENCE) };
-        match self.link.ask(self.seq, request) {
-            Ok(left) => {
-                self.pending.insert(self.seq, Pending { left, ..pending });
+        let first = self.seq;
+        let pending = Pending { owner, asked, count: 1, left: 1, deadline: now.after(PATIENCE) };
+        match self.link.ask(first, request) {
+            Ok(count) => {
+                self.seq = first.saturating_add(count.saturating_sub(1));
+                self.pending.insert(first, Pending { count, left: count, ..pending });
             }
             // Done perhaps, and only the answer lost: wait for it, then ask.
             Err(refusal) if self.may_be_done(&refusal) => {
-                self.pending.insert(self.seq, pending);
+                self.pending.insert(first, pending);
             }
             Err(refusal) => self.failed(pending, refusal.errno, refusal.reason),
         }
@@ -262,7 +266,12 @@ impl<L: Link> Kernel<L> {
         if !reply.answers(self.link.pid(), reply.seq) {
             return;
         }
-        let Some(mut pending) = self.pending.remove(&reply.seq) else { return };
+        let before = self.pending.range(..=reply.seq).next_back();
+        let first = match before {
+            Some((first, pending)) if reply.seq - first < pending.count => *first,
+            _ => return,
+        };
+        let Some(mut pending) = self.pending.remove(&first) else { return };
         if reply.errno != 0 {
             let errno = i32::from(reply.errno);
             let reason = std::io::Error::from_raw_os_error(errno).to_string();
@@ -270,7 +279,7 @@ impl<L: Link> Kernel<L> {
         }
         if pending.left > 1 {
             pending.left -= 1;
-            self.pending.insert(reply.seq, pending);
+            self.pending.insert(first, pending);
             return;
         }
         self.done(now, pending, reply.data);

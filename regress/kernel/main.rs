@@ -44,7 +44,9 @@ impl Link for Road {
             return Err(refusal);
         }
         script.asked.push((seq, request.clone()));
-        Ok(1)
+        // As on Linux, where an inbound flow is two kernel policies.
+        let inbound = |f: &pfkey::Flow| f.direction == pfkey::Direction::In;
+        Ok(if matches!(request, Request::AddFlow(f) if inbound(f)) { 2 } else { 1 })
     }
 
     fn next(&mut self) -> Option<Result<Incoming, String>> {
@@ -326,4 +328,18 @@ fn a_flow_is_composed_as_the_packets_look() {
         .collect();
     let (us, them) = (ip("192.0.2.1"), ip("198.51.100.1"));
     assert_eq!(ends, [(us, them), (them, us)]);
+}
+
+#[test]
+fn a_request_of_two_messages_is_done_when_both_are() {
+    let mut bench = bench();
+    let first = bench.ask(1, KernelRequest::AddFlow(Box::new(flow(Direction::In))));
+    let next = bench.ask(2, outbound(9));
+    assert_eq!(next, first + 2, "the second message has a number of its own");
+    bench.replies(first, US, 0, ReplyData::None);
+    assert_eq!(bench.answers(), []);
+    bench.replies(first + 1, US, 0, ReplyData::None);
+    assert_eq!(bench.answers(), [(1, KernelAnswer::Done)]);
+    bench.replies(next, US, 0, ReplyData::None);
+    assert_eq!(bench.answers(), [(2, KernelAnswer::Done)]);
 }
