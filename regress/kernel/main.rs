@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod real;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
