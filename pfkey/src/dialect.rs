@@ -245,6 +245,8 @@ pub struct Dialect {
     pub(crate) address: AddressStyle,
     pub(crate) flows: FlowStyle,
     pub(crate) replay: ReplayStyle,
+    /// How many octets too many the header of a copy (X_PROMISC) may claim.
+    pub(crate) copies_claim: usize,
     /// Flag of an SA with extended sequence numbers.
     pub(crate) esn_flag: Option<u32>,
     /// Whether ENCR_NULL wants a KEY_ENCRYPT of no bits.

@@ -151,8 +151,7 @@ impl<'a> Message<'a> {
         let mut message = Message { header, dialect, octets, offsets: [0; EXT_SLOTS] };
         let said = usize::from(msg::LEN.get(octets)) * 8;
         if message.inner().is_some() {
-            // NetBSD says 16 more in copies than there are.
-            if said != octets.len() && said != octets.len() + msg::SIZE {
+            if said != octets.len() && said != octets.len() + dialect.copies_claim {
                 return Err(ParseError::Length { said, have: octets.len() });
             }
             return Ok(message);

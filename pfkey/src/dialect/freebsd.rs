@@ -18,6 +18,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     address: AddressStyle::ProtoPrefix,
     flows: FlowStyle::Policies(PolicyStyle { wide: false, forward: false, priority: true }),
     replay: ReplayStyle::Octets { extension: true },
+    copies_claim: 0,
     esn_flag: Some(FLAG_ESN),
     null_key: true,
     unlisted: &[],

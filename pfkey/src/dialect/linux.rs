@@ -19,6 +19,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     address: AddressStyle::ProtoPrefix,
     flows: FlowStyle::Policies(PolicyStyle { wide: true, forward: true, priority: true }),
     replay: ReplayStyle::Packets { most: 32 },
+    copies_claim: 0,
     esn_flag: None,
     null_key: true,
     unlisted: &[],

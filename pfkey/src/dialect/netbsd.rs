@@ -18,6 +18,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     address: AddressStyle::ProtoPrefix,
     flows: FlowStyle::Policies(PolicyStyle { wide: false, forward: false, priority: false }),
     replay: ReplayStyle::Octets { extension: false },
+    copies_claim: 16,
     esn_flag: None,
     null_key: true,
     unlisted: &[],

@@ -18,6 +18,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     address: AddressStyle::Reserved,
     flows: FlowStyle::Flows,
     replay: ReplayStyle::Packets { most: 64 },
+    copies_claim: 0,
     esn_flag: Some(FLAG_ESN),
     null_key: false,
     unlisted: &[
