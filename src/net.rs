@@ -7,7 +7,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,15 +108,19 @@ impl Default for Sockets {
 }
 
 impl Sockets {
-    /// Adds a socket that [`open`] made; gives its index.
-    pub fn add(&mut self, spec: Spec, fd: OwnedFd) -> usize {
+    /// Adds a socket that [`open`] made; its index is the number of those before.
+    pub fn add(&mut self, spec: Spec, fd: OwnedFd) {
         self.sockets.push(Socket { fd, spec });
-        self.sockets.len() - 1
     }
 
-    /// The descriptor of a socket, to wait for.
-    pub fn descriptor(&self, index: usize) -> Option<RawFd> {
-        self.sockets.get(index).map(|socket| socket.fd.as_raw_fd())
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
     }
 
     /// The next datagram of a socket; `None` if there is none. Keepalives, ESP that came astray and

@@ -1,0 +1,224 @@
+//! What the processes say to each other, and what oakctl says to `control`.
+//!
+//! ```text
+//!            Down                Asked              Request
+//!   parent ───────> child   control ───> ike   oakctl ───> control
+//!          <───────                 <───              <───
+//!             Up                 Told               Reply
+//! ```
+//!
+//! `ike` and `ca` speak in [`AskCa`] and [`CaTells`], `ike` and `relay` in [`crate::net::Datagram`].
+//! Which child may say what is judged by the parent ([`super::parent`]).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Role;
+use crate::conf::{Globals, Mode, Policy, PolicySecret, SaProtocol};
+use crate::ike::auth::{Answer, Question, QuestionId};
+use crate::ike::event::{Command, Direction, KernelFlow, KernelSelector};
+use crate::ike::report::Report;
+use crate::ike::view::{SaView, Stats};
+use crate::log::{Detail, Line};
+use crate::net::Spec;
+
+/// From the parent to a child.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Down {
+    /// A link to this process, in place of any earlier one; comes with a descriptor.
+    Peer(Role),
+    /// How much to log.
+    Detail(Detail),
+    /// How the engine is to work; the first message to `ike`.
+    Settings(Settings),
+    /// A UDP socket; comes with a descriptor. To `ike` or `relay`.
+    Udp(Spec),
+    /// The PF_KEY socket; comes with a descriptor. To `ike`.
+    Kernel,
+    /// The control socket, listening; comes with a descriptor. To `control`.
+    Listener,
+    /// A new table of secrets begins. To `ca`.
+    SecretsBegin,
+    /// One row of it.
+    Secret(PolicySecret),
+    /// It is whole: it takes the place of the old one; answered by [`Up::SecretsHeld`].
+    SecretsEnd,
+    /// A new configuration begins. To `ike`.
+    ConfigBegin(Globals),
+    /// One policy of it.
+    ConfigPolicy(Box<Policy>),
+    /// It is whole.
+    ConfigEnd,
+    /// The end of a reload. To `control`.
+    Reloaded {
+        /// Who asked for it.
+        client: ClientId,
+        /// What came of it, in words.
+        outcome: Result<String, String>,
+    },
+    /// Take everything down; answered by [`Up::Finished`]. To `ike`.
+    Shutdown,
+}
+
+/// From a child to the parent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Up {
+    /// A line for the log.
+    Log(Line),
+    /// The new secrets are in use. From `ca`.
+    SecretsHeld,
+    /// Read the configuration again; answered by [`Down::Reloaded`]. From `control`.
+    Reload(ClientId),
+    /// How much all processes are to log. From `control`.
+    Detail(Detail),
+    /// What comes from this process over our link to it is malformed.
+    Broken(Role, String),
+    /// Everything is taken down. From `ike`.
+    Finished,
+}
+
+/// How the engine is to work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// An earlier `ike` process died: what it left in the kernel is to be taken care of.
+    pub restarted: bool,
+    /// Datagrams go through the `relay` process.
+    pub relayed: bool,
+    /// A kernel will be handed over; without one its answers are made up.
+    pub kernel: bool,
+    /// The ports for IKE, and for IKE and ESP in UDP.
+    pub ports: (u16, u16),
+}
+
+/// A connection of an oakctl; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClientId(pub u64);
+
+/// A question from `ike` to `ca`.
+pub type AskCa = (QuestionId, Question);
+/// Its answer.
+pub type CaTells = (QuestionId, Answer);
+
+/// From `control` to `ike`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// A client wants this.
+    Request(ClientId, Show),
+    /// The client has read what there was; go on.
+    More(ClientId),
+    /// The client is gone: forget what it waits for.
+    Gone(ClientId),
+    /// A client gives a command.
+    Command(ClientId, Command),
+    /// How closely anybody looks on.
+    Watch(Watch),
+}
+
+/// What can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Show {
+    /// The IKE SAs with their child SAs.
+    Sas,
+    /// The flows in the kernel.
+    Flows,
+    /// The counters.
+    Stats,
+    /// The last failure of each peer.
+    Failures,
+}
+
+/// How closely somebody looks on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Watch {
+    /// Not at all.
+    #[default]
+    Nothing,
+    /// Reports.
+    Reports,
+    /// And each message.
+    Messages,
+}
+
+/// From `ike` to `control`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// One reply to a client.
+    Reply(ClientId, Reply),
+    /// There is more; ask for it when the client has read this ([`Asked::More`]).
+    Pause(ClientId),
+    /// For everybody who looks on.
+    Report(Event),
+}
+
+/// What an oakctl asks: one request per connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Show these.
+    Show(Show),
+    /// Reports from now on, until the connection ends.
+    Monitor(Watch),
+    /// Do this.
+    Command(Command),
+    /// Read the configuration again.
+    Reload,
+    /// How much to log.
+    Detail(Detail),
+}
+
+/// What it is told: any number of items, then `Done` or `Refused`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// An IKE SA.
+    Sa(Box<SaView>),
+    /// A flow in the kernel.
+    Flow(Box<FlowView>),
+    /// The counters.
+    Stats(Stats),
+    /// Why a negotiation failed, or what happened just now.
+    Event(Event),
+    /// Reports came faster than they were read: so many are missing here.
+    Lost(u64),
+    /// That was all.
+    Done(String),
+    /// It was not done; why.
+    Refused(String),
+}
+
+/// A flow that the daemon put into the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowView {
+    /// In or out.
+    pub direction: Direction,
+    /// What traffic.
+    pub selector: KernelSelector,
+    /// ESP or AH.
+    pub protocol: SaProtocol,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// Our outer address.
+    pub local: IpAddr,
+    /// The peer's outer address.
+    pub remote: IpAddr,
+    /// The SAs it uses.
+    pub reqid: u32,
+}
+
+impl From<KernelFlow> for FlowView {
+    fn from(flow: KernelFlow) -> Self {
+        let KernelFlow { direction, selector, protocol, mode, local, remote, reqid, .. } = flow;
+        Self { direction, selector, protocol, mode, local, remote, reqid }
+    }
+}
+
+/// A report with its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// What.
+    pub report: Report,
+}
+
+/// The longest request of an oakctl, in octets.
+pub const MAX_REQUEST: usize = 4096;
