@@ -98,7 +98,8 @@ struct Frame {
 /// One end of a link: `S` is sent, `R` is received. Never waits.
 pub struct Link<S, R> {
     socket: UnixStream,
-    limit: usize,
+    limit_out: usize,
+    limit_in: usize,
     queue: VecDeque<Frame>,
     queued: usize,
     /// Octets of the first frame in the queue that have gone already.
@@ -129,7 +130,8 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
-            limit,
+            limit_out: limit,
+            limit_in: limit,
             queue: VecDeque::new(),
             queued: 0,
             sent: 0,
@@ -139,6 +141,11 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
             ended: false,
             types: PhantomData,
         })
+    }
+
+    /// From now on takes only messages of at most so many octets.
+    pub fn limit_received(&mut self, limit: usize) {
+        self.limit_in = limit;
     }
 
     /// Queues a message and sends what can be sent now.
@@ -152,7 +159,7 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
     }
 
     fn enqueue(&mut self, message: &S, descriptor: Option<OwnedFd>) -> Result<(), Error> {
-        let octets = encode(message, descriptor.is_some(), self.limit)?;
+        let octets = encode(message, descriptor.is_some(), self.limit_out)?;
         if self.queued + octets.len() > MAX_QUEUED {
             return Err(Error::QueueFull);
         }
@@ -242,7 +249,7 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
         self.buffer.truncate(rest);
         self.taken = 0;
         let wanted = match self.buffer.first_chunk::<4>() {
-            Some(length) => HEADER + (u32::from_be_bytes(*length) as usize).min(self.limit),
+            Some(length) => HEADER + (u32::from_be_bytes(*length) as usize).min(self.limit_in),
             None => HEADER,
         };
         if wanted.max(rest + 512) > self.buffer.capacity() {
@@ -258,8 +265,8 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
         let Some((header, rest)) = octets.split_first_chunk::<HEADER>() else { return Ok(None) };
         let [a, b, c, d, flags] = *header;
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length > self.limit {
-            return Err(Error::TooLong { length, limit: self.limit });
+        if length > self.limit_in {
+            return Err(Error::TooLong { length, limit: self.limit_in });
         }
         if flags & !WITH_DESCRIPTOR != 0 {
             return Err(Error::UnknownFlags(flags));

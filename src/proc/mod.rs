@@ -23,7 +23,6 @@ pub mod parent;
 pub mod poll;
 pub mod relay;
 pub mod sandbox;
-pub mod system;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,442 @@
+//! The process around the engine: what comes in by sockets and links becomes inputs, and outputs go
+//! out by them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::Token;
+
+use super::Role;
+use super::child::{Child, Fault, Part, batch, claimed};
+use super::imsg::Link;
+use super::message::{
+    AskCa, Asked, CaTells, ClientId, Down, Event, Reply, Settings, Show, Told, Up, Watch,
+};
+use super::poll::BATCH;
+use crate::conf::Config;
+use crate::crypto::SystemRandom;
+use crate::ike::Engine;
+use crate::ike::auth::{Question, QuestionId};
+use crate::ike::event::{Command, Input, Output, Time};
+use crate::ike::report::{self, Level, Report};
+use crate::kernel::road::Road;
+use crate::net::{Datagram, Net, Sockets};
+
+const CA: Token = Token(1);
+const CONTROL: Token = Token(2);
+const RELAY: Token = Token(3);
+const KERNEL: Token = Token(4);
+/// Sockets have the tokens from here on.
+const SOCKETS: usize = 16;
+
+/// Of how many peers the last failure is kept.
+const MAX_FAILURES: usize = 64;
+/// How many items of a list go to a client before it has to ask for more.
+const PAGE: usize = 32;
+/// With so many octets waiting for `control`, reports for onlookers are dropped.
+const CONTROL_QUEUE: usize = 512 * 1024;
+
+/// The engine and everything around it.
+pub struct Ike {
+    engine: Engine,
+    start: Instant,
+    net: Net,
+    kernel: Road,
+    ca: Option<Link<AskCa, CaTells>>,
+    /// Questions without answer: asked again when another `ca` comes.
+    questions: BTreeMap<QuestionId, Question>,
+    control: Option<Link<Told, Asked>>,
+    listings: BTreeMap<ClientId, VecDeque<Reply>>,
+    watch: Watch,
+    failures: BTreeMap<String, Event>,
+    /// A configuration that is being handed over.
+    coming: Option<Config>,
+    /// One that waits until the kernel has said what it can do.
+    waiting: Option<Arc<Config>>,
+    finished: bool,
+}
+
+impl Default for Ike {
+    fn default() -> Self {
+        Self {
+            engine: Engine::new(Box::new(SystemRandom), crate::ike::Settings::default()),
+            start: Instant::now(),
+            net: Net::Direct(Sockets::default()),
+            kernel: Road::None,
+            ca: None,
+            questions: BTreeMap::new(),
+            control: None,
+            listings: BTreeMap::new(),
+            watch: Watch::Nothing,
+            failures: BTreeMap::new(),
+            coming: None,
+            waiting: None,
+            finished: false,
+        }
+    }
+}
+
+impl Part for Ike {
+    fn down(
+        &mut self,
+        child: &mut Child,
+        message: Down,
+        descriptor: Option<OwnedFd>,
+    ) -> Result<(), Fault> {
+        match message {
+            Down::Settings(settings) => self.set_up(child, &settings),
+            Down::Peer(role) => self.meet(child, role, claimed(descriptor, "a link")?)?,
+            Down::Udp(spec) => {
+                let fd = claimed(descriptor, "a socket")?;
+                let Net::Direct(sockets) = &mut self.net else {
+                    return Err(Fault::Unexpected("a socket that the relay should have".into()));
+                };
+                child.events.watch(&fd, Token(SOCKETS + sockets.len()))?;
+                sockets.add(spec, fd);
+            }
+            Down::Kernel => {
+                let fd = claimed(descriptor, "a socket")?;
+                child.events.watch(&fd, KERNEL)?;
+                self.kernel = Road::open(fd)?;
+                let now = self.now();
+                self.kernel.start(now);
+            }
+            Down::ConfigBegin(globals) => {
+                self.coming = Some(Config { globals, policies: Vec::new() });
+            }
+            Down::ConfigPolicy(policy) => {
+                self.coming.get_or_insert_default().policies.push(*policy);
+            }
+            Down::ConfigEnd => self.waiting = self.coming.take().map(Arc::new),
+            Down::Shutdown => self.handle(Input::Command(Command::Shutdown)),
+            other => return Err(Fault::Unexpected(format!("ike {other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, child: &mut Child, token: Token) -> Result<(), Fault> {
+        match token {
+            CA => self.answers(child),
+            CONTROL => self.asked(child),
+            RELAY => self.relayed(child),
+            KERNEL => {
+                let now = self.now();
+                self.kernel.readable(now);
+                Ok(())
+            }
+            Token(number) => self.datagrams(child, number - SOCKETS),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let times = [self.engine.next_timeout(), self.kernel.next_timeout()];
+        times.into_iter().flatten().min().map(|time| self.start + time.0)
+    }
+
+    fn turn(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let now = self.now();
+        let due = |time: Option<Time>| time.is_some_and(|time| time <= now);
+        if due(self.kernel.next_timeout()) {
+            self.kernel.timeout(now);
+        }
+        if due(self.engine.next_timeout()) {
+            self.handle(Input::Timeout);
+        }
+        self.settle(child)
+    }
+}
+
+impl Ike {
+    fn now(&self) -> Time {
+        Time(self.start.elapsed())
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.engine.handle(self.now(), input);
+    }
+
+    fn set_up(&mut self, child: &mut Child, settings: &Settings) {
+        let own = crate::ike::Settings { ports: settings.ports, ..Default::default() };
+        self.engine = Engine::new(Box::new(SystemRandom), own);
+        if settings.relayed {
+            self.net = Net::Relayed(None);
+        }
+        if !settings.kernel {
+            self.kernel = Road::pretended();
+            child.log.notice("decoupled: no SA and no flow goes into the kernel");
+        }
+        if settings.restarted {
+            child.log.notice(
+                "an earlier ike process died: what it left in the kernel carries traffic until \
+                 new SAs take its place, and is removed then",
+            );
+        }
+    }
+
+    /// A link to another process, in place of an earlier one.
+    fn meet(&mut self, child: &mut Child, role: Role, fd: OwnedFd) -> Result<(), Fault> {
+        match role {
+            Role::Ca => {
+                let mut link = Link::new(fd)?;
+                replace(child, &mut self.ca, None);
+                child.events.watch(&link, CA)?;
+                // The process that had these questions is gone.
+                for (id, question) in &self.questions {
+                    // If it breaks at once, reading it will tell.
+                    let _ = link.send(&(*id, question.clone()));
+                }
+                self.ca = Some(link);
+            }
+            Role::Control => {
+                let link = Link::new(fd)?;
+                child.events.watch(&link, CONTROL)?;
+                replace(child, &mut self.control, Some(link));
+                self.listings.clear();
+                self.set_watch(Watch::Nothing);
+            }
+            Role::Relay => {
+                let link = Link::new(fd)?;
+                let Net::Relayed(relay) = &mut self.net else {
+                    return Err(Fault::Unexpected("a relay that is not wanted".into()));
+                };
+                child.events.watch(&link, RELAY)?;
+                replace(child, relay, Some(link));
+            }
+            Role::Parent | Role::Ike => {
+                return Err(Fault::Unexpected(format!("ike a link to {role}")));
+            }
+        }
+        Ok(())
+    }
+
+    // ---- what comes ----
+
+    fn datagrams(&mut self, child: &mut Child, index: usize) -> Result<(), Fault> {
+        for _ in 0..BATCH {
+            let Net::Direct(sockets) = &mut self.net else { return Ok(()) };
+            let Some(datagram) = sockets.recv(index)? else { return Ok(()) };
+            self.datagram(&datagram);
+            self.settle(child)?;
+        }
+        child.events.again(Token(SOCKETS + index));
+        Ok(())
+    }
+
+    fn relayed(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let Net::Relayed(Some(link)) = &mut self.net else { return Ok(()) };
+        let (datagrams, end) = batch(link, &mut child.events, RELAY);
+        if let Err(error) = end {
+            child.events.forget(link);
+            self.net = Net::Relayed(None);
+            child.lost(Role::Relay, &error)?;
+        }
+        for (datagram, _) in datagrams {
+            self.datagram(&datagram);
+            self.settle(child)?;
+        }
+        Ok(())
+    }
+
+    fn datagram(&mut self, datagram: &Datagram) {
+        let Datagram { local, remote, octets } = datagram;
+        self.handle(Input::Datagram { local: *local, remote: *remote, octets });
+    }
+
+    fn answers(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let Some(link) = &mut self.ca else { return Ok(()) };
+        let (answers, end) = batch(link, &mut child.events, CA);
+        if let Err(error) = end {
+            replace(child, &mut self.ca, None);
+            child.lost(Role::Ca, &error)?;
+        }
+        for ((id, answer), _) in answers {
+            // An answer to what was not asked, or was answered before, is of no use.
+            if self.questions.remove(&id).is_some() {
+                self.handle(Input::Answer(id, answer));
+            }
+        }
+        Ok(())
+    }
+
+    fn asked(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let Some(link) = &mut self.control else { return Ok(()) };
+        let (messages, end) = batch(link, &mut child.events, CONTROL);
+        for (message, _) in messages {
+            match message {
+                Asked::Request(client, show) => {
+                    let listing = self.listing(show);
+                    self.listings.insert(client, listing);
+                    self.page(child, client)?;
+                }
+                Asked::More(client) => self.page(child, client)?,
+                Asked::Gone(client) => drop(self.listings.remove(&client)),
+                Asked::Command(client, command) => {
+                    let what = format!("{command:?}");
+                    // The end is for the parent to say, and what onlookers see for `Watch`.
+                    let reply = match command {
+                        Command::Shutdown | Command::Trace(_) => Reply::Refused(what),
+                        command => {
+                            self.handle(Input::Command(command));
+                            Reply::Done("ok".into())
+                        }
+                    };
+                    self.tell(child, &Told::Reply(client, reply))?;
+                }
+                Asked::Watch(watch) => self.set_watch(watch),
+            }
+        }
+        if let Err(error) = end {
+            replace(child, &mut self.control, None);
+            self.listings.clear();
+            self.set_watch(Watch::Nothing);
+            child.lost(Role::Control, &error)?;
+        }
+        Ok(())
+    }
+
+    fn set_watch(&mut self, watch: Watch) {
+        self.watch = watch;
+        self.handle(Input::Command(Command::Trace(watch == Watch::Messages)));
+    }
+
+    // ---- what goes ----
+
+    /// Does what engine and kernel side want, until both are quiet.
+    fn settle(&mut self, child: &mut Child) -> Result<(), Fault> {
+        loop {
+            let mut quiet = true;
+            while let Some(input) = self.kernel.poll() {
+                quiet = false;
+                self.handle(input);
+            }
+            if self.kernel.is_known()
+                && let Some(config) = self.waiting.take()
+            {
+                quiet = false;
+                self.handle(Input::Configure(config));
+            }
+            while let Some(output) = self.engine.poll() {
+                quiet = false;
+                self.act(child, output)?;
+            }
+            if quiet {
+                return Ok(());
+            }
+        }
+    }
+
+    fn act(&mut self, child: &mut Child, output: Output) -> Result<(), Fault> {
+        let now = self.now();
+        match output {
+            Output::Datagram { local, remote, octets } => {
+                let datagram = Datagram { local, remote, octets };
+                if let Err(error) = self.net.send(&datagram) {
+                    // The engine sends it again when no answer comes.
+                    child.log.debug(format!("sending to {remote} from {local}: {error}"));
+                }
+            }
+            Output::Kernel(id, request) => self.kernel.request(now, id, request),
+            Output::Question(id, question) => {
+                self.questions.insert(id, question.clone());
+                if let Some(link) = &mut self.ca {
+                    // If it broke, reading it will tell, and the question is asked again.
+                    let _ = link.send(&(id, question));
+                }
+            }
+            Output::Report(report) => self.report(child, report)?,
+            Output::Finished if !self.finished => {
+                self.finished = true;
+                self.kernel.sweep(now);
+                child.parent.send(&Up::Finished).map_err(Fault::Parent)?;
+            }
+            Output::Finished => (),
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, child: &mut Child, report: Report) -> Result<(), Fault> {
+        child.log.line(report.level(), report.to_string());
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let event = Event { at, report };
+        self.remember(&event);
+        let seen = match event.report.level() {
+            Level::Trace => self.watch == Watch::Messages,
+            _ => self.watch != Watch::Nothing,
+        };
+        let room = self.control.as_ref().is_some_and(|link| link.queued() < CONTROL_QUEUE);
+        if seen && room {
+            self.tell(child, &Told::Report(event))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the last failure of each peer; what succeeds since clears it.
+    fn remember(&mut self, event: &Event) {
+        let report = &event.report;
+        let peer = match (&report.policy, report.peer) {
+            (Some(policy), _) => policy.0.clone(),
+            (None, Some(peer)) => peer.ip().to_string(),
+            (None, None) => return,
+        };
+        if let report::Event::ChildEstablished { .. } = report.event {
+            self.failures.remove(&peer);
+        }
+        if !report.explains_failure() {
+            return;
+        }
+        if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(&peer) {
+            let oldest = self.failures.iter().min_by_key(|(_, event)| event.at);
+            let oldest = oldest.map(|(peer, _)| peer.clone());
+            oldest.and_then(|peer| self.failures.remove(&peer));
+        }
+        self.failures.insert(peer, event.clone());
+    }
+
+    fn listing(&self, show: Show) -> VecDeque<Reply> {
+        let mut list: VecDeque<Reply> = match show {
+            Show::Sas => {
+                let sas = self.engine.sas(self.now()).into_iter();
+                sas.map(|sa| Reply::Sa(Box::new(sa))).collect()
+            }
+            Show::Flows => {
+                let flows = self.engine.flows().into_iter();
+                flows.map(|flow| Reply::Flow(Box::new(flow.into()))).collect()
+            }
+            Show::Stats => [Reply::Stats(self.engine.stats())].into(),
+            Show::Failures => self.failures.values().cloned().map(Reply::Event).collect(),
+        };
+        list.push_back(Reply::Done(String::new()));
+        list
+    }
+
+    /// Some items of a client's list.
+    fn page(&mut self, child: &mut Child, client: ClientId) -> Result<(), Fault> {
+        let Some(list) = self.listings.get_mut(&client) else { return Ok(()) };
+        let items: Vec<Reply> = list.drain(..list.len().min(PAGE)).collect();
+        let more = !list.is_empty();
+        if !more {
+            self.listings.remove(&client);
+        }
+        for item in items {
+            self.tell(child, &Told::Reply(client, item))?;
+        }
+        if more { self.tell(child, &Told::Pause(client)) } else { Ok(()) }
+    }
+
+    fn tell(&mut self, child: &mut Child, message: &Told) -> Result<(), Fault> {
+        let Some(link) = &mut self.control else { return Ok(()) };
+        let Err(error) = link.send(message) else { return Ok(()) };
+        replace(child, &mut self.control, None);
+        child.lost(Role::Control, &error)
+    }
+}
+
+/// Puts a link in another's place, which is watched no more.
+fn replace<S, R>(child: &mut Child, place: &mut Option<Link<S, R>>, link: Option<Link<S, R>>) {
+    if let Some(old) = place.take() {
+        child.events.forget(&old);
+    }
+    *place = link;
+}

@@ -1,0 +1,634 @@
+//! The process that stays root: it opens what others may not, starts them, and starts them again.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child as Process, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use super::child::batch;
+use super::imsg::{self, Link};
+use super::message::{ClientId, Down, Settings, Up};
+use super::poll::Loop;
+use super::{CHILDREN, LINKS, Role, sandbox};
+use crate::conf::{self, Checked, Family, Severity};
+use crate::ike::report::Level;
+use crate::log::{Detail, Log};
+use crate::net::{self, Spec};
+use crate::sys;
+
+/// How long the engine may take to say goodbye and clear the kernel.
+const FAREWELL: Duration = Duration::from_secs(6);
+/// How long a child may take to end when its link is closed.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The first pause before a restart; it doubles with each early death.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause before a restart.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A child that lived so long did not die early.
+const LIVED: Duration = Duration::from_secs(30);
+
+const SIGNALS: Token = Token(0);
+
+/// What the command line said.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file.
+    pub file: String,
+    /// Macros that the file cannot change.
+    pub macros: Vec<(String, String)>,
+    /// Stay in the foreground and log to standard error.
+    pub foreground: bool,
+    /// How much to log.
+    pub detail: Detail,
+    /// Where the control socket is.
+    pub socket: PathBuf,
+    /// Whom the children become.
+    pub user: String,
+    /// The empty directory that they see.
+    pub root: PathBuf,
+    /// The ports for IKE, and for IKE and ESP in UDP.
+    pub ports: (u16, u16),
+    /// Every child SA is encapsulated in UDP.
+    pub force_natt: bool,
+    /// Never start a negotiation.
+    pub passive: bool,
+    /// Datagrams go through the `relay` process, also where this is not needed.
+    pub relay: bool,
+}
+
+/// A child that runs.
+struct Running {
+    process: Process,
+    link: Link<Down, Up>,
+    since: Instant,
+}
+
+/// A child's place: empty while it waits to be started again.
+#[derive(Default)]
+struct Slot {
+    running: Option<Running>,
+    pause: Duration,
+    start_at: Option<Instant>,
+    starts: u32,
+}
+
+/// The parent.
+struct Parent {
+    options: Options,
+    program: PathBuf,
+    log: Log,
+    events: Loop,
+    signals: UnixStream,
+    slots: BTreeMap<Role, Slot>,
+    udp: Vec<(Spec, OwnedFd)>,
+    kernel: Option<OwnedFd>,
+    listener: UnixListener,
+    /// The configuration in force. The secrets stay here for a `ca` that is started again: the file
+    /// may have changed meanwhile, and root can read it anyway.
+    checked: Checked,
+    /// `ike` gets the configuration when `ca` has the secrets.
+    config_due: bool,
+    secrets_held: bool,
+    ending: Option<Instant>,
+}
+
+/// Reads and checks the configuration as the options want it. The error is what to tell the operator,
+/// place by place.
+pub fn configuration(options: &Options) -> Result<Checked, String> {
+    let files = &conf::system::SystemFiles;
+    let names = &conf::system::SystemNames;
+    let lines = |list: Vec<conf::Diagnostic>| {
+        list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let mut checked = conf::load(&options.file, &options.macros, files, names).map_err(lines)?;
+    checked.config.globals.passive |= options.passive;
+    for policy in &mut checked.config.policies {
+        policy.force_natt |= options.force_natt;
+    }
+    Ok(checked)
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+///
+/// What keeps it from starting, as a sentence.
+pub fn run(options: Options) -> Result<(), String> {
+    if !sys::is_root() {
+        return Err("must be started by root: it opens PF_KEY and ports below 1024, and then runs \
+                    its parts as an ordinary user"
+            .into());
+    }
+    let mut log = Log::stderr(options.detail);
+    let checked = configuration(&options)?;
+    for warning in checked.diagnostics.iter().filter(|d| d.severity == Severity::Warning) {
+        log.notice(warning.to_string());
+    }
+    let said = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    check_user(&options)?;
+    let program = std::env::current_exe().map_err(|e| said("finding my own program", &e))?;
+    let udp = open_udp(&options, &checked, &mut log)?;
+    let kernel = match checked.config.globals.decouple {
+        true => None,
+        false => Some(open_kernel()?),
+    };
+    let listener = listen(&options.socket)?;
+    if !options.foreground {
+        nix::unistd::daemon(true, false).map_err(|e| said("going to the background", &e))?;
+        std::env::set_current_dir("/").map_err(|e| said("/", &e))?;
+        log = Log::syslog(options.detail);
+    }
+    sys::set_title(Role::Parent.name());
+    let caught = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGCHLD];
+    let signals = sys::catch_signals(&caught).map_err(|e| said("signals", &e))?;
+    let mut events = Loop::new().map_err(|e| said("event loop", &e))?;
+    events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
+    sandbox::veil(&program, &options.socket).map_err(|e| said("unveil", &e))?;
+    sandbox::enter(Role::Parent).map_err(|e| said("sandbox", &e))?;
+    let mut parent = Parent {
+        program,
+        log,
+        events,
+        signals,
+        slots: BTreeMap::new(),
+        udp,
+        kernel,
+        listener,
+        checked,
+        config_due: true,
+        secrets_held: false,
+        ending: None,
+        options,
+    };
+    let outcome = parent.supervise().map_err(|e| said("parent", &e));
+    parent.end();
+    outcome
+}
+
+/// The user and the directory must be there before anything is started.
+fn check_user(options: &Options) -> Result<(), String> {
+    let user = &options.user;
+    match nix::unistd::User::from_name(user) {
+        Ok(Some(found)) if found.uid.is_root() => {
+            Err(format!("user {user} is root: name an ordinary user with -u"))
+        }
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(format!("there is no user {user}: create it, or name another with -u")),
+        Err(error) => Err(format!("looking up user {user}: {error}")),
+    }?;
+    match options.root.is_dir() {
+        true => Ok(()),
+        false => Err(format!(
+            "{} is not a directory: create it empty and owned by root, or name another with -c",
+            options.root.display()
+        )),
+    }
+}
+
+/// Opens the four UDP sockets; a machine without one address family does with the other.
+fn open_udp(
+    options: &Options,
+    checked: &Checked,
+    log: &mut Log,
+) -> Result<Vec<(Spec, OwnedFd)>, String> {
+    let (ike, natt) = options.ports;
+    let mut sockets = Vec::new();
+    for family in [Family::Inet, Family::Inet6] {
+        for (port, encap) in [(ike, false), (natt, true)] {
+            let spec = Spec { family, port, encap };
+            match net::open(spec) {
+                Ok((fd, remarks)) => {
+                    let level = match checked.config.globals.decouple {
+                        true => Level::Debug,
+                        false => Level::Notice,
+                    };
+                    remarks.into_iter().for_each(|remark| log.line(level, remark));
+                    sockets.push((spec, fd));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    return Err(format!("{spec} is in use: is another IKE daemon running?"));
+                }
+                Err(error) => log.notice(format!("{spec}: {error}; doing without")),
+            }
+        }
+    }
+    match sockets.is_empty() {
+        true => Err("no UDP socket could be opened".into()),
+        false => Ok(sockets),
+    }
+}
+
+/// Opens the road to the kernel's SADB.
+fn open_kernel() -> Result<OwnedFd, String> {
+    sys::pfkey_socket().map_err(|error| {
+        format!(
+            "PF_KEY: {error}; the kernel needs IPsec (Linux: modprobe af_key esp4 esp6; FreeBSD: \
+             kldload ipsec), or `set decouple` in the configuration does without"
+        )
+    })
+}
+
+/// Listens on the control socket, which only root may use. One that a dead daemon left is replaced.
+fn listen(path: &Path) -> Result<UnixListener, String> {
+    let said = |error: io::Error| format!("control socket {}: {error}", path.display());
+    if UnixStream::connect(path).is_ok() {
+        return Err(format!("control socket {}: another oakd answers there", path.display()));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(said(error)),
+        _ => (),
+    }
+    let mask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    nix::sys::stat::umask(mask);
+    let listener = listener.map_err(said)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(said)?;
+    listener.set_nonblocking(true).map_err(said)?;
+    Ok(listener)
+}
+
+impl Parent {
+    fn supervise(&mut self) -> io::Result<()> {
+        let relay = self.relayed().then_some(Role::Relay);
+        for role in CHILDREN.into_iter().chain(relay) {
+            self.slots.insert(role, Slot::default());
+            self.start(role)?;
+        }
+        self.log.info(format!("running, {} policies", self.checked.config.policies.len()));
+        loop {
+            for token in self.events.turn(self.deadline())? {
+                match token {
+                    SIGNALS => self.signalled()?,
+                    Token(number) => self.child_ready(number)?,
+                }
+            }
+            if self.ending.is_some_and(|until| Instant::now() >= until) {
+                self.log.error(
+                    "the ike process did not finish in time: SAs and flows may be left in the \
+                     kernel; the next start removes them",
+                );
+                return Ok(());
+            }
+            if self.ending.is_some() && !self.is_running(Role::Ike) {
+                return Ok(());
+            }
+            self.start_due()?;
+        }
+    }
+
+    fn relayed(&self) -> bool {
+        self.options.relay || sandbox::NEEDS_RELAY
+    }
+
+    fn is_running(&self, role: Role) -> bool {
+        self.slots.get(&role).is_some_and(|slot| slot.running.is_some())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.slots.values().filter_map(|slot| slot.start_at).chain(self.ending).min()
+    }
+
+    // ---- children ----
+
+    /// Starts a child and hands it what it needs.
+    fn start(&mut self, role: Role) -> io::Result<()> {
+        let (ours, theirs) = imsg::pair()?;
+        let quiet = |options: &Options| match options.foreground {
+            true => Stdio::inherit(),
+            false => Stdio::null(),
+        };
+        let process = Command::new(&self.program)
+            .args(["-P", role.name(), "-u", &self.options.user, "-c"])
+            .arg(&self.options.root)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(quiet(&self.options))
+            .spawn()?;
+        let link = Link::new(ours)?;
+        self.events.watch(&link, token(role))?;
+        let slot = self.slots.entry(role).or_default();
+        slot.start_at = None;
+        slot.starts += 1;
+        let restarted = slot.starts > 1;
+        slot.running = Some(Running { process, link, since: Instant::now() });
+        if restarted {
+            self.log.notice(format!("{role} process started again"));
+        }
+        self.tell(role, Down::Detail(self.log.detail()));
+        self.provide(role, restarted)?;
+        for (a, b) in LINKS {
+            if (a == role || b == role) && self.is_running(a) && self.is_running(b) {
+                let (one, other) = imsg::pair()?;
+                self.hand(a, Down::Peer(b), one);
+                self.hand(b, Down::Peer(a), other);
+            }
+        }
+        match role {
+            Role::Ca => self.send_secrets(),
+            Role::Ike => {
+                self.config_due = true;
+                self.send_config();
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+
+    /// The sockets and settings of a role.
+    fn provide(&mut self, role: Role, restarted: bool) -> io::Result<()> {
+        let holds_udp = if self.relayed() { Role::Relay } else { Role::Ike };
+        match role {
+            Role::Ike => {
+                let settings = Settings {
+                    restarted,
+                    relayed: self.relayed(),
+                    kernel: self.kernel.is_some(),
+                    ports: self.options.ports,
+                };
+                self.tell(role, Down::Settings(settings));
+                if let Some(fd) = self.kernel.as_ref().map(OwnedFd::try_clone).transpose()? {
+                    self.hand(role, Down::Kernel, fd);
+                }
+            }
+            Role::Control => {
+                let fd = self.listener.as_fd().try_clone_to_owned()?;
+                self.hand(role, Down::Listener, fd);
+            }
+            _ => (),
+        }
+        if role == holds_udp {
+            for index in 0..self.udp.len() {
+                let (spec, fd) = (self.udp[index].0, self.udp[index].1.try_clone()?);
+                self.hand(role, Down::Udp(spec), fd);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, role: Role, message: Down) {
+        self.with_link(role, |link| link.send(&message));
+    }
+
+    fn hand(&mut self, role: Role, message: Down, descriptor: OwnedFd) {
+        self.with_link(role, |link| link.send_with(&message, descriptor));
+    }
+
+    /// Does something on a child's link, if it runs; a link that breaks is the end of the child.
+    fn with_link(
+        &mut self,
+        role: Role,
+        act: impl FnOnce(&mut Link<Down, Up>) -> Result<(), imsg::Error>,
+    ) {
+        let Some(slot) = self.slots.get_mut(&role) else { return };
+        let Some(running) = &mut slot.running else { return };
+        match act(&mut running.link) {
+            // A child that is gone is noticed by its signal.
+            Ok(()) | Err(imsg::Error::Closed) => (),
+            Err(error) => self.kill(role, &error.to_string()),
+        }
+    }
+
+    /// Ends a child that does what it must not.
+    fn kill(&mut self, role: Role, why: &str) {
+        self.log.error(format!("{role} process is killed: {why}"));
+        let slot = self.slots.get_mut(&role);
+        if let Some(running) = slot.and_then(|slot| slot.running.as_mut()) {
+            // If it is dead already then the signal of its death is on its way.
+            let _ = running.process.kill();
+        }
+    }
+
+    /// Collects the dead, and sees when they are to come back.
+    fn reap(&mut self) {
+        let roles: Vec<Role> = self.slots.keys().copied().collect();
+        for role in roles {
+            let slot = self.slots.get_mut(&role);
+            let running = slot.and_then(|slot| slot.running.as_mut());
+            let Some(Ok(Some(status))) = running.map(|r| r.process.try_wait()) else { continue };
+            // What it said last may explain its end.
+            self.listen_to(role);
+            self.buried(role, status);
+        }
+    }
+
+    fn buried(&mut self, role: Role, status: ExitStatus) {
+        let Some(slot) = self.slots.get_mut(&role) else { return };
+        let Some(running) = slot.running.take() else { return };
+        self.events.forget(&running.link);
+        if role == Role::Ca {
+            self.secrets_held = false;
+        }
+        if self.ending.is_some() {
+            if role == Role::Ike && !status.success() {
+                self.log.error(format!("ike process ended while closing down: {status}"));
+            }
+            return;
+        }
+        let early = running.since.elapsed() < LIVED;
+        slot.pause = match early {
+            true if !slot.pause.is_zero() => (slot.pause * 2).min(LONGEST_PAUSE),
+            _ => FIRST_PAUSE,
+        };
+        slot.start_at = Some(Instant::now() + slot.pause);
+        let pause = slot.pause;
+        let kept = match role {
+            Role::Ike => "; SAs in the kernel go on meanwhile",
+            _ => "",
+        };
+        let text = format!("{role} process ended ({status}); starting it again in {pause:?}{kept}");
+        self.log.error(text);
+    }
+
+    fn start_due(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let due = |slot: &Slot| slot.start_at.is_some_and(|at| at <= now);
+        let roles: Vec<Role> =
+            self.slots.iter().filter(|(_, slot)| due(slot)).map(|(role, _)| *role).collect();
+        for role in roles {
+            if let Err(error) = self.start(role) {
+                self.log.error(format!("starting the {role} process: {error}"));
+                if let Some(slot) = self.slots.get_mut(&role) {
+                    slot.pause = (slot.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                    slot.start_at = Some(now + slot.pause);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- messages ----
+
+    fn child_ready(&mut self, number: usize) -> io::Result<()> {
+        let role = self.slots.keys().copied().find(|role| token(*role) == Token(number));
+        if let Some(role) = role {
+            self.listen_to(role);
+        }
+        Ok(())
+    }
+
+    fn listen_to(&mut self, role: Role) {
+        let Some(slot) = self.slots.get_mut(&role) else { return };
+        let Some(running) = &mut slot.running else { return };
+        let (messages, end) = batch(&mut running.link, &mut self.events, token(role));
+        for (message, descriptor) in messages {
+            if descriptor.is_some() {
+                self.kill(role, "it sent a descriptor");
+            }
+            self.up(role, message);
+        }
+        match end {
+            Ok(()) | Err(imsg::Error::Closed) => (),
+            Err(error) => self.kill(role, &error.to_string()),
+        }
+    }
+
+    /// Who may say what.
+    fn up(&mut self, role: Role, message: Up) {
+        match (role, message) {
+            (_, Up::Log(line)) => self.log.write(role.name(), line),
+            (Role::Ca, Up::SecretsHeld) => {
+                self.secrets_held = true;
+                self.send_config();
+            }
+            (Role::Control, Up::Reload(client)) => {
+                let outcome = self.reload();
+                self.tell(Role::Control, Down::Reloaded { client, outcome });
+            }
+            (Role::Control, Up::Detail(detail)) => {
+                self.log.set_detail(detail);
+                let roles: Vec<Role> = self.slots.keys().copied().collect();
+                roles.into_iter().for_each(|role| self.tell(role, Down::Detail(detail)));
+                self.log.notice(format!("logging is {detail:?} now"));
+            }
+            (Role::Ike, Up::Finished) if self.ending.is_some() => {
+                self.log.debug("everything is taken down");
+                self.ending = Some(Instant::now() + PATIENCE);
+                self.close(Role::Ike);
+            }
+            (_, Up::Broken(other, why)) if linked(role, other) => {
+                self.kill(other, &format!("{role} got from it {why}"));
+            }
+            (role, message) => self.kill(role, &format!("it may not say {message:?}")),
+        }
+    }
+
+    /// The secrets to `ca`, as a whole table.
+    fn send_secrets(&mut self) {
+        self.secrets_held = false;
+        self.tell(Role::Ca, Down::SecretsBegin);
+        for index in 0..self.checked.secrets.len() {
+            let secret = self.checked.secrets[index].clone();
+            self.tell(Role::Ca, Down::Secret(secret));
+        }
+        self.tell(Role::Ca, Down::SecretsEnd);
+    }
+
+    /// The configuration to `ike`, when it is wanted there and `ca` can answer for it.
+    fn send_config(&mut self) {
+        if !self.config_due || !self.secrets_held || !self.is_running(Role::Ike) {
+            return;
+        }
+        self.config_due = false;
+        self.tell(Role::Ike, Down::ConfigBegin(self.checked.config.globals.clone()));
+        for index in 0..self.checked.config.policies.len() {
+            let policy = self.checked.config.policies[index].clone();
+            self.tell(Role::Ike, Down::ConfigPolicy(Box::new(policy)));
+        }
+        self.tell(Role::Ike, Down::ConfigEnd);
+    }
+
+    /// Reads the configuration again; if it is wrong, everything stays as it is.
+    fn reload(&mut self) -> Result<String, String> {
+        let mut checked = match configuration(&self.options) {
+            Ok(checked) => checked,
+            Err(errors) => {
+                self.log.error(format!("the configuration is not loaded: {errors}"));
+                return Err(format!("the configuration in force is kept:\n{errors}"));
+            }
+        };
+        let decoupled = self.kernel.is_none();
+        if checked.config.globals.decouple != decoupled {
+            self.log.notice("`set decouple` takes effect at the next start");
+            checked.config.globals.decouple = decoupled;
+        }
+        self.checked = checked;
+        self.config_due = true;
+        self.send_secrets();
+        let text = format!("configuration loaded, {} policies", self.checked.config.policies.len());
+        self.log.notice(text.clone());
+        Ok(text)
+    }
+
+    // ---- signals and the end ----
+
+    fn signalled(&mut self) -> io::Result<()> {
+        let mut numbers = [0; 64];
+        let count = match self.signals.read(&mut numbers) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.events.again(SIGNALS);
+        for number in &numbers[..count] {
+            match i32::from(*number) {
+                libc::SIGCHLD => self.reap(),
+                // What went wrong is in the log.
+                libc::SIGHUP if self.ending.is_none() => drop(self.reload()),
+                libc::SIGTERM | libc::SIGINT if self.ending.is_none() => {
+                    self.log.notice("closing down");
+                    self.ending = Some(Instant::now() + FAREWELL);
+                    self.slots.values_mut().for_each(|slot| slot.start_at = None);
+                    self.tell(Role::Ike, Down::Shutdown);
+                }
+                _ => (),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a child's link, which is how it is told to end.
+    fn close(&mut self, role: Role) {
+        let Some(slot) = self.slots.get_mut(&role) else { return };
+        let Some(Running { mut process, link, .. }) = slot.running.take() else { return };
+        self.events.forget(&link);
+        drop(link);
+        let until = Instant::now() + PATIENCE;
+        while let Ok(None) = process.try_wait() {
+            if Instant::now() >= until {
+                self.log.error(format!("{role} process does not end; it is killed"));
+                let _ = process.kill();
+                let _ = process.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends all children and removes the control socket.
+    fn end(&mut self) {
+        let roles: Vec<Role> = self.slots.keys().copied().collect();
+        for role in roles {
+            self.listen_to(role);
+            self.close(role);
+        }
+        if let Err(error) = std::fs::remove_file(&self.options.socket) {
+            self.log.error(format!("removing {}: {error}", self.options.socket.display()));
+        }
+        self.log.notice("ended");
+    }
+}
+
+fn token(role: Role) -> Token {
+    Token(1 + role as usize)
+}
+
+fn linked(a: Role, b: Role) -> bool {
+    LINKS.contains(&(a, b)) || LINKS.contains(&(b, a))
+}
