@@ -16,5 +16,6 @@ pub mod kernel;
 pub mod log;
 pub mod net;
 pub mod proc;
+pub mod show;
 pub mod sys;
 pub mod wire;

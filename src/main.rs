@@ -1,3 +1,166 @@
 //! oakd(8): arguments to a role.
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use getopts::{Matches, Options};
+use oakd::log::Detail;
+use oakd::net::{IKE_PORT, NATT_PORT};
+use oakd::proc::child::{self, Part};
+use oakd::proc::{Role, ca, control, ike, parent, relay};
+
+const FILE: &str = "/etc/oakd.conf";
+const SOCKET: &str = "/var/run/oakd.sock";
+const USER: &str = "_oakd";
+const ROOT: &str = "/var/empty";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let options = options();
+    let matches = match options.parse(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&options, &error.to_string()),
+    };
+    if matches.opt_present("h") {
+        print!("{}", options.usage(BRIEF));
+        return ExitCode::SUCCESS;
+    }
+    if matches.opt_present("V") {
+        println!("oakd {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(name) = matches.opt_str("P") {
+        return run_child(&name, &matches);
+    }
+    let parent_options = match parent_options(&matches) {
+        Ok(options) => options,
+        Err(error) => return usage(&options, &error),
+    };
+    let outcome = match matches.opt_present("n") {
+        true => check(&parent_options),
+        false => parent::run(parent_options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oakd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-f file] [-i port] \
+                     [-p port]\n            [-s socket] [-u user]";
+
+fn options() -> Options {
+    let mut options = Options::new();
+    options
+        .optopt("c", "", &format!("empty directory for the children (default {ROOT})"), "DIRECTORY")
+        .optmulti("D", "", "define a macro; the file cannot change it", "MACRO=VALUE")
+        .optflag("d", "", "stay in the foreground, log to standard error")
+        .optopt("f", "", &format!("configuration file (default {FILE})"), "FILE")
+        .optflag("h", "help", "show this")
+        .optopt("i", "", "UDP port for IKE (default 500)", "PORT")
+        .optflag("n", "", "check the configuration and exit")
+        .optopt("p", "", "UDP port for IKE and ESP in UDP (default 4500)", "PORT")
+        .optopt("P", "", "run a part of the daemon; it does that itself", "ROLE")
+        .optflag("R", "", "pass datagrams through the relay process")
+        .optflag("S", "", "passive: never start a negotiation")
+        .optopt("s", "", &format!("control socket (default {SOCKET})"), "SOCKET")
+        .optflag("t", "", "encapsulate ESP in UDP always")
+        .optopt("u", "", &format!("user that the children become (default {USER})"), "USER")
+        .optflag("V", "", "show the version")
+        .optflagmulti("v", "", "log more; twice: each message");
+    options
+}
+
+fn usage(options: &Options, error: &str) -> ExitCode {
+    eprint!("oakd: {error}\n{}", options.usage(BRIEF));
+    ExitCode::from(2)
+}
+
+/// What the parent is to do, from the arguments.
+fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
+    if let Some(extra) = matches.free.first() {
+        return Err(format!("unexpected argument {extra}"));
+    }
+    let text = |name: &str, default: &str| matches.opt_str(name).unwrap_or(default.to_owned());
+    let port = |name: &str, default| match matches.opt_str(name) {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(port) if port > 0 => Ok(port),
+            _ => Err(format!("-{name} {text}: a port is a number from 1 to 65535")),
+        },
+    };
+    let file = text("f", FILE);
+    let file = match file.as_str() {
+        // A check may read it from standard input; a daemon wants to read it again.
+        "-" if matches.opt_present("n") => file,
+        "-" => return Err("-f -: only with -n, as the file is read again on SIGHUP".into()),
+        _ => absolute(&file)?.to_string_lossy().into_owned(),
+    };
+    let macros = matches.opt_strs("D").into_iter().map(|definition| {
+        let parts = definition.split_once('=').filter(|(name, _)| !name.is_empty());
+        let (name, value) = parts.ok_or(format!("-D {definition}: want macro=value"))?;
+        Ok((name.to_owned(), value.to_owned()))
+    });
+    let options = parent::Options {
+        file,
+        macros: macros.collect::<Result<_, String>>()?,
+        foreground: matches.opt_present("d"),
+        detail: match matches.opt_count("v") {
+            0 => Detail::Brief,
+            1 => Detail::Verbose,
+            _ => Detail::Messages,
+        },
+        socket: absolute(&text("s", SOCKET))?,
+        user: text("u", USER),
+        root: absolute(&text("c", ROOT))?,
+        ports: (port("i", IKE_PORT)?, port("p", NATT_PORT)?),
+        force_natt: matches.opt_present("t") || matches.opt_present("p"),
+        passive: matches.opt_present("S"),
+        relay: matches.opt_present("R"),
+    };
+    match options.ports {
+        (ike, natt) if ike == natt => Err(format!("-i and -p are both {ike}: they must differ")),
+        _ => Ok(options),
+    }
+}
+
+/// The daemon leaves the directory where it was started.
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("{path}: {error}"))
+}
+
+/// Reads and checks the configuration, and tells of everything that is not right.
+fn check(options: &parent::Options) -> Result<(), String> {
+    let checked = parent::configuration(options)?;
+    for diagnostic in &checked.diagnostics {
+        eprintln!("{diagnostic}");
+    }
+    eprintln!("configuration OK");
+    Ok(())
+}
+
+/// A part of the daemon, started by the parent.
+fn run_child(name: &str, matches: &Matches) -> ExitCode {
+    let Some(role) = Role::child(name) else {
+        eprintln!("oakd: there is no process {name}");
+        return ExitCode::from(2);
+    };
+    let mut part: Box<dyn Part> = match role {
+        Role::Ca => Box::new(ca::Ca::default()),
+        Role::Control => Box::new(control::Control::default()),
+        Role::Relay => Box::new(relay::Relay::default()),
+        Role::Ike | Role::Parent => Box::new(ike::Ike::default()),
+    };
+    let user = matches.opt_str("u").unwrap_or(USER.into());
+    let root = matches.opt_str("c").unwrap_or(ROOT.into());
+    match child::run(role, &user, Path::new(&root), part.as_mut()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("oakd: {role} process: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}

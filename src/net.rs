@@ -21,6 +21,8 @@ pub const IKE_PORT: u16 = 500;
 pub const NATT_PORT: u16 = 4500;
 /// Stands before IKE messages on the port that they share with ESP (RFC 3948 section 2.2).
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
+/// Keeps a NAT's mapping (RFC 3948 section 2.3).
+const KEEPALIVE: &[u8] = &[0xff];
 /// The longest payload of a UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 /// With so many octets waiting for the other side of a relay, datagrams are dropped.
@@ -51,7 +53,7 @@ pub struct Datagram {
     pub local: SocketAddr,
     /// The other side's.
     pub remote: SocketAddr,
-    /// What it carries.
+    /// What it carries; nothing stands for a NAT keepalive (RFC 3948 section 2.3), which is only sent.
     pub octets: Vec<u8>,
 }
 
@@ -171,8 +173,12 @@ impl Sockets {
             true => None,
             false => Some(native::from_local(*local)),
         };
-        let marker: &[u8] = if socket.spec.encap { &NON_ESP_MARKER } else { &[] };
-        sys::send(socket.fd.as_fd(), &[marker, octets], Some(*remote), control.as_ref()).map(drop)
+        let parts: [&[u8]; 2] = match (octets.is_empty(), socket.spec.encap) {
+            (true, _) => [KEEPALIVE, &[]],
+            (false, true) => [&NON_ESP_MARKER, octets],
+            (false, false) => [&[], octets],
+        };
+        sys::send(socket.fd.as_fd(), &parts, Some(*remote), control.as_ref()).map(drop)
     }
 }
 
@@ -438,6 +444,9 @@ mod tests {
         let mut buffer = [0; 16];
         let (len, _) = peer.recv_from(&mut buffer).unwrap();
         assert_eq!(&buffer[..len], [0, 0, 0, 0, b'i', b'k', b'e']);
+        sockets.send(&Datagram { octets: Vec::new(), ..got }).unwrap();
+        let (len, _) = peer.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..len], [0xff]);
     }
 
     #[test]

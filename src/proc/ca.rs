@@ -85,12 +85,11 @@ pub fn answer(keys: &BTreeMap<PolicyName, Secret>, question: &Question) -> Answe
         Question::SharedKeySign { prf, octets, .. } => {
             psk_auth(*prf, psk, octets).map(Answer::Signed)
         }
-        Question::SharedKeyVerify { prf, octets, auth, .. } => {
-            psk_verify(*prf, psk, octets, auth).map(|right| match right {
+        Question::SharedKeyVerify { prf, octets, auth, .. } => psk_verify(*prf, psk, octets, auth)
+            .map(|right| match right {
                 true => Answer::Verified,
                 false => Answer::Wrong,
-            })
-        }
+            }),
     };
     answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
 }
@@ -107,7 +106,7 @@ mod tests {
     #[test]
     fn what_is_signed_verifies_and_nothing_else_does() {
         let policy = PolicyName("home".into());
-        let (prf, octets) = (PrfId::HMAC_SHA2_256, b"octets".to_vec());
+        let (prf, octets) = (PrfId::PRF_HMAC_SHA2_256, b"octets".to_vec());
         let sign = Question::SharedKeySign { policy: policy.clone(), prf, octets: octets.clone() };
         let Answer::Signed(auth) = answer(&table(), &sign) else { panic!("not signed") };
         let verify = |auth: Vec<u8>| {
@@ -125,7 +124,7 @@ mod tests {
     fn a_policy_without_key_is_refused_by_name() {
         let policy = PolicyName("away".into());
         let question =
-            Question::SharedKeySign { policy, prf: PrfId::HMAC_SHA2_256, octets: vec![] };
+            Question::SharedKeySign { policy, prf: PrfId::PRF_HMAC_SHA2_256, octets: vec![] };
         let Answer::Refused(why) = answer(&table(), &question) else { panic!("not refused") };
         assert!(why.contains("away"), "{why}");
     }

@@ -91,11 +91,8 @@ pub fn run(role: Role, user: &str, root: &Path, part: &mut dyn Part) -> Result<(
     openssl::init();
     openssl::rand::rand_bytes(&mut [0; 32]).map_err(io::Error::other)?;
     sandbox::drop_privileges(user, root)?;
-    let mut child = Child {
-        events: Loop::new()?,
-        parent: Link::new(link)?,
-        log: Log::parent(Detail::Brief),
-    };
+    let mut child =
+        Child { events: Loop::new()?, parent: Link::new(link)?, log: Log::parent(Detail::Brief) };
     child.events.watch(&child.parent, PARENT)?;
     sandbox::enter(role)?;
     match turns(&mut child, part) {

@@ -11,9 +11,7 @@ use mio::Token;
 use super::Role;
 use super::child::{Child, Fault, Part, batch, claimed};
 use super::imsg::{self, Link};
-use super::message::{
-    Asked, ClientId, Down, Event, MAX_REQUEST, Reply, Request, Told, Up, Watch,
-};
+use super::message::{Asked, ClientId, Down, Event, MAX_REQUEST, Reply, Request, Told, Up, Watch};
 use crate::ike::report::Level;
 
 const IKE: Token = Token(1);

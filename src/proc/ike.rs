@@ -15,13 +15,13 @@ use super::message::{
     AskCa, Asked, CaTells, ClientId, Down, Event, Reply, Settings, Show, Told, Up, Watch,
 };
 use super::poll::BATCH;
+use super::road::Road;
 use crate::conf::Config;
 use crate::crypto::SystemRandom;
 use crate::ike::Engine;
 use crate::ike::auth::{Question, QuestionId};
 use crate::ike::event::{Command, Input, Output, Time};
 use crate::ike::report::{self, Level, Report};
-use crate::kernel::road::Road;
 use crate::net::{Datagram, Net, Sockets};
 
 const CA: Token = Token(1);
@@ -331,11 +331,10 @@ impl Ike {
         let now = self.now();
         match output {
             Output::Datagram { local, remote, octets } => {
-                let datagram = Datagram { local, remote, octets };
-                if let Err(error) = self.net.send(&datagram) {
-                    // The engine sends it again when no answer comes.
-                    child.log.debug(format!("sending to {remote} from {local}: {error}"));
-                }
+                self.send(child, Datagram { local, remote, octets });
+            }
+            Output::Keepalive { local, remote } => {
+                self.send(child, Datagram { local, remote, octets: Vec::new() });
             }
             Output::Kernel(id, request) => self.kernel.request(now, id, request),
             Output::Question(id, question) => {
@@ -354,6 +353,14 @@ impl Ike {
             Output::Finished => (),
         }
         Ok(())
+    }
+
+    fn send(&mut self, child: &mut Child, datagram: Datagram) {
+        let Datagram { local, remote, .. } = datagram;
+        if let Err(error) = self.net.send(&datagram) {
+            // The engine sends it again when no answer comes.
+            child.log.debug(format!("sending to {remote} from {local}: {error}"));
+        }
     }
 
     fn report(&mut self, child: &mut Child, report: Report) -> Result<(), Fault> {

@@ -22,6 +22,7 @@ pub mod message;
 pub mod parent;
 pub mod poll;
 pub mod relay;
+pub mod road;
 pub mod sandbox;
 
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,7 @@ use mio::Token;
 
 use super::child::batch;
 use super::imsg::{self, Link};
-use super::message::{ClientId, Down, Settings, Up};
+use super::message::{Down, Settings, Up};
 use super::poll::Loop;
 use super::{CHILDREN, LINKS, Role, sandbox};
 use crate::conf::{self, Checked, Family, Severity};
@@ -121,9 +121,11 @@ pub fn configuration(options: &Options) -> Result<Checked, String> {
 /// What keeps it from starting, as a sentence.
 pub fn run(options: Options) -> Result<(), String> {
     if !sys::is_root() {
-        return Err("must be started by root: it opens PF_KEY and ports below 1024, and then runs \
+        return Err(
+            "must be started by root: it opens PF_KEY and ports below 1024, and then runs \
                     its parts as an ordinary user"
-            .into());
+                .into(),
+        );
     }
     let mut log = Log::stderr(options.detail);
     let checked = configuration(&options)?;

@@ -1,0 +1,145 @@
+//! The engine's kernel: the one that runs, one that is pretended (`set decouple`), or none yet.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use pfkey::{Dialect, Socket};
+
+use crate::crypto::{Random, SystemRandom};
+use crate::ike::event::{
+    Capabilities, Input, KernelAnswer, KernelRequest, RequestId, SaCounters, Time,
+};
+use crate::kernel::{Kernel, PfKey};
+use crate::wire::EspSpi;
+use crate::wire::iana::v2::{EncryptionId, IntegrityId};
+
+/// SPIs from here on may be used (RFC 4303 section 2.1).
+const FIRST_SPI: u32 = 256;
+
+/// Where the engine's kernel requests go.
+pub enum Road {
+    /// Nowhere yet.
+    None,
+    /// Every request is answered as if it had been done.
+    Pretended(VecDeque<Input<'static>>),
+    /// The kernel; and whether it has said what it can do.
+    Real(Box<Kernel<PfKey>>, bool),
+}
+
+impl Road {
+    /// A kernel that takes everything and does nothing.
+    pub fn pretended() -> Self {
+        Self::Pretended([Input::Capabilities(everything())].into())
+    }
+
+    /// The kernel behind a PF_KEY socket that the parent opened.
+    pub fn open(fd: OwnedFd) -> io::Result<Self> {
+        let road = PfKey::new(Socket::from_fd(fd)?, Dialect::native());
+        Ok(Self::Real(Box::new(Kernel::new(road)), false))
+    }
+
+    /// Whether the engine has been told what the kernel can do.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Pretended(waiting) => waiting.is_empty(),
+            Self::Real(_, known) => *known,
+        }
+    }
+
+    /// Learns what the kernel can do and what an earlier run left.
+    pub fn start(&mut self, now: Time) {
+        if let Self::Real(kernel, _) = self {
+            kernel.start(now);
+        }
+    }
+
+    /// Asks the kernel for the engine.
+    pub fn request(&mut self, now: Time, id: RequestId, request: KernelRequest) {
+        let answer = match self {
+            Self::Real(kernel, _) => return kernel.request(now, id, request),
+            _ => pretend(&request),
+        };
+        if let Self::Pretended(waiting) = self {
+            waiting.push_back(Input::Kernel(id, answer));
+        }
+    }
+
+    /// Reads everything that the kernel has said.
+    pub fn readable(&mut self, now: Time) {
+        if let Self::Real(kernel, _) = self {
+            kernel.readable(now);
+        }
+    }
+
+    /// The next thing to tell the engine.
+    pub fn poll(&mut self) -> Option<Input<'static>> {
+        match self {
+            Self::None => None,
+            Self::Pretended(waiting) => waiting.pop_front(),
+            Self::Real(kernel, known) => {
+                let input = kernel.poll();
+                *known |= matches!(input, Some(Input::Capabilities(_)));
+                input
+            }
+        }
+    }
+
+    /// When [`Road::timeout`] is to be called.
+    pub fn next_timeout(&self) -> Option<Time> {
+        match self {
+            Self::Real(kernel, _) => kernel.next_timeout(),
+            _ => None,
+        }
+    }
+
+    /// Looks after answers that did not come.
+    pub fn timeout(&mut self, now: Time) {
+        if let Self::Real(kernel, _) = self {
+            kernel.timeout(now);
+        }
+    }
+
+    /// Removes what an earlier run left and nobody took over: the daemon ends.
+    pub fn sweep(&mut self, now: Time) {
+        if let Self::Real(kernel, _) = self {
+            kernel.sweep(now);
+        }
+    }
+}
+
+fn pretend(request: &KernelRequest) -> KernelAnswer {
+    match request {
+        KernelRequest::GetSpi { .. } => {
+            let mut octets = [0; 4];
+            SystemRandom.fill(&mut octets);
+            KernelAnswer::Spi(EspSpi(u32::from_be_bytes(octets).max(FIRST_SPI)))
+        }
+        KernelRequest::QuerySa(_) => KernelAnswer::Counters(SaCounters::default()),
+        _ => KernelAnswer::Done,
+    }
+}
+
+/// Everything that a policy can name and key material can be cut for.
+fn everything() -> Capabilities {
+    let aes = || vec![128, 192, 256];
+    Capabilities {
+        encryption: vec![
+            (EncryptionId::ENCR_AES_GCM_16, aes()),
+            (EncryptionId::ENCR_AES_GCM_12, aes()),
+            (EncryptionId::ENCR_AES_GCM_8, aes()),
+            (EncryptionId::ENCR_CHACHA20_POLY1305, vec![256]),
+            (EncryptionId::ENCR_AES_CBC, aes()),
+            (EncryptionId::ENCR_AES_CTR, aes()),
+        ],
+        integrity: vec![
+            IntegrityId::AUTH_HMAC_SHA2_512_256,
+            IntegrityId::AUTH_HMAC_SHA2_384_192,
+            IntegrityId::AUTH_HMAC_SHA2_256_128,
+            IntegrityId::AUTH_HMAC_SHA1_96,
+        ],
+        esn: true,
+        remarks: Vec::new(),
+    }
+}
