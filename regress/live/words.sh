@@ -11,7 +11,7 @@
 
 declare -A inner4=([left]=10.10.1.1 [right]=10.10.2.1) inner6=([left]=fd10:1::1 [right]=fd10:2::1)
 declare -A outer4=([left]=10.9.0.1 [right]=10.9.0.2) outer6=([left]=fd09::1 [right]=fd09::2)
-declare -A other=([left]=right [right]=left) daemon=() config=()
+declare -A other=([left]=right [right]=left) daemon=()
 patience=15 # seconds that `eventually` gives
 
 say() { echo "  $*"; }
@@ -180,8 +180,6 @@ spis() {
 }
 has_sas() { [ "$(spis "$1" | wc -l)" -ge "${2:-2}" ]; }
 has_no_sas() { [ -z "$(spis "$1")" ]; }
-# Kernel policies, but for those that single sockets carry.
-policies() { ip -n "$1" xfrm policy | grep -E '^(src|.*dir (in|out|fwd))' | grep -v -B1 '^.*socket' ; }
 has_no_policies() { ! ip -n "$1" xfrm policy | grep -q 'dir '; }
 
 # up [N]: both kernels come to hold N SAs (2 unless said) or more.
@@ -224,7 +222,6 @@ only_esp() {
 	fi
 	say "on the wire: $(grep -c 'ESP(spi=' "$work/wire") ESP packets, nothing in clear"
 }
-esp_seen() { grep -c 'ESP(spi=' "$work/wire"; }
 
 # says HOST TEXT: the host's log comes to hold a line that matches.
 says() {
