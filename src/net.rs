@@ -9,6 +9,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 
+use pfkey::{Dialect, SockOpt};
 use serde::{Deserialize, Serialize};
 
 use crate::conf::Family;
@@ -72,17 +73,18 @@ pub fn open(spec: Spec) -> io::Result<(OwnedFd, Vec<String>)> {
     let (level, name) = native::receive_local(ipv6);
     sys::set_option(fd.as_fd(), level, name, &on)?;
     let mut remarks = Vec::new();
-    for (what, level, name, value) in native::bypass(ipv6) {
-        if let Err(error) = sys::set_option(fd.as_fd(), level, name, &value) {
-            remarks.push(format!(
-                "{spec}: no {what} ({error}); a flow that covers the peer's own address would catch \
-                 IKE itself"
-            ));
-        }
+    let dialect = Dialect::native();
+    let set =
+        |option: &SockOpt| sys::set_option(fd.as_fd(), option.level, option.name, &option.value);
+    if let Err(error) = dialect.bypass_options(ipv6).iter().try_for_each(set) {
+        remarks.push(format!(
+            "{spec}: no policy past the flows ({error}); a flow that covers the peer's own address \
+             would catch IKE itself"
+        ));
     }
     sys::bind(fd.as_fd(), SocketAddr::new(any, spec.port))?;
-    if let Some((level, name, value)) = native::encapsulation().filter(|_| spec.encap)
-        && let Err(error) = sys::set_option(fd.as_fd(), level, name, &value)
+    if let Some(option) = dialect.udp_encap_option().filter(|_| spec.encap)
+        && let Err(error) = set(&option)
     {
         remarks.push(format!("{spec}: no ESP in UDP ({error}); peers behind NAT will not work"));
     }
@@ -219,19 +221,6 @@ pub fn relay(link: &mut Link<Datagram, Datagram>, datagram: &Datagram) -> Result
     link.send(datagram)
 }
 
-/// `sadb_x_policy` (RFC 2367 style, KAME's and Linux's alike): 16 octets, 2 words; extension 18;
-/// policy 4 is "bypass"; direction 1 is in, 2 is out.
-#[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
-fn bypass_policy(direction: u8) -> Vec<u8> {
-    let mut policy = Vec::with_capacity(16);
-    for field in [2u16, 18, 4] {
-        policy.extend(field.to_ne_bytes());
-    }
-    policy.extend([direction, 0]);
-    policy.extend([0; 8]);
-    policy
-}
-
 /// What is done with `IPPROTO_IPV6` alike on all systems: RFC 3542.
 mod rfc3542 {
     use super::*;
@@ -251,9 +240,6 @@ mod rfc3542 {
         Control { level: libc::IPPROTO_IPV6, kind: libc::IPV6_PKTINFO, data }
     }
 }
-
-/// An option of a socket: what it does, level, name, value.
-type SocketOption = (&'static str, c_int, c_int, Vec<u8>);
 
 #[cfg(target_os = "linux")]
 mod native {
@@ -286,22 +272,6 @@ mod native {
             }
         }
     }
-
-    pub fn bypass(ipv6: bool) -> Vec<SocketOption> {
-        let (level, name) = match ipv6 {
-            true => (libc::IPPROTO_IPV6, libc::IPV6_IPSEC_POLICY),
-            false => (libc::IPPROTO_IP, libc::IP_IPSEC_POLICY),
-        };
-        vec![
-            ("bypass policy inbound", level, name, bypass_policy(1)),
-            ("bypass policy outbound", level, name, bypass_policy(2)),
-        ]
-    }
-
-    /// `UDP_ENCAP` with `UDP_ENCAP_ESPINUDP` (linux/udp.h).
-    pub fn encapsulation() -> Option<(c_int, c_int, Vec<u8>)> {
-        Some((libc::IPPROTO_UDP, libc::UDP_ENCAP, c_int::to_ne_bytes(2).to_vec()))
-    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -332,46 +302,6 @@ mod native {
                 data: v4.ip().octets().to_vec(),
             },
         }
-    }
-
-    /// Levels of protection per socket (netinet/in.h, netinet6/in6.h); 0 is `IPSEC_LEVEL_BYPASS`.
-    #[cfg(target_os = "openbsd")]
-    pub fn bypass(ipv6: bool) -> Vec<SocketOption> {
-        const IPV4: [c_int; 4] = [20, 21, 22, 29];
-        const IPV6: [c_int; 4] = [53, 54, 55, 60];
-        let what = ["AH bypass", "ESP transport bypass", "ESP tunnel bypass", "IPComp bypass"];
-        let (level, names) = match ipv6 {
-            true => (libc::IPPROTO_IPV6, IPV6),
-            false => (libc::IPPROTO_IP, IPV4),
-        };
-        let value = c_int::to_ne_bytes(0).to_vec();
-        what.into_iter().zip(names).map(|(what, name)| (what, level, name, value.clone())).collect()
-    }
-
-    /// `IP_IPSEC_POLICY` and `IPV6_IPSEC_POLICY` (netinet/in.h, netinet6/in6.h).
-    #[cfg(not(target_os = "openbsd"))]
-    pub fn bypass(ipv6: bool) -> Vec<SocketOption> {
-        const IP_IPSEC_POLICY: c_int = if cfg!(target_os = "netbsd") { 22 } else { 21 };
-        const IPV6_IPSEC_POLICY: c_int = 28;
-        let (level, name) = match ipv6 {
-            true => (libc::IPPROTO_IPV6, IPV6_IPSEC_POLICY),
-            false => (libc::IPPROTO_IP, IP_IPSEC_POLICY),
-        };
-        vec![
-            ("bypass policy inbound", level, name, bypass_policy(1)),
-            ("bypass policy outbound", level, name, bypass_policy(2)),
-        ]
-    }
-
-    /// OpenBSD takes ESP out by itself (sysctl net.inet.esp.udpencap); the others by `UDP_ENCAP`
-    /// with `UDP_ENCAP_ESPINUDP` (netinet/udp.h).
-    pub fn encapsulation() -> Option<(c_int, c_int, Vec<u8>)> {
-        let name = match () {
-            () if cfg!(target_os = "freebsd") => 1,
-            () if cfg!(target_os = "netbsd") => 100,
-            () => return None,
-        };
-        Some((libc::IPPROTO_UDP, name, c_int::to_ne_bytes(2).to_vec()))
     }
 }
 

@@ -239,20 +239,6 @@ pub fn udp_socket(ipv6: bool) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// A PF_KEY socket (RFC 2367 section 1.3), non-blocking and close-on-exec.
-pub fn pfkey_socket() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // PF_KEY_V2 of net/pfkeyv2.h on every system.
-    const PF_KEY_V2: c_int = 2;
-    // SAFETY: socket(2) takes numbers only.
-    let raw = unsafe { libc::socket(libc::PF_KEY, kind, PF_KEY_V2) };
-    if raw < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a descriptor that was made just now.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
 /// Binds a socket to an address.
 pub fn bind(fd: BorrowedFd<'_>, to: SocketAddr) -> io::Result<()> {
     let (name, len) = storage(to);

@@ -1,11 +1,12 @@
 //! The process that stays root: it opens what others may not, starts them, and starts them again.
 
+mod open;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,9 @@ use super::imsg::{self, Link};
 use super::message::{Down, Settings, Up};
 use super::poll::Loop;
 use super::{CHILDREN, LINKS, Role, sandbox};
-use crate::conf::{self, Checked, Family, Severity};
-use crate::ike::report::Level;
+use crate::conf::{Checked, Severity};
 use crate::log::{Detail, Log};
-use crate::net::{self, Spec};
+use crate::net::Spec;
 use crate::sys;
 
 /// How long the engine may take to say goodbye and clear the kernel.
@@ -34,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LIVED: Duration = Duration::from_secs(30);
 
 const SIGNALS: Token = Token(0);
+
+pub use open::configuration;
 
 /// What the command line said.
 #[derive(Debug, Clone)]
@@ -98,22 +100,6 @@ struct Parent {
     ending: Option<Instant>,
 }
 
-/// Reads and checks the configuration as the options want it. The error is what to tell the operator,
-/// place by place.
-pub fn configuration(options: &Options) -> Result<Checked, String> {
-    let files = &conf::system::SystemFiles;
-    let names = &conf::system::SystemNames;
-    let lines = |list: Vec<conf::Diagnostic>| {
-        list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    };
-    let mut checked = conf::load(&options.file, &options.macros, files, names).map_err(lines)?;
-    checked.config.globals.passive |= options.passive;
-    for policy in &mut checked.config.policies {
-        policy.force_natt |= options.force_natt;
-    }
-    Ok(checked)
-}
-
 /// Runs the daemon until it is told to end.
 ///
 /// # Errors
@@ -133,14 +119,14 @@ pub fn run(options: Options) -> Result<(), String> {
         log.notice(warning.to_string());
     }
     let said = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    check_user(&options)?;
+    open::check_user(&options)?;
     let program = std::env::current_exe().map_err(|e| said("finding my own program", &e))?;
-    let udp = open_udp(&options, &checked, &mut log)?;
+    let udp = open::udp(&options, &checked, &mut log)?;
     let kernel = match checked.config.globals.decouple {
         true => None,
-        false => Some(open_kernel()?),
+        false => Some(open::kernel()?),
     };
-    let listener = listen(&options.socket)?;
+    let listener = open::listener(&options.socket)?;
     if !options.foreground {
         nix::unistd::daemon(true, false).map_err(|e| said("going to the background", &e))?;
         std::env::set_current_dir("/").map_err(|e| said("/", &e))?;
@@ -171,88 +157,6 @@ pub fn run(options: Options) -> Result<(), String> {
     let outcome = parent.supervise().map_err(|e| said("parent", &e));
     parent.end();
     outcome
-}
-
-/// The user and the directory must be there before anything is started.
-fn check_user(options: &Options) -> Result<(), String> {
-    let user = &options.user;
-    match nix::unistd::User::from_name(user) {
-        Ok(Some(found)) if found.uid.is_root() => {
-            Err(format!("user {user} is root: name an ordinary user with -u"))
-        }
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(format!("there is no user {user}: create it, or name another with -u")),
-        Err(error) => Err(format!("looking up user {user}: {error}")),
-    }?;
-    match options.root.is_dir() {
-        true => Ok(()),
-        false => Err(format!(
-            "{} is not a directory: create it empty and owned by root, or name another with -c",
-            options.root.display()
-        )),
-    }
-}
-
-/// Opens the four UDP sockets; a machine without one address family does with the other.
-fn open_udp(
-    options: &Options,
-    checked: &Checked,
-    log: &mut Log,
-) -> Result<Vec<(Spec, OwnedFd)>, String> {
-    let (ike, natt) = options.ports;
-    let mut sockets = Vec::new();
-    for family in [Family::Inet, Family::Inet6] {
-        for (port, encap) in [(ike, false), (natt, true)] {
-            let spec = Spec { family, port, encap };
-            match net::open(spec) {
-                Ok((fd, remarks)) => {
-                    let level = match checked.config.globals.decouple {
-                        true => Level::Debug,
-                        false => Level::Notice,
-                    };
-                    remarks.into_iter().for_each(|remark| log.line(level, remark));
-                    sockets.push((spec, fd));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    return Err(format!("{spec} is in use: is another IKE daemon running?"));
-                }
-                Err(error) => log.notice(format!("{spec}: {error}; doing without")),
-            }
-        }
-    }
-    match sockets.is_empty() {
-        true => Err("no UDP socket could be opened".into()),
-        false => Ok(sockets),
-    }
-}
-
-/// Opens the road to the kernel's SADB.
-fn open_kernel() -> Result<OwnedFd, String> {
-    sys::pfkey_socket().map_err(|error| {
-        format!(
-            "PF_KEY: {error}; the kernel needs IPsec (Linux: modprobe af_key esp4 esp6; FreeBSD: \
-             kldload ipsec), or `set decouple` in the configuration does without"
-        )
-    })
-}
-
-/// Listens on the control socket, which only root may use. One that a dead daemon left is replaced.
-fn listen(path: &Path) -> Result<UnixListener, String> {
-    let said = |error: io::Error| format!("control socket {}: {error}", path.display());
-    if UnixStream::connect(path).is_ok() {
-        return Err(format!("control socket {}: another oakd answers there", path.display()));
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(said(error)),
-        _ => (),
-    }
-    let mask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-    let listener = UnixListener::bind(path);
-    nix::sys::stat::umask(mask);
-    let listener = listener.map_err(said)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(said)?;
-    listener.set_nonblocking(true).map_err(said)?;
-    Ok(listener)
 }
 
 impl Parent {

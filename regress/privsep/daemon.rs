@@ -1,0 +1,195 @@
+//! A daemon in a directory of its own, and oakctl to talk to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The key that must be found in `ca` alone.
+pub const PSK: &str = "Chartreuse-Xylophone-7291";
+
+/// A running daemon; killed with its children when the case ends.
+pub struct Daemon {
+    pub directory: PathBuf,
+    process: Child,
+}
+
+/// Whether the cases can run here; says why not.
+fn able() -> bool {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: these cases look into Linux's /proc");
+        return false;
+    }
+    if fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).ok() != Some(0) {
+        eprintln!("skipped: only root can start the daemon");
+        return false;
+    }
+    true
+}
+
+/// A configuration with one policy that waits for the peer.
+pub fn good() -> String {
+    format!(
+        "set decouple\nikev2 \"home\" passive esp from 10.0.1.0/24 to 10.0.2.0/24 \
+         local 127.0.0.1 peer 127.0.0.2 psk \"{PSK}\"\n"
+    )
+}
+
+/// Waits until something holds; `None` if it does not within some seconds.
+pub fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    None
+}
+
+/// Writes a configuration, readable by root alone.
+fn configure(directory: &Path, text: &str) {
+    let path = directory.join("oakd.conf");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn free_ports() -> (u16, u16) {
+    let port = || UdpSocket::bind("0.0.0.0:0").unwrap();
+    let (a, b) = (port(), port());
+    (a.local_addr().unwrap().port(), b.local_addr().unwrap().port())
+}
+
+impl Daemon {
+    /// Starts it; `None` where it cannot be.
+    pub fn start(extra: &[&str]) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if !able() {
+            return None;
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("oakd-privsep-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(directory.join("empty")).unwrap();
+        configure(&directory, &good());
+        let log = fs::File::create(directory.join("log")).unwrap();
+        let (ike, natt) = free_ports();
+        let process = Command::new(env!("CARGO_BIN_EXE_oakd"))
+            .args(["-d", "-v", "-u", "nobody"])
+            .args(["-i", &ike.to_string(), "-p", &natt.to_string()])
+            .arg("-f")
+            .arg(directory.join("oakd.conf"))
+            .arg("-s")
+            .arg(directory.join("sock"))
+            .arg("-c")
+            .arg(directory.join("empty"))
+            .args(extra)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut daemon = Self { process, directory };
+        let up = eventually(|| {
+            assert!(daemon.process.try_wait().unwrap().is_none(), "ended: {}", daemon.log());
+            daemon.oakctl(&["show", "stats"]).status.success().then_some(())
+        });
+        assert!(up.is_some(), "not up: {}", daemon.log());
+        Some(daemon)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Writes another configuration.
+    pub fn configure(&self, text: &str) {
+        configure(&self.directory, text);
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Waits for a line of the log that holds this.
+    pub fn says(&self, text: &str) {
+        let said = eventually(|| self.log().contains(text).then_some(()));
+        assert!(said.is_some(), "never said {text:?}: {}", self.log());
+    }
+
+    pub fn oakctl(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oakctl"));
+        command.arg("-s").arg(self.path("sock")).args(words).stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The children by role.
+    pub fn children(&self) -> BTreeMap<String, u32> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+            if status(pid, "PPid:").first() != Some(&self.pid()) {
+                continue;
+            }
+            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let words: Vec<String> = arguments
+                .split(|octet| *octet == 0)
+                .map(|word| String::from_utf8_lossy(word).into_owned())
+                .collect();
+            if let Some(at) = words.iter().position(|word| word == "-P") {
+                found.insert(words[at + 1].clone(), pid);
+            }
+        }
+        found
+    }
+
+    pub fn child(&self, role: &str) -> u32 {
+        *self.children().get(role).unwrap_or_else(|| panic!("no {role}: {}", self.log()))
+    }
+
+    pub fn signal(&self, signal: &str) {
+        kill(self.pid(), signal);
+    }
+
+    /// Waits for the end; how long it took, and whether it was a clean one.
+    pub fn wait(&mut self) -> (Duration, bool) {
+        let start = Instant::now();
+        let status = eventually(|| self.process.try_wait().unwrap());
+        (start.elapsed(), status.is_some_and(|status| status.success()))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        for pid in self.children().into_values() {
+            kill(pid, "KILL");
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+pub fn kill(pid: u32, signal: &str) {
+    let done = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
+    assert!(done.success());
+}
+
+/// The numbers of a line of /proc/PID/status.
+pub fn status(pid: u32, name: &str) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Where a process's root directory is.
+pub fn root(pid: u32) -> PathBuf {
+    fs::read_link(Path::new("/proc").join(pid.to_string()).join("root")).unwrap()
+}
