@@ -49,16 +49,21 @@ impl Detail {
     }
 }
 
+/// A connection to the system's logger.
+type Connection = syslog::Logger<syslog::LoggerBackend, syslog::Formatter3164>;
+
 /// Where the lines of a process go.
-#[derive(Debug)]
 enum Sink {
     Stderr,
-    Syslog,
-    Parent { waiting: VecDeque<Line>, lost: usize },
+    /// A connection to the system's logger, made anew when it broke.
+    Syslog(Option<Connection>),
+    Parent {
+        waiting: VecDeque<Line>,
+        lost: usize,
+    },
 }
 
 /// The log of a process.
-#[derive(Debug)]
 pub struct Log {
     sink: Sink,
     detail: Detail,
@@ -73,7 +78,7 @@ impl Log {
     /// To the system log, facility daemon.
     pub fn syslog(detail: Detail) -> Self {
         sys::open_syslog();
-        Self { sink: Sink::Syslog, detail }
+        Self { sink: Sink::Syslog(connect()), detail }
     }
 
     /// To the parent, who comes for [`Log::take`].
@@ -132,8 +137,9 @@ impl Log {
                 waiting.push_back(Line { level, text: bounded(text) });
             }
             Sink::Stderr => eprintln!("{} {process}: {}", utc(SystemTime::now()), printable(&text)),
-            Sink::Syslog => {
-                sys::syslog(priority(level), &format!("{process}: {}", printable(&text)));
+            Sink::Syslog(connection) => {
+                let line = format!("{process}: {}", printable(&text));
+                to_syslog(connection, level, &line);
             }
         }
     }
@@ -148,6 +154,34 @@ impl Log {
             lines.push(Line { level: Level::Error, text });
         }
         lines
+    }
+}
+
+fn connect() -> Option<Connection> {
+    syslog::unix(syslog::Formatter3164 {
+        facility: syslog::Facility::LOG_DAEMON,
+        hostname: None,
+        process: "oakd".into(),
+        pid: std::process::id(),
+    })
+    .ok()
+}
+
+/// Hands a line to the system's logger. Where it has no socket (OpenBSD's takes sendsyslog(2) alone)
+/// or does not listen, syslog(3) may know another way.
+fn to_syslog(connection: &mut Option<Connection>, level: Level, line: &str) {
+    if connection.is_none() {
+        *connection = connect();
+    }
+    let sent = connection.as_mut().map(|logger| match level {
+        Level::Error => logger.err(line),
+        Level::Notice => logger.notice(line),
+        Level::Info => logger.info(line),
+        Level::Debug | Level::Trace => logger.debug(line),
+    });
+    if !matches!(sent, Some(Ok(()))) {
+        *connection = None;
+        sys::syslog(priority(level), line);
     }
 }
 
