@@ -14,6 +14,7 @@ use oakd::conf::{self, Auth, FileText, Files, MemoryFiles, NumericNames, Start};
 use oakd::wire::iana::v2::IdType;
 
 mod fuzz;
+mod ipsecctl;
 mod manual;
 
 fn folder() -> PathBuf {

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::diagnostic::{Place, Severity};
+use super::ipsec::{Bundles, Rule, expand};
 use super::parse::{Parsed, Problem, hexadecimal};
 use super::source::{Addresses, Files, Names, addresses};
 use super::syntax::{
@@ -36,7 +37,14 @@ const KEY_FILE_LIMIT: usize = 1024;
 /// Judges what was parsed; `None` if there is an error. Remarks are added to `parsed`.
 pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -> Option<Checked> {
     let statements = std::mem::take(&mut parsed.statements);
-    let mut checker = Checker { parsed, names, files, used: HashSet::new(), rules: 0 };
+    let mut checker = Checker {
+        parsed,
+        names,
+        files,
+        used: HashSet::new(),
+        rules: 0,
+        bundles: Bundles::default(),
+    };
     let mut checked =
         Checked { config: Config::default(), secrets: Vec::new(), diagnostics: Vec::new() };
     let mut places = Vec::new();
@@ -62,6 +70,7 @@ struct Checker<'a> {
     /// The names of policies so far.
     used: HashSet<String>,
     rules: usize,
+    bundles: Bundles,
 }
 
 impl Checker<'_> {
@@ -84,6 +93,7 @@ impl Checker<'_> {
             Statement::Radius(words) => {
                 self.warn(words.place, "RADIUS is not available: this line has no effect");
             }
+            Statement::Ipsec(rule) => self.ipsec(rule),
             Statement::Ikev2(rule) => {
                 self.rules += 1;
                 let before = self.parsed.diagnostics.len();
@@ -96,6 +106,27 @@ impl Checker<'_> {
             }
         }
         None
+    }
+
+    /// Rules of ipsec.conf(5): flows and manual SAs are not the daemon's to load.
+    fn ipsec(&mut self, rule: &Rule) {
+        let place = rule.end();
+        if rule.holds_secrets() {
+            self.exposed(place, "a key");
+        }
+        let (_, fault) = expand(rule, &mut self.bundles, self.names, self.files);
+        if let Some(sentence) = fault {
+            return self.error(place, Problem::says(sentence));
+        }
+        match rule {
+            Rule::Ike(_) => {
+                let sentence = "IKEv1 is not available: write an ikev2 rule, or leave this one out";
+                self.error(place, Problem::says(sentence));
+            }
+            Rule::Flow(_) | Rule::Sa(_) => {
+                self.warn(place, "the daemon does not load this rule: oakctl -f FILE does");
+            }
+        }
     }
 
     fn set(&mut self, set: &Spanned<Set>, globals: &mut Globals) {

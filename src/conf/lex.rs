@@ -65,6 +65,10 @@ pub struct LexError {
     pub found: String,
     /// What was expected.
     pub expected: String,
+    /// What ipsecctl says of it.
+    pub sentence: String,
+    /// Whether ipsecctl says "syntax error" after it.
+    pub breaks: bool,
 }
 
 /// The macros in force.
@@ -89,6 +93,9 @@ impl Macros {
         self.fixed.get(name).or_else(|| self.values.get(name)).map(String::as_str)
     }
 }
+
+/// The tokens of a logical line and the place of its end; or those before a fault, and the fault.
+pub type Line = Result<(Vec<Token>, Place), (Vec<Token>, LexError)>;
 
 /// Reads the tokens of one file.
 #[derive(Debug)]
@@ -121,7 +128,7 @@ impl Lexer {
 
     /// The tokens of the next logical line, without its end; the place of the end; `None` at the
     /// end of the text. After an error the next call goes on with the next line.
-    pub fn line(&mut self, macros: &Macros) -> Option<Result<(Vec<Token>, Place), LexError>> {
+    pub fn line(&mut self, macros: &Macros) -> Option<Line> {
         if self.at >= self.text.len() && !self.expanding() {
             return None;
         }
@@ -132,7 +139,7 @@ impl Lexer {
                 Ok(token) => tokens.push(token),
                 Err(error) => {
                     self.skip_line();
-                    return Some(Err(error));
+                    return Some(Err((tokens, error)));
                 }
             }
         }
@@ -257,6 +264,8 @@ impl Lexer {
             place,
             found: format!("macro '{}' not defined", shorten(&name)),
             expected: "a name that is defined above, or by -D".to_owned(),
+            sentence: format!("macro '{}' not defined", shorten(&name)),
+            breaks: true,
         })?;
         self.expansion = value.chars().collect();
         self.expansion_at = 0;
@@ -273,6 +282,8 @@ impl Lexer {
                     place: start,
                     found: "a quoted string without end".to_owned(),
                     expected: format!("a closing {quote}"),
+                    sentence: "reached end of file while parsing quoted string".to_owned(),
+                    breaks: true,
                 });
             };
             match c {
@@ -327,13 +338,16 @@ impl Lexer {
             place: self.since(start),
             found: format!("the number {}", shorten(&word)),
             expected: "a number of 63 bits".to_owned(),
+            sentence: format!("\"{}\" invalid number: too large", shorten(&word)),
+            breaks: true,
         })
     }
 }
 
 fn too_long(place: Place) -> LexError {
     let found = format!("a word of more than {TOKEN_LIMIT} octets");
-    LexError { place, found, expected: "a shorter one".to_owned() }
+    let sentence = "string too long".to_owned();
+    LexError { place, found, expected: "a shorter one".to_owned(), sentence, breaks: true }
 }
 
 fn is_macro_character(c: char) -> bool {
@@ -402,7 +416,7 @@ mod tests {
         assert_eq!(kinds("a \\\n b", &macros), vec![word("a"), word("b")]);
         assert_eq!(kinds("'x y' # c", &macros), vec![TokenKind::Quoted("x y".to_owned())]);
         assert_eq!(kinds(r#""a\"b""#, &macros), vec![TokenKind::Quoted("a\"b".to_owned())]);
-        let error = Lexer::new(0, "\"open\nmore").line(&macros).unwrap().unwrap_err();
+        let error = Lexer::new(0, "\"open\nmore").line(&macros).unwrap().unwrap_err().1;
         assert_eq!((error.place.line, error.place.column), (1, 1));
     }
 }

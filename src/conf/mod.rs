@@ -12,6 +12,8 @@
 
 mod check;
 pub mod diagnostic;
+pub mod ipsec;
+pub mod ipsecctl;
 pub mod lex;
 pub mod parse;
 pub mod print;

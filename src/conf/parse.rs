@@ -5,7 +5,7 @@ mod ikev2;
 pub(super) use ikev2::hexadecimal;
 
 use super::diagnostic::{Diagnostic, Place, Severity, excerpt, nearest};
-use super::lex::{Lexer, Macros, Token, TokenKind};
+use super::lex::{LexError, Lexer, Macros, Token, TokenKind};
 use super::source::Files;
 use super::syntax::{Host, Set, Spanned, Statement, User, Word};
 use crate::crypto::Secret;
@@ -23,7 +23,8 @@ const SIZE_LIMIT: usize = 16 << 20;
 const ERROR_LIMIT: usize = 40;
 
 /// The words that begin a statement.
-const STATEMENTS: &[&str] = &["ikev2", "set", "include", "user", "radius"];
+const STATEMENTS: &[&str] =
+    &["ikev2", "set", "include", "user", "radius", "ike", "flow", "esp", "ah", "ipcomp", "tcpmd5"];
 
 /// The words after `set` that stand alone.
 pub(super) const SET_FLAGS: &[&str] = &[
@@ -64,12 +65,21 @@ pub struct Parsed {
     /// Errors and warnings so far.
     pub diagnostics: Vec<Diagnostic>,
     pub(super) sources: Vec<Source>,
+    /// Macros as they were defined: before which statement, name, value.
+    pub(super) macros: Vec<(usize, String, String)>,
+    /// Where statements could not be read, and what ipsecctl says of it.
+    pub(super) faults: Vec<(Place, Vec<String>)>,
 }
 
 impl Parsed {
     /// Whether anything is wrong.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The name of the file of a place.
+    pub(super) fn file_name(&self, place: Place) -> &str {
+        self.sources.get(place.file as usize).map_or("", |s| s.name.as_str())
     }
 
     /// Puts the remarks into the order of the files.
@@ -198,7 +208,7 @@ impl Reader<'_> {
             }
             match line {
                 Ok((tokens, end)) => self.statement(tokens, end),
-                Err(error) => self.error(error.place, Problem::found(error.found, error.expected)),
+                Err((tokens, error)) => self.broken(tokens, error),
             }
         }
         self.stack.pop();
@@ -271,8 +281,33 @@ impl Reader<'_> {
         }
         let mut cursor = Cursor { tokens, at: 0, end };
         if let Err((place, problem)) = self.dispatch(&mut cursor) {
+            let sentence = problem.sentence.clone().unwrap_or_else(|| "syntax error".to_owned());
+            self.parsed.faults.push((place, vec![sentence]));
             self.error(place, problem);
         }
+    }
+
+    /// A line that breaks off: either it makes no sense before that, or that is the fault.
+    fn broken(&mut self, tokens: Vec<Token>, error: LexError) {
+        let end = error.place;
+        let mut cursor = Cursor { tokens, at: 0, end };
+        let (statements, macros) = (self.parsed.statements.len(), self.parsed.macros.len());
+        let fault = match cursor.is("include") {
+            true => None,
+            false => self.dispatch(&mut cursor).err().filter(|(place, _)| *place != end),
+        };
+        self.parsed.statements.truncate(statements);
+        self.parsed.macros.truncate(macros);
+        if let Some((place, problem)) = fault {
+            self.parsed.faults.push((place, vec!["syntax error".to_owned()]));
+            return self.error(place, problem);
+        }
+        let mut sentences = vec![error.sentence.clone()];
+        if error.breaks {
+            sentences.push("syntax error".to_owned());
+        }
+        self.parsed.faults.push((end, sentences));
+        self.error(end, Problem::found(error.found, error.expected));
     }
 
     fn dispatch(&mut self, cursor: &mut Cursor) -> Result<(), Fault> {
@@ -281,6 +316,11 @@ impl Reader<'_> {
         }
         let place = cursor.place();
         let word = cursor.bare().unwrap_or_default().to_owned();
+        if super::ipsec::starts_rule(&word) {
+            let rule = super::ipsec::parse(cursor)?;
+            self.parsed.statements.push(Statement::Ipsec(Box::new(rule)));
+            return Ok(());
+        }
         let statement = match word.as_str() {
             "include" => {
                 cursor.next();
@@ -310,7 +350,7 @@ impl Reader<'_> {
             }
             _ => {
                 let found = cursor.describe();
-                let what = "a rule (ikev2), set, user, radius, include or a macro";
+                let what = "a rule (ikev2, ike, flow, esp, ah), set, include or a macro";
                 return Err((place, Problem::unknown(found, &word, what, STATEMENTS)));
             }
         };
@@ -328,12 +368,13 @@ impl Reader<'_> {
             return Err((name.place, Problem::found(found, expected)));
         }
         cursor.next();
-        let mut value = cursor.value()?;
+        let mut value = cursor.string("a value, in quotes if it is more than a word")?.value;
         while !cursor.at_end() {
             value.push(' ');
-            value.push_str(&cursor.value()?);
+            value.push_str(&cursor.string("the end of the line")?.value);
         }
         self.macros.define(&name.value, &value);
+        self.parsed.macros.push((self.parsed.statements.len(), name.value, value));
         Ok(())
     }
 }
@@ -457,16 +498,6 @@ impl Cursor {
         };
         self.next();
         Ok(Spanned { value, place })
-    }
-
-    /// A part of a macro's value, as text that reads back as the same tokens.
-    fn value(&mut self) -> Result<String, Fault> {
-        let text = match self.peek() {
-            TokenKind::Punct(mark) => mark.to_string(),
-            _ => return self.string("a value").map(|s| s.value),
-        };
-        self.next();
-        Ok(text)
     }
 
     pub(super) fn number(&mut self, low: i64, high: i64, of: &str) -> Result<Spanned<i64>, Fault> {

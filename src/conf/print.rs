@@ -34,6 +34,7 @@ fn write_statement(out: &mut String, statement: &Statement, secrets: bool) -> fm
             words.value.iter().try_for_each(|word| write!(out, " {}", Quoted(word)))
         }
         Statement::Ikev2(rule) => write_rule(out, rule, secrets),
+        Statement::Ipsec(rule) => super::ipsec::write_rule(out, rule, secrets),
     }
 }
 
@@ -126,7 +127,11 @@ fn start(start: Start) -> &'static str {
     }
 }
 
-fn write_valued(out: &mut String, word: &str, value: Option<impl fmt::Display>) -> fmt::Result {
+pub(super) fn write_valued(
+    out: &mut String,
+    word: &str,
+    value: Option<impl fmt::Display>,
+) -> fmt::Result {
     match value {
         Some(value) => write!(out, " {word} {value}"),
         None => Ok(()),
@@ -161,7 +166,7 @@ fn write_flow(out: &mut String, flow: &FlowClause) -> fmt::Result {
     write_side(out, "to", &flow.to)
 }
 
-fn write_side(out: &mut String, word: &str, side: &Side) -> fmt::Result {
+pub(super) fn write_side(out: &mut String, word: &str, side: &Side) -> fmt::Result {
     write!(out, " {word} ")?;
     write_list(out, &side.hosts, |out, item| {
         write_host(out, &item.host.value)?;
@@ -176,7 +181,7 @@ fn write_side(out: &mut String, word: &str, side: &Side) -> fmt::Result {
     write_word(out, &port.value)
 }
 
-fn write_host(out: &mut String, host: &Host) -> fmt::Result {
+pub(super) fn write_host(out: &mut String, host: &Host) -> fmt::Result {
     match host {
         Host::Any => out.write_str("any"),
         Host::Dynamic => out.write_str("dynamic"),
@@ -185,7 +190,7 @@ fn write_host(out: &mut String, host: &Host) -> fmt::Result {
     }
 }
 
-fn write_word(out: &mut String, word: &Word) -> fmt::Result {
+pub(super) fn write_word(out: &mut String, word: &Word) -> fmt::Result {
     match word {
         Word::Name(name) => write!(out, "{}", Quoted(name)),
         Word::Number(number) => write!(out, "{number}"),
@@ -213,7 +218,7 @@ fn write_auth(out: &mut String, auth: &AuthClause, secrets: bool) -> fmt::Result
     match auth {
         AuthClause::Psk(psk) => {
             out.push_str(" psk ");
-            write_secret(out, psk, secrets)
+            write_psk(out, psk, secrets)
         }
         AuthClause::PskFile(path) => write!(out, " psk file {}", Quoted(path)),
         AuthClause::Eap(method) => write!(out, " eap {}", Quoted(method)),
@@ -221,28 +226,31 @@ fn write_auth(out: &mut String, auth: &AuthClause, secrets: bool) -> fmt::Result
     }
 }
 
-/// A secret as text, or in hexadecimal digits where text would not read back as the same.
-fn write_secret(out: &mut String, secret: &Secret, shown: bool) -> fmt::Result {
-    if !shown {
-        return out.write_str("\"********\"");
+/// The psk of an `ikev2` rule as text, or in hexadecimal digits where text would not read back as
+/// the same.
+fn write_psk(out: &mut String, psk: &Secret, shown: bool) -> fmt::Result {
+    let text = std::str::from_utf8(psk.octets()).ok();
+    let odd = |text: &&str| text.contains(|c: char| c.is_control() || c == '\\');
+    if !shown || text.is_some_and(|text| !text.starts_with("0x") && !odd(&text)) {
+        return write_secret(out, psk, shown);
     }
-    let text = std::str::from_utf8(secret.octets()).ok();
-    match text
-        .filter(|t| !t.starts_with("0x") && !t.contains(|c: char| c.is_control() || c == '\\'))
-    {
-        Some(text) => out.write_str(&Quoted(text).always()),
-        None => {
-            out.push_str("0x");
-            secret.octets().iter().try_for_each(|octet| write!(out, "{octet:02x}"))
-        }
+    out.push_str("0x");
+    psk.octets().iter().try_for_each(|octet| write!(out, "{octet:02x}"))
+}
+
+/// A secret that is text.
+pub(super) fn write_secret(out: &mut String, secret: &Secret, shown: bool) -> fmt::Result {
+    match shown {
+        true => out.write_str(&Quoted(&String::from_utf8_lossy(secret.octets())).always()),
+        false => out.write_str("\"********\""),
     }
 }
 
 /// A string in quotes, unless it is plainly an address or a number that needs none.
-struct Quoted<'a>(&'a str);
+pub(super) struct Quoted<'a>(pub &'a str);
 
 impl Quoted<'_> {
-    fn always(&self) -> String {
+    pub(super) fn always(&self) -> String {
         if self.0.ends_with('\\') {
             // Quotes cannot end with a backslash; only a bare word can have brought it.
             return self.0.replace('\\', "\\\\");

@@ -40,6 +40,12 @@ pub trait Names {
     /// The number of an IP protocol (protocols(5)).
     fn protocol(&self, name: &str) -> Option<u8>;
 
+    /// The name of a port, for tcp (6) or udp (17).
+    fn service_name(&self, port: u16, protocol: u8) -> Option<String>;
+
+    /// The name of an IP protocol.
+    fn protocol_name(&self, number: u8) -> Option<String>;
+
     /// This host's name: the identity of rules that have neither `srcid` nor `psk`.
     fn hostname(&self) -> Option<String>;
 }
@@ -109,6 +115,14 @@ impl Names for NumericNames {
         PROTOCOLS.iter().find(|(n, _)| *n == name).map(|(_, number)| *number)
     }
 
+    fn service_name(&self, port: u16, _protocol: u8) -> Option<String> {
+        SERVICES.iter().find(|(_, p)| *p == port).map(|(name, _)| (*name).to_owned())
+    }
+
+    fn protocol_name(&self, number: u8) -> Option<String> {
+        PROTOCOLS.iter().find(|(_, n)| *n == number).map(|(name, _)| (*name).to_owned())
+    }
+
     fn hostname(&self) -> Option<String> {
         None
     }
@@ -152,7 +166,7 @@ pub(super) enum Addresses {
 /// The addresses of a host word: a literal with or without prefix length, an interface (`name`, or
 /// `name:network` for its networks), or a host name.
 pub(super) fn addresses(word: &str, length: Option<i64>, names: &dyn Names) -> Addresses {
-    if let Some((address, bits)) = numeric(word) {
+    if let Some((address, bits)) = literal(word) {
         let full = if address.is_ipv4() { 32 } else { 128 };
         let length = length.unwrap_or(i64::from(bits.unwrap_or(full)));
         let prefix = u8::try_from(length).ok().and_then(|l| Prefix::new(address, l));
@@ -201,7 +215,7 @@ pub(super) fn addresses(word: &str, length: Option<i64>, names: &dyn Names) -> A
 
 /// An address as inet_net_pton(3) takes it: missing octets of an IPv4 network are zero, and then
 /// the length follows from their number.
-fn numeric(word: &str) -> Option<(IpAddr, Option<u8>)> {
+pub(super) fn literal(word: &str) -> Option<(IpAddr, Option<u8>)> {
     if let Ok(address) = word.parse::<IpAddr>() {
         return Some((address, None));
     }

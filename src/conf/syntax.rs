@@ -32,6 +32,8 @@ pub enum Statement {
     Radius(Spanned<Vec<String>>),
     /// `ikev2 …`.
     Ikev2(Box<Ikev2Rule>),
+    /// A rule of ipsec.conf(5).
+    Ipsec(Box<super::ipsec::Rule>),
 }
 
 /// A `set` line.

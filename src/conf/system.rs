@@ -70,6 +70,19 @@ impl Names for SystemNames {
         table(&text, name, |value| value.parse().ok()).or_else(|| NumericNames.protocol(name))
     }
 
+    fn service_name(&self, port: u16, protocol: u8) -> Option<String> {
+        let kind = if protocol == 17 { "udp" } else { "tcp" };
+        let text = fs::read_to_string("/etc/services").unwrap_or_default();
+        let wanted = format!("{port}/{kind}");
+        NumericNames.service_name(port, protocol).or_else(|| first_name(&text, &wanted))
+    }
+
+    fn protocol_name(&self, number: u8) -> Option<String> {
+        let text = fs::read_to_string("/etc/protocols").unwrap_or_default();
+        let known = NumericNames.protocol_name(number);
+        known.or_else(|| first_name(&text, &number.to_string()))
+    }
+
     fn hostname(&self) -> Option<String> {
         nix::unistd::gethostname().ok()?.into_string().ok().filter(|name| !name.is_empty())
     }
@@ -88,6 +101,15 @@ fn ones(mask: IpAddr) -> u8 {
         IpAddr::V6(v6) => u128::from(v6).count_ones(),
     };
     u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+/// The name of the row of a table that has this value.
+fn first_name(text: &str, value: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let name = words.next()?;
+        (words.next()? == value).then(|| name.to_owned())
+    })
 }
 
 /// A row of a table `name value alias…` that has this name or alias.

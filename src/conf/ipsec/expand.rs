@@ -1,0 +1,420 @@
+//! Rules to entries: names to addresses, lists multiplied out, defaults filled in, and the checks
+//! that ipsecctl makes, with its sentences.
+
+use super::{
+    AUTH, Address, COMP, ENC, Ends, Entry, FlowEntry, FlowRule, FlowType, IkeEntry, IkeRule, Keys,
+    Kind, Rule, SaEntry, SaRule, Transform, Way, transform,
+};
+use crate::conf::Mode;
+use crate::conf::parse::hexadecimal;
+use crate::conf::source::{Files, Names, literal};
+use crate::conf::syntax::{Host, Side, Spanned, Word};
+use crate::crypto::Secret;
+
+/// The largest file with a key, in octets.
+const KEY_FILE_LIMIT: usize = 1024;
+
+/// The most entries one rule may become.
+const ENTRY_LIMIT: usize = 1 << 20;
+
+/// The SAs of bundles so far: each with its source, name and members.
+#[derive(Debug, Default)]
+pub struct Bundles(Vec<(String, Address, Vec<SaEntry>)>);
+
+impl Bundles {
+    /// Adds an SA to a bundle; the entry that ties it to the one before it, if there is one.
+    fn add(&mut self, name: &str, sa: &SaEntry) -> Option<Entry> {
+        let same = |(bundle, src, members): &&mut (String, Address, Vec<SaEntry>)| {
+            let dst = members.first().map(|m| &m.dst.name);
+            bundle == name && src.name == sa.src.name && dst == Some(&sa.dst.name)
+        };
+        let Some((_, _, members)) = self.0.iter_mut().find(same) else {
+            self.0.push((name.to_owned(), sa.src.clone(), vec![sa.clone()]));
+            return None;
+        };
+        let last = members.last().cloned();
+        members.push(sa.clone());
+        let part = |sa: &SaEntry| (sa.dst.clone(), sa.kind, sa.spi);
+        Some(Entry::Bundle { first: part(&last?), second: part(sa) })
+    }
+}
+
+/// The entries of a rule, and what is wrong with it in ipsecctl's words, after the entries before
+/// the fault.
+pub fn expand(
+    rule: &Rule,
+    bundles: &mut Bundles,
+    names: &dyn Names,
+    files: &dyn Files,
+) -> (Vec<Entry>, Option<String>) {
+    let mut entries = Vec::new();
+    let context = Context { names, files };
+    let outcome = match rule {
+        Rule::Ike(rule) => context.ike(rule, &mut entries),
+        Rule::Flow(rule) => context.flow(rule, &mut entries),
+        Rule::Sa(rule) => context.sa(rule, bundles, &mut entries),
+    };
+    (entries, outcome.err())
+}
+
+type Pair = (Address, Address);
+
+struct Context<'a> {
+    names: &'a dyn Names,
+    files: &'a dyn Files,
+}
+
+impl Context<'_> {
+    fn ike(&self, rule: &IkeRule, entries: &mut Vec<Entry>) -> Result<(), String> {
+        let (protocol, src_port, dst_port) = self.traffic(&rule.ends)?;
+        let quick = rule.phase2.as_ref().map(|p| &p.algorithms);
+        if let Some((enc, _)) = quick.and_then(|a| a.enc.filter(|e| e.aead).zip(a.auth)) {
+            return Err(format!("authentication is implicit for {}", enc.word));
+        }
+        let pairs = match rule.interface {
+            Some(_) => vec![(any(true), any(true))],
+            None => self.pairs(&rule.ends.from, &rule.ends.to)?,
+        };
+        let (local, peer) = self.tunnel(&rule.ends)?;
+        for (src, dst) in pairs {
+            let peer = match &peer {
+                Some(peer) => peer.clone(),
+                None if dst.is_network() => None,
+                None => Some(Address { srcnat: None, ..dst.clone() }),
+            };
+            entries.push(Entry::Ike(Box::new(IkeEntry {
+                rule: rule.clone(),
+                src,
+                dst,
+                protocol,
+                src_port,
+                dst_port,
+                local: local.clone(),
+                peer,
+            })));
+        }
+        Ok(())
+    }
+
+    fn flow(&self, rule: &FlowRule, entries: &mut Vec<Entry>) -> Result<(), String> {
+        let (protocol, src_port, dst_port) = self.traffic(&rule.ends)?;
+        let kind = rule.kind.unwrap_or_default();
+        let usual = match kind {
+            Kind::Ipcomp | Kind::Ipip => FlowType::Use,
+            _ => FlowType::Require,
+        };
+        let flow_type = rule.flow_type.unwrap_or(usual);
+        let plain = matches!(flow_type, FlowType::Deny | FlowType::Bypass);
+        let pairs = self.pairs(&rule.ends.from, &rule.ends.to)?;
+        let (local, peer) = if plain { (None, Some(None)) } else { self.tunnel(&rule.ends)? };
+        let way = rule.way.unwrap_or(Way::Out);
+        for (src, dst) in pairs {
+            let other = if way == Way::In { &src } else { &dst };
+            let peer = match &peer {
+                Some(peer) => peer.clone(),
+                None if other.is_network() => {
+                    return Err(format!("no peer specified for destination {}", dst.name));
+                }
+                None => Some(other.clone()),
+            };
+            let identity = |id: &Option<String>| id.clone().filter(|_| !plain);
+            let entry = FlowEntry {
+                kind,
+                way,
+                protocol,
+                src,
+                src_port,
+                dst,
+                dst_port,
+                local: local.clone(),
+                peer,
+                srcid: identity(&rule.ends.srcid),
+                dstid: identity(&rule.ends.dstid),
+                flow_type,
+            };
+            let back = rule.way.is_none().then(|| reversed(&entry));
+            entries.push(Entry::Flow(Box::new(entry)));
+            entries.extend(back.map(|back| Entry::Flow(Box::new(back))));
+        }
+        Ok(())
+    }
+
+    fn sa(
+        &self,
+        rule: &SaRule,
+        bundles: &mut Bundles,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), String> {
+        let (authkey, authkey_back) = self.keys(rule.authkey.as_ref())?;
+        let (enckey, enckey_back) = self.keys(rule.enckey.as_ref())?;
+        let kind = rule.kind.unwrap_or_default();
+        let usual = if kind == Kind::TcpMd5 { Mode::Transport } else { Mode::Tunnel };
+        let both = rule.spi_back.is_some() || authkey_back.is_some() || enckey_back.is_some();
+        let blank = any(true);
+        let mut sa = SaEntry {
+            kind,
+            mode: rule.encapsulation.unwrap_or(usual),
+            src: blank.clone(),
+            dst: blank,
+            spi: rule.spi,
+            udpencap: rule.udpencap,
+            algorithms: rule.algorithms.clone(),
+            authkey,
+            enckey,
+        };
+        complete(&mut sa)?;
+        for (src, dst) in self.pairs(&rule.from, &rule.to)? {
+            let out = SaEntry { src: src.clone(), dst: dst.clone(), ..sa.clone() };
+            push(out, rule, bundles, entries);
+            if !both {
+                continue;
+            }
+            let mut back = SaEntry {
+                src: dst,
+                dst: src,
+                spi: rule.spi_back.unwrap_or(0),
+                authkey: authkey_back.clone(),
+                enckey: enckey_back.clone(),
+                ..sa.clone()
+            };
+            complete(&mut back)?;
+            push(back, rule, bundles, entries);
+        }
+        Ok(())
+    }
+
+    /// Protocol and ports; ports need a protocol that has them.
+    fn traffic(&self, ends: &Ends) -> Result<(u8, u16, u16), String> {
+        let protocol = match ends.protocol.as_ref().map(|p| &p.value) {
+            None => 0,
+            Some(Word::Number(number)) => {
+                u8::try_from(*number).map_err(|_| "protocol outside range".to_owned())?
+            }
+            Some(Word::Name(name)) => {
+                self.names.protocol(name).ok_or_else(|| format!("unknown protocol: {name}"))?
+            }
+        };
+        let src_port = self.port(ends.from.port.as_ref())?;
+        let dst_port = self.port(ends.to.port.as_ref())?;
+        if (src_port != 0 || dst_port != 0) && !matches!(protocol, 6 | 17) {
+            return Err("no protocol supplied with source/destination ports".to_owned());
+        }
+        Ok((protocol, src_port, dst_port))
+    }
+
+    fn port(&self, port: Option<&Spanned<Word>>) -> Result<u16, String> {
+        match port.map(|p| &p.value) {
+            None => Ok(0),
+            Some(Word::Number(number)) => {
+                u16::try_from(*number).map_err(|_| "port outside range".to_owned())
+            }
+            Some(Word::Name(name)) => {
+                self.names.service(name).ok_or_else(|| format!("unknown port: {name}"))
+            }
+        }
+    }
+
+    /// `local`, and `peer`: nothing if none is written, `Some(None)` for `any`.
+    #[allow(clippy::type_complexity)]
+    fn tunnel(&self, ends: &Ends) -> Result<(Option<Address>, Option<Option<Address>>), String> {
+        let first = |host: &Spanned<Host>| -> Result<Option<Address>, String> {
+            match &host.value {
+                Host::Named { .. } => Ok(self.addresses(&host.value)?.into_iter().next()),
+                Host::Any | Host::Dynamic => Ok(None),
+            }
+        };
+        let local = ends.local.as_ref().map(first).transpose()?.flatten();
+        Ok((local, ends.peer.as_ref().map(first).transpose()?))
+    }
+
+    /// Every source with every destination of its family.
+    fn pairs(&self, from: &Side, to: &Side) -> Result<Vec<Pair>, String> {
+        let (sources, targets) = (self.side(from)?, self.side(to)?);
+        let open = |side: &Side| side.hosts.iter().any(|h| h.host.value == Host::Any);
+        let has = |list: &[Address], v4: bool| list.iter().any(|a| a.ip.is_ipv4() == v4);
+        let differ = |v4| has(&sources, v4) != has(&targets, v4);
+        if !open(from) && !open(to) && differ(true) && differ(false) {
+            return Err("source/destination address families do not match".to_owned());
+        }
+        let mut pairs = Vec::new();
+        for src in &sources {
+            for dst in targets.iter().filter(|dst| dst.ip.is_ipv4() == src.ip.is_ipv4()) {
+                if pairs.len() >= ENTRY_LIMIT {
+                    return Err(format!("rule expands to more than {ENTRY_LIMIT} combinations"));
+                }
+                pairs.push((src.clone(), dst.clone()));
+            }
+        }
+        if pairs.is_empty() {
+            return Err("rule expands to no valid combination".to_owned());
+        }
+        Ok(pairs)
+    }
+
+    fn side(&self, side: &Side) -> Result<Vec<Address>, String> {
+        let mut found = Vec::new();
+        for item in &side.hosts {
+            if item.host.value == Host::Any {
+                found.extend([any(true), any(false)]);
+                continue;
+            }
+            let nat = match &item.srcnat {
+                Some(nat) => self.addresses(&nat.value)?.into_iter().next(),
+                None => None,
+            };
+            for address in self.addresses(&item.host.value)? {
+                if nat.as_ref().is_some_and(|n| n.ip.is_ipv4() != address.ip.is_ipv4()) {
+                    return Err("Flow NAT address family mismatch".to_owned());
+                }
+                found.push(Address { srcnat: nat.clone().map(Box::new), ..address });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The addresses of a host word. An IPv4 address is called as it is written, others in their
+    /// usual form.
+    fn addresses(&self, host: &Host) -> Result<Vec<Address>, String> {
+        let Host::Named { word, length } = host else { return Ok(Vec::new()) };
+        let bad = || "could not parse host specification".to_owned();
+        let length = length.map(u8::try_from).transpose().map_err(|_| bad())?;
+        let full = |ip: &std::net::IpAddr| if ip.is_ipv4() { 32 } else { 128 };
+        if let Some((ip, bits)) = literal(word) {
+            let length = length.or(bits).unwrap_or(full(&ip));
+            if length > full(&ip) {
+                return Err(bad());
+            }
+            let called = if ip.is_ipv4() { word.clone() } else { ip.to_string() };
+            let written = ip.is_ipv4() && matches!(host, Host::Named { length: Some(_), .. });
+            let name = match written || (!ip.is_ipv4() && length != 128) {
+                true => format!("{called}/{length}"),
+                false => called,
+            };
+            return Ok(vec![Address { ip, length, name, srcnat: None }]);
+        }
+        let interface = self.names.interface(word);
+        let found: Vec<_> = match interface {
+            Some(found) => found.into_iter().map(|(ip, _)| ip).collect(),
+            None if length.is_none() => self.names.host(word),
+            None => Vec::new(),
+        };
+        if found.is_empty() {
+            return Err(bad());
+        }
+        let address = |ip| Address {
+            length: length.unwrap_or(full(&ip)),
+            name: ip.to_string(),
+            ip,
+            srcnat: None,
+        };
+        Ok(found.into_iter().map(address).collect())
+    }
+
+    fn keys(&self, keys: Option<&Keys>) -> Result<(Option<Secret>, Option<Secret>), String> {
+        let Some(keys) = keys else { return Ok((None, None)) };
+        let one = |text: &Secret| self.key(text, keys.files);
+        Ok((Some(one(&keys.out)?), keys.back.as_ref().map(one).transpose()?))
+    }
+
+    /// Hexadecimal digits, written or in a file, to octets.
+    fn key(&self, text: &Secret, file: bool) -> Result<Secret, String> {
+        let text = String::from_utf8_lossy(text.octets());
+        let digits = match file {
+            true => {
+                let read = self.files.read(&text).map_err(|e| format!("open {text}: {e}"))?;
+                if read.octets.is_empty() || read.octets.len() > KEY_FILE_LIMIT {
+                    let size = if read.octets.is_empty() { "small" } else { "large" };
+                    return Err(format!("{text}: key too {size}"));
+                }
+                String::from_utf8_lossy(&read.octets).trim_end().to_owned()
+            }
+            false => text.into_owned(),
+        };
+        let digits = digits.strip_prefix("0x").unwrap_or(&digits);
+        let even = digits.get(..digits.len() & !1).unwrap_or(digits);
+        let octets = hexadecimal(even);
+        octets.map(Secret::new).ok_or("keys need to be specified in hex digits".to_owned())
+    }
+}
+
+fn any(v4: bool) -> Address {
+    let (ip, name) = match v4 {
+        true => (std::net::Ipv4Addr::UNSPECIFIED.into(), "0.0.0.0/0"),
+        false => (std::net::Ipv6Addr::UNSPECIFIED.into(), "::/0"),
+    };
+    Address { ip, length: 0, name: name.to_owned(), srcnat: None }
+}
+
+fn reversed(flow: &FlowEntry) -> FlowEntry {
+    FlowEntry {
+        way: if flow.way == Way::Out { Way::In } else { Way::Out },
+        src: flow.dst.clone(),
+        src_port: flow.dst_port,
+        dst: flow.src.clone(),
+        dst_port: flow.src_port,
+        ..flow.clone()
+    }
+}
+
+fn push(sa: SaEntry, rule: &SaRule, bundles: &mut Bundles, entries: &mut Vec<Entry>) {
+    let tie = rule.bundle.as_ref().and_then(|name| bundles.add(name, &sa));
+    entries.push(Entry::Sa(Box::new(sa)));
+    entries.extend(tie);
+}
+
+/// Fills in default algorithms and checks that they fit the protocol and the keys.
+fn complete(sa: &mut SaEntry) -> Result<(), String> {
+    let fail = |sentence: &str| Err(sentence.to_owned());
+    if sa.spi == 0 {
+        return fail("no SPI specified");
+    }
+    let chosen = &mut sa.algorithms;
+    match sa.kind {
+        Kind::Ah if chosen.enc.is_some() => return fail("ah does not provide encryption"),
+        Kind::Ah if chosen.comp.is_some() => return fail("ah does not provide compression"),
+        Kind::Ah => chosen.auth = chosen.auth.or(transform("hmac-sha2-256", AUTH)),
+        Kind::Esp if chosen.comp.is_some() => return fail("esp does not provide compression"),
+        Kind::Esp => {
+            chosen.enc = chosen.enc.or(transform("aes", ENC));
+            let enc: Option<&Transform> = chosen.enc;
+            if let Some(enc) = enc.filter(|e| e.no_static) {
+                return Err(format!("{} is disallowed with static keys", enc.word));
+            }
+            chosen.auth = chosen.auth.or(transform("hmac-sha2-256", AUTH));
+        }
+        Kind::Ipcomp if chosen.auth.is_some() || chosen.enc.is_some() => {
+            return fail("no encryption or authentication with ipcomp");
+        }
+        Kind::Ipcomp => chosen.comp = chosen.comp.or(transform("deflate", COMP)),
+        Kind::Ipip if chosen.auth.is_some() || chosen.enc.is_some() || chosen.comp.is_some() => {
+            return fail("no encryption, authentication or compression with ipip");
+        }
+        Kind::Ipip | Kind::TcpMd5 => {}
+    }
+    if let Some(auth) = chosen.auth {
+        let bits = auth.key.0 * 8;
+        match &sa.authkey {
+            None if auth.word != "none" => return fail("no authentication key specified"),
+            Some(key) if key.len() != auth.key.0 => {
+                return Err(format!("wrong authentication key length, needs to be {bits} bits"));
+            }
+            _ => {}
+        }
+    }
+    let Some(enc) = chosen.enc else { return Ok(()) };
+    let (low, high) = enc.key;
+    match &sa.enckey {
+        None if enc.word != "null" => fail("no encryption key specified"),
+        Some(key) if key.len() < low => Err(format!(
+            "encryption key too short ({} bits), minimum {} bits",
+            key.len() * 8,
+            low * 8
+        )),
+        Some(key) if key.len() > high => Err(format!(
+            "encryption key too long ({} bits), maximum {} bits",
+            key.len() * 8,
+            high * 8
+        )),
+        _ => Ok(()),
+    }
+}
