@@ -77,10 +77,7 @@ fn one_connection_is_one_request() {
     let mut link: Link<Request, Reply> = Link::new(stream.into()).unwrap();
     link.send(&Request::Monitor(Default::default())).unwrap();
     link.send(&Request::Show(Show::Stats)).unwrap();
-    let end = super::daemon::eventually(|| match link.recv() {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    });
+    let end = super::daemon::eventually(|| link.recv().err());
     assert!(matches!(end, Some(imsg::Error::Closed)), "{end:?}");
 }
 
