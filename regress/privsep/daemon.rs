@@ -15,6 +15,8 @@ pub const PSK: &str = "Chartreuse-Xylophone-7291";
 /// A running daemon; killed with its children when the case ends.
 pub struct Daemon {
     pub directory: PathBuf,
+    /// Where it takes IKE.
+    pub port: u16,
     process: Child,
 }
 
@@ -92,7 +94,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut daemon = Self { process, directory };
+        let mut daemon = Self { process, directory, port: ike };
         let up = eventually(|| {
             assert!(daemon.process.try_wait().unwrap().is_none(), "ended: {}", daemon.log());
             daemon.oakctl(&["show", "stats"]).status.success().then_some(())

@@ -1,5 +1,6 @@
 //! Start, restart, reload, end.
 
+use std::net::UdpSocket;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
@@ -141,4 +142,19 @@ fn an_unknown_user_is_named() {
     assert!(!second.status.success());
     let words = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(words.contains("there is no user no-such-user-here"), "{words}");
+}
+
+#[test]
+fn datagrams_reach_the_engine() {
+    for extra in [&[][..], &["-R"]] {
+        let Some(daemon) = Daemon::start(extra) else { return };
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let taken = eventually(|| {
+            socket.send_to(b"no message of IKE", ("127.0.0.1", daemon.port)).unwrap();
+            let shown = daemon.oakctl(&["-j", "show", "stats"]);
+            let stats: serde_json::Value = serde_json::from_slice(&shown.stdout).ok()?;
+            (stats["datagrams_in"].as_u64()? > 0).then_some(())
+        });
+        assert!(taken.is_some(), "{extra:?}: {}", daemon.log());
+    }
 }

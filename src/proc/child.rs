@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use mio::Token;
@@ -38,6 +40,8 @@ pub enum Fault {
     Io(io::Error),
     /// The parent said something that this child has no use for.
     Unexpected(String),
+    /// A mistake in the program; its place and reason.
+    Panic(String),
 }
 
 impl std::fmt::Display for Fault {
@@ -46,6 +50,7 @@ impl std::fmt::Display for Fault {
             Self::Parent(error) => write!(f, "link to the parent: {error}"),
             Self::Io(error) => write!(f, "{error}"),
             Self::Unexpected(what) => write!(f, "the parent sent {what}"),
+            Self::Panic(words) => write!(f, "{words}"),
         }
     }
 }
@@ -95,10 +100,34 @@ pub fn run(role: Role, user: &str, root: &Path, part: &mut dyn Part) -> Result<(
         Child { events: Loop::new()?, parent: Link::new(link)?, log: Log::parent(Detail::Brief) };
     child.events.watch(&child.parent, PARENT)?;
     sandbox::enter(role)?;
-    match turns(&mut child, part) {
-        Err(Fault::Parent(imsg::Error::Closed)) => Ok(()),
-        other => other,
+    keep_last_words();
+    let turned = catch_unwind(AssertUnwindSafe(|| turns(&mut child, part)));
+    let outcome = turned.unwrap_or_else(|_| Err(Fault::Panic(last_words())));
+    if let Err(Fault::Parent(imsg::Error::Closed)) = outcome {
+        return Ok(());
     }
+    // In the background nobody sees standard error; what cannot be sent cannot be helped.
+    if let Err(fault) = &outcome {
+        child.log.error(fault.to_string());
+        let lines = child.log.take();
+        let _ = lines.into_iter().try_for_each(|line| child.parent.send(&Up::Log(line)));
+    }
+    outcome
+}
+
+/// What the panic said.
+static LAST_WORDS: Mutex<String> = Mutex::new(String::new());
+
+fn keep_last_words() {
+    std::panic::set_hook(Box::new(|info| {
+        if let Ok(mut words) = LAST_WORDS.lock() {
+            *words = info.to_string();
+        }
+    }));
+}
+
+fn last_words() -> String {
+    LAST_WORDS.lock().map(|words| words.clone()).unwrap_or_default()
 }
 
 /// The loop.
