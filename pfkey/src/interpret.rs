@@ -144,16 +144,11 @@ fn capabilities(m: &Message<'_>) -> Capabilities {
             .collect();
     }
     for k in &mut out.encryption {
-        // OpenBSD tells some with their salt and some without.
-        let bare = match k.algorithm {
-            crate::alg::Encryption::AesCtr => 16,
-            _ => 0,
-        };
-        if bare != 0 && k.min == bare {
-            k.min += k.algorithm.salt_len();
-            if k.max == 32 {
-                k.max += k.algorithm.salt_len();
-            }
+        // FreeBSD lists AES-CTR, AES-GCM and ChaCha20 by the cipher's key, the others with salt.
+        let salt = k.algorithm.salt_len();
+        if salt > 0 && k.min.is_multiple_of(8) {
+            k.min += salt;
+            k.max += salt;
         }
     }
     for extra in d.unlisted {

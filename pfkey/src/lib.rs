@@ -12,6 +12,7 @@ mod layout;
 pub mod message;
 pub mod policy;
 pub mod request;
+pub mod scripted;
 mod secret;
 pub mod socket;
 mod sys;

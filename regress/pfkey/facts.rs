@@ -31,9 +31,11 @@ fn facts(name: &str) -> String {
 #[derive(Default, Debug, PartialEq)]
 struct Facts {
     constants: BTreeMap<String, i64>,
-    /// Size, and name, offset and size of each field.
-    structs: BTreeMap<String, (usize, Vec<(String, usize, usize)>)>,
+    structs: BTreeMap<String, (usize, Fields)>,
 }
+
+/// Name, offset and size of each field.
+type Fields = Vec<(String, usize, usize)>;
 
 fn parse(text: &str) -> Facts {
     let mut facts = Facts::default();

@@ -9,5 +9,6 @@ mod behaviour;
 mod facts;
 mod linux;
 mod mutations;
+mod scripted;
 mod transcripts;
 mod util;
