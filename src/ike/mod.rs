@@ -5,23 +5,28 @@
 //! benchmarks.
 
 pub mod auth;
+pub mod child;
+pub mod core;
+mod engine;
 pub mod event;
 pub mod flow;
 pub mod id;
 pub mod natt;
+pub mod policy;
 pub mod proposal;
 pub mod report;
+pub mod sa;
 pub mod selector;
+pub mod table;
 pub mod timer;
+pub mod v2;
 pub mod view;
 pub mod window;
 
-use std::collections::VecDeque;
+pub use engine::Engine;
+
 use std::time::Duration;
 
-use crate::crypto::Random;
-use event::{Input, KernelFlow, Output, Time};
-use view::{SaView, Stats};
 use window::Backoff;
 
 /// What may be tuned without being configured.
@@ -51,52 +56,5 @@ impl Default for Settings {
             half_open_most: 4096,
             farewell: Duration::from_secs(2),
         }
-    }
-}
-
-/// The protocol engine.
-///
-/// Tell it with [`Engine::handle`], then do what [`Engine::poll`] says until it says no more, then
-/// sleep until [`Engine::next_timeout`] or the next input.
-pub struct Engine {
-    outputs: VecDeque<Output>,
-}
-
-impl Engine {
-    /// An engine without configuration.
-    pub fn new(random: Box<dyn Random>, settings: Settings) -> Self {
-        let _ = (random, settings);
-        Self { outputs: VecDeque::new() }
-    }
-
-    /// Takes an input.
-    pub fn handle(&mut self, now: Time, input: Input<'_>) {
-        let _ = (now, input);
-    }
-
-    /// What to do next.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
-    /// When to hand in [`Input::Timeout`].
-    pub fn next_timeout(&self) -> Option<Time> {
-        None
-    }
-
-    /// All IKE SAs with their children.
-    pub fn sas(&self, now: Time) -> Vec<SaView> {
-        let _ = now;
-        Vec::new()
-    }
-
-    /// The flows that are in the kernel.
-    pub fn flows(&self) -> Vec<KernelFlow> {
-        Vec::new()
-    }
-
-    /// Counters since the start.
-    pub fn stats(&self) -> Stats {
-        Stats::default()
     }
 }

@@ -4,18 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::event::Time;
+use super::table::SaId;
 use crate::crypto::Random;
-use crate::wire::IkeSpi;
 
 /// What a timer wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// An IKE SA: retransmission, half-open limit, rekeying, liveness, lifetime, keepalive.
-    Sa(IkeSpi),
+    Sa(SaId),
     /// A policy (by its place in the configuration) is to be tried (again).
     Policy(u32),
-    /// The secret of the cookies is renewed.
-    CookieSecret,
     /// A shutdown no longer waits for acknowledgements.
     Shutdown,
 }

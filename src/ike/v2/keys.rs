@@ -1,122 +1,137 @@
-//! Key derivation of IKEv2 (RFC 7296 §2.14, §2.15, §2.17, §2.18).
+//! Key derivation (RFC 7296 §2.13 to §2.18).
 
-use crate::crypto::cipher::{Cipher, Keys};
-use crate::crypto::{ChildSuite, Error, IkeSuite, Prf, Secret};
+use crate::crypto::cipher::Keys;
+use crate::crypto::{ChildSuite, Cipher, Error, IkeSuite, Prf, Secret};
+use crate::ike::child::{ChildKeys, DirectionKeys};
 use crate::wire::IkeSpi;
 
-/// The keys of an IKE SA, and how they are used.
-pub struct IkeKeys {
-    /// The suite they are for.
+/// What protects the messages of an IKE SA, and what its children's keys come from.
+#[derive(Debug)]
+pub struct Protection {
+    /// The algorithms by number.
     pub suite: IkeSuite,
-    /// The PRF of the suite.
-    pub prf: Prf,
-    /// The protection of the suite.
+    /// The cipher.
     pub cipher: Cipher,
-    /// What child keys and the next IKE SA are derived from.
-    pub sk_d: Secret,
-    /// SK_ei and SK_ai: what the initiator sends.
-    pub initiator: Keys,
-    /// SK_er and SK_ar: what the responder sends.
-    pub responder: Keys,
+    /// The PRF.
+    pub prf: Prf,
+    /// SK_d.
+    pub derive: Secret,
+    /// For what we receive.
+    pub inbound: Keys,
+    /// For what we send.
+    pub outbound: Keys,
+    /// The next explicit IV where it need only differ: never used twice under one key.
+    pub next_iv: u64,
 }
 
-/// SK_pi and SK_pr: needed until both sides are authenticated.
-pub struct AuthKeys {
+/// SK_pi and SK_pr: only needed until both sides have proved who they are.
+#[derive(Debug)]
+pub struct ProofKeys {
     /// SK_pi.
     pub initiator: Secret,
     /// SK_pr.
     pub responder: Secret,
 }
 
-/// SKEYSEED of a first exchange: `prf(Ni | Nr, g^ir)`.
-pub fn skeyseed(prf: Prf, ni: &[u8], nr: &[u8], shared: &Secret) -> Secret {
-    prf.prf(&[ni, nr].concat(), &[shared.octets()])
+/// The nonces and SPIs of an exchange, initiator's first.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds<'a> {
+    /// Both nonces.
+    pub nonces: (&'a [u8], &'a [u8]),
+    /// Both SPIs.
+    pub spis: (IkeSpi, IkeSpi),
 }
 
-/// SKEYSEED of a rekeyed IKE SA: `prf(SK_d (old), g^ir (new) | Ni | Nr)`, with the old SA's PRF.
-pub fn skeyseed_rekey(
-    old: Prf,
-    sk_d: &Secret,
-    shared: &Secret,
-    ni: &[u8],
-    nr: &[u8],
-) -> Secret {
-    old.prf(sk_d.octets(), &[shared.octets(), ni, nr])
+/// SKEYSEED of a first IKE SA: `prf(Ni | Nr, g^ir)`.
+///
+/// # Errors
+///
+/// A PRF that is not computed here.
+pub fn first_seed(suite: &IkeSuite, seeds: &Seeds<'_>, shared: &Secret) -> Result<Secret, Error> {
+    let (ni, nr) = seeds.nonces;
+    let key = [ni, nr].concat();
+    Ok(suite.prf()?.prf(&key, &[shared.octets()]))
 }
 
-impl IkeKeys {
-    /// `{SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)`.
-    ///
-    /// # Errors
-    ///
-    /// A suite that is not computed here.
-    pub fn derive(
-        suite: IkeSuite,
-        skeyseed: &Secret,
-        ni: &[u8],
-        nr: &[u8],
-        spi_i: IkeSpi,
-        spi_r: IkeSpi,
-    ) -> Result<(Self, AuthKeys), Error> {
-        let (prf, cipher) = (suite.prf()?, suite.cipher()?);
-        let (integ, encr, own) = (cipher.integrity_key_len(), cipher.key_len(), prf.len());
-        let total = 3 * own + 2 * integ + 2 * encr;
-        let stream = prf.plus(skeyseed.octets(), &[ni, nr, &spi_i.0, &spi_r.0], total);
-        let mut rest = stream.octets();
-        let mut take = |len: usize| {
-            let (head, tail) = rest.split_at(len.min(rest.len()));
-            rest = tail;
-            Secret::from(head)
-        };
-        let sk_d = take(own);
-        let (ai, ar) = (take(integ), take(integ));
-        let (ei, er) = (take(encr), take(encr));
-        let auth = AuthKeys { initiator: take(own), responder: take(own) };
-        let initiator = Keys { encryption: ei, integrity: ai };
-        let responder = Keys { encryption: er, integrity: ar };
-        Ok((Self { suite, prf, cipher, sk_d, initiator, responder }, auth))
-    }
-
-    /// The keys of what one side sends.
-    pub fn sender(&self, initiator: bool) -> &Keys {
-        if initiator { &self.initiator } else { &self.responder }
-    }
+/// SKEYSEED of an IKE SA by rekeying: `prf(SK_d (old), g^ir (new) | Ni | Nr)`.
+pub fn rekey_seed(old: &Protection, seeds: &Seeds<'_>, shared: &Secret) -> Secret {
+    let (ni, nr) = seeds.nonces;
+    old.prf.prf(old.derive.octets(), &[shared.octets(), ni, nr])
 }
 
-/// The octets that AUTH is computed over: the sender's first message, the other's nonce, and
-/// `prf(SK_p, ID payload without its generic header)`.
-pub fn signed_octets(prf: Prf, message: &[u8], nonce: &[u8], sk_p: &Secret, id: &[u8]) -> Vec<u8> {
-    [message, nonce, prf.prf(sk_p.octets(), &[id]).octets()].concat()
-}
-
-/// The keys of one direction of a child SA.
-pub struct ChildKeys {
-    /// The cipher's key with its salt; empty for AH.
-    pub encryption: Secret,
-    /// The integrity key; empty with AEAD.
-    pub integrity: Secret,
-}
-
-/// `KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr)`: the keys of what the exchange's initiator sends, then of
-/// what its responder sends.
-pub fn child(
-    prf: Prf,
-    sk_d: &Secret,
-    suite: &ChildSuite,
-    shared: Option<&Secret>,
-    ni: &[u8],
-    nr: &[u8],
-) -> (ChildKeys, ChildKeys) {
-    let (encr, integ) = (suite.encryption_len(), suite.integrity_len());
-    let fresh = shared.map_or(&[][..], Secret::octets);
-    let keymat = prf.plus(sk_d.octets(), &[fresh, ni, nr], 2 * (encr + integ));
-    let mut rest = keymat.octets();
-    let mut take = |len: usize| {
-        let (head, tail) = rest.split_at(len.min(rest.len()));
-        rest = tail;
-        Secret::from(head)
+/// All keys of an IKE SA: `prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)`, cut in the order SK_d, SK_ai,
+/// SK_ar, SK_ei, SK_er, SK_pi, SK_pr.
+///
+/// # Errors
+///
+/// A suite that is not computed here.
+pub fn expand(
+    suite: IkeSuite,
+    seed: &Secret,
+    seeds: &Seeds<'_>,
+    initiator: bool,
+) -> Result<(Protection, ProofKeys), Error> {
+    let (cipher, prf) = (suite.cipher()?, suite.prf()?);
+    let (key, integrity, prf_len) = (cipher.key_len(), cipher.integrity_key_len(), prf.len());
+    let parts = [seeds.nonces.0, seeds.nonces.1, &seeds.spis.0.0, &seeds.spis.1.0];
+    let all = prf.plus(seed.octets(), &parts, 3 * prf_len + 2 * (key + integrity));
+    let mut rest = all.octets();
+    let mut cut = |len: usize| {
+        let (part, after) = rest.split_at(len.min(rest.len()));
+        rest = after;
+        Secret::from(part)
     };
-    let initiator = ChildKeys { encryption: take(encr), integrity: take(integ) };
-    let responder = ChildKeys { encryption: take(encr), integrity: take(integ) };
-    (initiator, responder)
+    let derive = cut(prf_len);
+    let (ai, ar) = (cut(integrity), cut(integrity));
+    let (ei, er) = (cut(key), cut(key));
+    let proofs = ProofKeys { initiator: cut(prf_len), responder: cut(prf_len) };
+    let from_initiator = Keys { encryption: ei, integrity: ai };
+    let from_responder = Keys { encryption: er, integrity: ar };
+    let (inbound, outbound) = match initiator {
+        true => (from_responder, from_initiator),
+        false => (from_initiator, from_responder),
+    };
+    Ok((Protection { suite, cipher, prf, derive, inbound, outbound, next_iv: 0 }, proofs))
+}
+
+/// The keys of a child SA: `prf+(SK_d, [g^ir] | Ni | Nr)`, initiator's direction first, in each the
+/// cipher's before those for integrity (RFC 7296 §2.17). The initiator is that of the exchange.
+pub fn child(
+    protection: &Protection,
+    suite: &ChildSuite,
+    nonces: (&[u8], &[u8]),
+    shared: Option<&Secret>,
+    initiator: bool,
+) -> ChildKeys {
+    let (key, integrity) = (suite.encryption_len(), suite.integrity_len());
+    let fresh = shared.map_or(&[][..], Secret::octets);
+    let seed = [fresh, nonces.0, nonces.1];
+    let all = protection.prf.plus(protection.derive.octets(), &seed, 2 * (key + integrity));
+    let mut rest = all.octets();
+    let mut direction = || {
+        let mut cut = |len: usize| {
+            let (part, after) = rest.split_at(len.min(rest.len()));
+            rest = after;
+            Secret::from(part)
+        };
+        DirectionKeys { encryption: cut(key), integrity: cut(integrity) }
+    };
+    let (from_initiator, from_responder) = (direction(), direction());
+    match initiator {
+        true => ChildKeys { inbound: from_responder, outbound: from_initiator },
+        false => ChildKeys { inbound: from_initiator, outbound: from_responder },
+    }
+}
+
+/// The octets that one side proves its identity over (RFC 7296 §2.15): its first message, the
+/// other's nonce, `prf(SK_p, its ID payload's body)`.
+pub fn proof_octets(
+    prf: Prf,
+    proof_key: &Secret,
+    first_message: &[u8],
+    nonce: &[u8],
+    id_body: &[u8],
+) -> Vec<u8> {
+    let id = prf.prf(proof_key.octets(), &[id_body]);
+    [first_message, nonce, id.octets()].concat()
 }

@@ -1,108 +1,160 @@
-//! Which payloads each message has: a table per message, judged before anything is done with it.
-//!
-//! A row says how often a payload may come; what no row names is passed over (RFC 7296 §2.5), and
-//! Notify and Vendor ID payloads may come anywhere. The order of payloads does not matter.
+//! Which payloads each message has: a table, and what came sorted by it (RFC 7296 appendix C).
 
-use crate::wire::iana::v2::{ExchangeType, PayloadType};
-use crate::wire::v2::Payload;
+use crate::wire::iana::v2::{NotifyType, PayloadType};
+use crate::wire::v2::{Auth, Delete, Eap, Id, Ke, Notify, Payload, Sa, Ts};
 
-/// How often a payload comes.
+/// The messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Times {
-    Once,
-    AtMostOnce,
+pub enum Message {
+    /// IKE_SA_INIT request.
+    InitRequest,
+    /// IKE_SA_INIT response.
+    InitResponse,
+    /// IKE_AUTH request.
+    AuthRequest,
+    /// IKE_AUTH response.
+    AuthResponse,
+    /// CREATE_CHILD_SA request.
+    CreateRequest,
+    /// CREATE_CHILD_SA response.
+    CreateResponse,
+    /// INFORMATIONAL, either way.
+    Informational,
 }
 
-use Times::{AtMostOnce, Once};
+/// A payload that a message must have: least and most.
+type Rule = (PayloadType, usize, usize);
 
-type Row = (PayloadType, Times);
+const INIT: &[Rule] =
+    &[(PayloadType::SA, 1, 1), (PayloadType::KE, 1, 1), (PayloadType::NONCE, 1, 1)];
 
-/// Appendix C.1.
-const INIT: &[Row] =
-    &[(PayloadType::SA, Once), (PayloadType::KE, Once), (PayloadType::NONCE, Once)];
-
-/// Appendix C.2. (A childless exchange has no SA, TSi, TSr: RFC 6023.)
-const AUTH_REQUEST: &[Row] = &[
-    (PayloadType::IDI, Once),
-    (PayloadType::IDR, AtMostOnce),
-    (PayloadType::AUTH, AtMostOnce),
-    (PayloadType::SA, AtMostOnce),
-    (PayloadType::TSI, AtMostOnce),
-    (PayloadType::TSR, AtMostOnce),
-    (PayloadType::CP, AtMostOnce),
+const AUTH_REQUEST: &[Rule] = &[
+    (PayloadType::IDI, 1, 1),
+    (PayloadType::IDR, 0, 1),
+    (PayloadType::AUTH, 0, 1),
+    (PayloadType::SA, 0, 1),
+    (PayloadType::TSI, 0, 1),
+    (PayloadType::TSR, 0, 1),
+    (PayloadType::CP, 0, 1),
 ];
 
-const AUTH_RESPONSE: &[Row] = &[
-    (PayloadType::IDR, Once),
-    (PayloadType::AUTH, Once),
-    (PayloadType::SA, AtMostOnce),
-    (PayloadType::TSI, AtMostOnce),
-    (PayloadType::TSR, AtMostOnce),
-    (PayloadType::CP, AtMostOnce),
+const AUTH_RESPONSE: &[Rule] = &[
+    (PayloadType::IDR, 1, 1),
+    (PayloadType::AUTH, 1, 1),
+    (PayloadType::SA, 0, 1),
+    (PayloadType::TSI, 0, 1),
+    (PayloadType::TSR, 0, 1),
+    (PayloadType::CP, 0, 1),
 ];
 
-/// Appendix C.4 and C.5: of a child SA, or of the IKE SA itself.
-const CREATE: &[Row] = &[
-    (PayloadType::SA, Once),
-    (PayloadType::NONCE, Once),
-    (PayloadType::KE, AtMostOnce),
-    (PayloadType::TSI, AtMostOnce),
-    (PayloadType::TSR, AtMostOnce),
-    (PayloadType::CP, AtMostOnce),
+const CREATE: &[Rule] = &[
+    (PayloadType::SA, 1, 1),
+    (PayloadType::NONCE, 1, 1),
+    (PayloadType::KE, 0, 1),
+    (PayloadType::TSI, 0, 1),
+    (PayloadType::TSR, 0, 1),
 ];
 
-const INFORMATIONAL: &[Row] = &[(PayloadType::CP, AtMostOnce)];
+const INFORMATIONAL: &[Rule] = &[];
 
-fn table(exchange: ExchangeType, response: bool) -> Option<&'static [Row]> {
-    Some(match (exchange, response) {
-        (ExchangeType::IKE_SA_INIT, _) => INIT,
-        (ExchangeType::IKE_AUTH, false) => AUTH_REQUEST,
-        (ExchangeType::IKE_AUTH, true) => AUTH_RESPONSE,
-        (ExchangeType::CREATE_CHILD_SA, _) => CREATE,
-        (ExchangeType::INFORMATIONAL, _) => INFORMATIONAL,
-        _ => return None,
-    })
-}
-
-/// What is wrong with the set of payloads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleError {
-    /// An exchange that is not spoken here.
-    UnknownExchange(ExchangeType),
-    /// A payload that must come did not.
-    Missing(PayloadType),
-    /// A payload came too often.
-    Repeated(PayloadType),
-}
-
-impl std::fmt::Display for RuleError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Message {
+    fn rules(self) -> &'static [Rule] {
         match self {
-            Self::UnknownExchange(exchange) => write!(f, "exchange {exchange} is not spoken here"),
-            Self::Missing(payload) => write!(f, "the {payload} payload is missing"),
-            Self::Repeated(payload) => write!(f, "the {payload} payload comes more than once"),
+            Message::InitRequest | Message::InitResponse => INIT,
+            Message::AuthRequest => AUTH_REQUEST,
+            Message::AuthResponse => AUTH_RESPONSE,
+            Message::CreateRequest | Message::CreateResponse => CREATE,
+            Message::Informational => INFORMATIONAL,
         }
+    }
+
+    /// In these an error notification may stand for everything else.
+    fn may_be_error(self) -> bool {
+        matches!(self, Message::InitResponse | Message::AuthResponse | Message::CreateResponse)
     }
 }
 
-/// Judges the payloads of a message. In a response that carries an error notification nothing else is
-/// required: see whether there is one first.
+/// A message's payloads by type. What has no place here is of no use to this version and was not
+/// marked critical: it is left out.
+#[derive(Debug, Default)]
+pub struct Bag {
+    /// Security Association.
+    pub sa: Option<Sa>,
+    /// Key Exchange.
+    pub ke: Option<Ke>,
+    /// Nonce.
+    pub nonce: Option<Vec<u8>>,
+    /// Initiator's identity.
+    pub idi: Option<Id>,
+    /// Responder's identity.
+    pub idr: Option<Id>,
+    /// Authentication.
+    pub auth: Option<Auth>,
+    /// Initiator's traffic selectors.
+    pub tsi: Option<Ts>,
+    /// Responder's traffic selectors.
+    pub tsr: Option<Ts>,
+    /// EAP, for rounds of it.
+    pub eap: Option<Eap>,
+    /// Notifications.
+    pub notifies: Vec<Notify>,
+    /// Deletions.
+    pub deletes: Vec<Delete>,
+}
+
+impl Bag {
+    /// The first notification of this type.
+    pub fn notify(&self, wanted: NotifyType) -> Option<&Notify> {
+        self.notifies.iter().find(|notify| notify.notify_type == wanted)
+    }
+
+    /// Whether there is a notification of this type.
+    pub fn has(&self, wanted: NotifyType) -> bool {
+        self.notify(wanted).is_some()
+    }
+
+    /// The first notification of an error.
+    pub fn error(&self) -> Option<&Notify> {
+        self.notifies.iter().find(|notify| notify.notify_type.is_error())
+    }
+}
+
+/// Sorts payloads by the rules of their message.
 ///
 /// # Errors
 ///
-/// The first rule that is broken.
-pub fn check(
-    exchange: ExchangeType,
-    response: bool,
-    payloads: &[Payload],
-) -> Result<(), RuleError> {
-    let rows = table(exchange, response).ok_or(RuleError::UnknownExchange(exchange))?;
-    for (payload, times) in rows {
-        match (payloads.iter().filter(|p| p.payload_type() == *payload).count(), times) {
-            (0, Once) => return Err(RuleError::Missing(*payload)),
-            (0 | 1, _) => (),
-            _ => return Err(RuleError::Repeated(*payload)),
+/// The rule that is broken, in words.
+pub fn sort(message: Message, payloads: Vec<Payload>) -> Result<Bag, String> {
+    let count = |wanted| payloads.iter().filter(|p| p.payload_type() == wanted).count();
+    let is_error = message.may_be_error()
+        && payloads.iter().any(|p| {
+            matches!(p, Payload::Notify(n) if n.notify_type.is_error()
+            || n.notify_type == NotifyType::COOKIE)
+        });
+    for &(wanted, least, most) in message.rules() {
+        let found = count(wanted);
+        if found > most || (found < least && !is_error) {
+            return Err(format!(
+                "{found} {wanted} payloads in {message:?}, {least} to {most} allowed"
+            ));
         }
     }
-    Ok(())
+    let mut bag = Bag::default();
+    for payload in payloads {
+        match payload {
+            Payload::Sa(sa) => bag.sa = Some(sa),
+            Payload::Ke(ke) => bag.ke = Some(ke),
+            Payload::Nonce(nonce) => bag.nonce = Some(nonce.0),
+            Payload::IdI(id) => bag.idi = Some(id),
+            Payload::IdR(id) => bag.idr = Some(id),
+            Payload::Auth(auth) => bag.auth = Some(auth),
+            Payload::TsI(ts) => bag.tsi = Some(ts),
+            Payload::TsR(ts) => bag.tsr = Some(ts),
+            Payload::Eap(eap) => bag.eap = Some(eap),
+            Payload::Notify(notify) => bag.notifies.push(notify),
+            Payload::Delete(delete) => bag.deletes.push(delete),
+            _ => (),
+        }
+    }
+    Ok(bag)
 }

@@ -1,87 +1,86 @@
-//! Sealing and opening of the Encrypted payload with the keys of an IKE SA (RFC 7296 §3.14, RFC 5282).
+//! Protecting and opening messages (RFC 7296 §3.14).
 
-use super::keys::IkeKeys;
+use super::keys::Protection;
 use crate::crypto::Random;
 use crate::crypto::cipher::Parts;
+use crate::ike::sa::Frame;
+use crate::wire::iana::v2::ExchangeType;
 use crate::wire::v2::{Payload, emit_payloads, parse_payloads, sk};
-use crate::wire::{Error as WireError, Header};
+use crate::wire::{Error as WireError, Flags, Header, MessageId};
 
-/// Why a protected message was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpenError {
-    /// It is not protected with our keys, or changed on the way: nothing in it counts.
-    NotAuthentic,
-    /// It has no Encrypted payload where one is needed, or one that is cut short.
-    Framing(WireError),
-    /// It is authentic, and what is inside does not parse: the peer is at fault.
-    Content(WireError),
+/// Why a protected message could not be read.
+#[derive(Debug)]
+pub enum Fault {
+    /// It is not from the peer (or was changed on the way): nothing of it counts.
+    Forged(String),
+    /// It is from the peer, and what is inside does not parse.
+    Malformed(WireError),
 }
 
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NotAuthentic => write!(f, "the integrity check failed"),
-            Self::Framing(error) | Self::Content(error) => write!(f, "{error}"),
-        }
-    }
+/// The header of a message of ours.
+pub fn header(frame: &Frame, exchange: ExchangeType, response: bool, id: MessageId) -> Header {
+    let (initiator, responder) = frame.spis();
+    Header::v2(initiator, responder, exchange, Flags::v2(frame.initiator, response), id)
 }
 
-/// Seals payloads into a message. `initiator`: whether we are the IKE SA's original initiator.
+/// Protects payloads.
 ///
 /// # Errors
 ///
-/// The cryptographic library failing.
+/// The cryptographic library failing, in its words.
 pub fn seal(
-    keys: &IkeKeys,
-    initiator: bool,
+    protection: &mut Protection,
     header: &Header,
     payloads: &[Payload],
     random: &mut dyn Random,
-) -> Result<Vec<u8>, crate::crypto::Error> {
-    let cipher = &keys.cipher;
+) -> Result<Vec<u8>, String> {
     let (first, inner) = emit_payloads(payloads);
+    let cipher = protection.cipher;
+    let (iv_len, icv_len) = (cipher.iv_len(), cipher.icv_len());
     let padded = sk::padded_len(inner.len(), cipher.block_len());
-    let (mut datagram, layout) =
-        sk::frame(header, first, cipher.iv_len(), padded, cipher.icv_len());
+    let (mut datagram, layout) = sk::frame(header, first, iv_len, padded, icv_len);
     sk::fill(&mut datagram, &layout, &inner);
     let iv = &mut datagram[layout.iv.clone()];
     if cipher.wants_random_iv() {
         random.fill(iv);
     } else {
-        // Never repeated under one key: requests and responses have their own counters, and a
-        // message that is sent again is the same octets (RFC 5282 section 3.1).
-        let response = u64::from(header.is_response()) << 32;
-        iv.copy_from_slice(&(response | u64::from(header.message_id.0)).to_be_bytes());
+        let counter = protection.next_iv.to_be_bytes();
+        let len = iv.len().min(counter.len());
+        iv[..len].copy_from_slice(&counter[counter.len() - len..]);
+        protection.next_iv = protection.next_iv.checked_add(1).ok_or("the IVs are used up")?;
     }
     let (aad, rest) = datagram.split_at_mut(layout.iv.start);
-    let (iv, rest) = rest.split_at_mut(layout.iv.len());
-    let (text, icv) = rest.split_at_mut(layout.cipher.len());
-    cipher.seal(keys.sender(initiator), &mut Parts { aad, iv, text }, icv)?;
+    let (iv, rest) = rest.split_at_mut(iv_len);
+    let (text, icv) = rest.split_at_mut(padded);
+    let mut parts = Parts { aad, iv, text };
+    cipher.seal(&protection.outbound, &mut parts, icv).map_err(|error| error.to_string())?;
     Ok(datagram)
 }
 
-/// Opens a message from the peer. `initiator`: whether we are the IKE SA's original initiator.
+/// Verifies and opens a message, and reads its payloads.
 ///
 /// # Errors
 ///
-/// See [`OpenError`].
+/// See [`Fault`].
 pub fn open(
-    keys: &IkeKeys,
-    initiator: bool,
+    protection: &Protection,
     header: &Header,
     datagram: &[u8],
-) -> Result<Vec<Payload>, OpenError> {
-    let cipher = &keys.cipher;
-    let sealed = sk::split(datagram, header, cipher.iv_len(), cipher.icv_len())
-        .map_err(OpenError::Framing)?;
-    let layout = sealed.layout;
-    let mut copy = header.message(datagram).to_vec();
-    let (aad, rest) = copy.split_at_mut(layout.iv.start);
-    let (iv, rest) = rest.split_at_mut(layout.iv.len());
-    let (text, icv) = rest.split_at_mut(layout.cipher.len());
+) -> Result<Vec<Payload>, Fault> {
+    let cipher = protection.cipher;
+    let (iv_len, icv_len) = (cipher.iv_len(), cipher.icv_len());
+    let forged = |error: &dyn std::fmt::Display| Fault::Forged(error.to_string());
+    let sealed = sk::split(datagram, header, iv_len, icv_len).map_err(|error| forged(&error))?;
+    if sealed.fragment.is_some() {
+        return Err(Fault::Forged("a fragment, which was not negotiated".into()));
+    }
+    let layout = &sealed.layout;
+    let part = |range: &std::ops::Range<usize>| datagram.get(range.clone()).unwrap_or_default();
+    let mut text = part(&layout.cipher).to_vec();
+    let mut parts = Parts { aad: part(&layout.aad), iv: part(&layout.iv), text: &mut text };
     cipher
-        .open(keys.sender(!initiator), &mut Parts { aad, iv, text }, icv)
-        .map_err(|_| OpenError::NotAuthentic)?;
-    let inner = sk::strip_padding(text).map_err(OpenError::Content)?;
-    parse_payloads(sealed.first, inner).map_err(OpenError::Content)
+        .open(&protection.inbound, &mut parts, part(&layout.icv))
+        .map_err(|error| forged(&error))?;
+    let inner = sk::strip_padding(&text).map_err(Fault::Malformed)?;
+    parse_payloads(sealed.first, inner).map_err(Fault::Malformed)
 }

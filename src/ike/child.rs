@@ -1,0 +1,325 @@
+//! Child SAs: a pair of SAs in the kernel and the flows that use them.
+//!
+//! Both versions end their negotiation in an [`Agreement`]; below it nobody can tell which it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::{Core, Owner, Part};
+use super::event::{
+    Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector, SaCounters,
+    SaKey, Time,
+};
+use super::selector::{Hosts, Traffic, printed, reversed};
+use super::table::SaId;
+use super::timer::soft;
+use super::view::ChildView;
+use crate::conf::{Mode, Policy, SaProtocol};
+use crate::crypto::{ChildSuite, Secret};
+use crate::wire::EspSpi;
+use crate::wire::iana::v2::EncryptionId;
+
+/// The replay window of inbound SAs, in packets.
+const REPLAY_WINDOW: u32 = 64;
+
+/// How long after its hard lifetime a child is taken down should the kernel say nothing.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Names a child SA within the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId(pub u32);
+
+/// What the two sides agreed on.
+#[derive(Debug, Clone)]
+pub struct Agreement {
+    /// ESP or AH.
+    pub protocol: SaProtocol,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// The algorithms.
+    pub suite: ChildSuite,
+    /// SPI of packets that we receive.
+    pub spi_in: EspSpi,
+    /// SPI of packets that we send.
+    pub spi_out: EspSpi,
+    /// The traffic.
+    pub traffic: Traffic,
+    /// The outbound flows.
+    pub flows: Box<[KernelSelector]>,
+    /// The outer addresses.
+    pub hosts: Hosts,
+    /// UDP encapsulation: our port and the peer's.
+    pub encap: Option<(u16, u16)>,
+    /// Binds flows to SAs.
+    pub reqid: u32,
+}
+
+/// The keys of one direction.
+#[derive(Debug, Clone)]
+pub struct DirectionKeys {
+    /// For the cipher, with the salt behind; empty for AH.
+    pub encryption: Secret,
+    /// For integrity; empty with AEAD.
+    pub integrity: Secret,
+}
+
+/// The keys of a child SA.
+#[derive(Debug, Clone)]
+pub struct ChildKeys {
+    /// For what we receive.
+    pub inbound: DirectionKeys,
+    /// For what we send.
+    pub outbound: DirectionKeys,
+}
+
+/// How a child SA stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The kernel is being told.
+    Installing,
+    /// It carries traffic.
+    Up,
+    /// A successor is being negotiated.
+    Rekeying,
+    /// It has a successor, or the peer is being told that it ends.
+    Ending,
+}
+
+/// A child SA.
+#[derive(Debug)]
+pub struct Child {
+    /// Its name.
+    pub id: ChildId,
+    /// What was agreed on.
+    pub agreement: Agreement,
+    /// How it stands.
+    pub stage: Stage,
+    /// Kernel requests that are not answered yet.
+    pub pending: u16,
+    /// When it came to be.
+    pub created: Time,
+    /// When it is to be rekeyed.
+    pub soft: Option<Time>,
+    /// When it ends.
+    pub hard: Option<Time>,
+    /// The packet count of the inbound SA when it was last asked for.
+    pub seen: u64,
+    /// The child whose place it takes.
+    pub replaces: Option<ChildId>,
+    /// The child that we delete once this one is up (itself, if it lost a collision).
+    pub victim: Option<ChildId>,
+    in_kernel: (bool, bool),
+    flows_claimed: (bool, bool),
+    rdomain: Option<u32>,
+}
+
+impl Child {
+    /// A child SA of which the kernel has only the reserved SPI.
+    pub fn new(core: &mut Core, sa: SaId, agreement: Agreement, policy: &Policy) -> Self {
+        let hard = Duration::from_secs(policy.child_lifetime.seconds.into());
+        let soft = (!hard.is_zero()).then(|| core.now.after(soft(hard, &mut *core.random)));
+        core.by_spi.insert(agreement.spi_in, sa);
+        Self {
+            id: core.child_id(),
+            agreement,
+            stage: Stage::Installing,
+            pending: 0,
+            created: core.now,
+            soft,
+            hard: (!hard.is_zero()).then(|| core.now.after(hard).after(GRACE)),
+            seen: 0,
+            replaces: None,
+            victim: None,
+            in_kernel: (true, false),
+            flows_claimed: (false, false),
+            rdomain: policy.rdomain,
+        }
+    }
+
+    /// The kernel's name for the SA of one direction.
+    pub fn key(&self, direction: Direction) -> SaKey {
+        let Agreement { protocol, spi_in, spi_out, hosts, .. } = self.agreement;
+        match direction {
+            Direction::In => SaKey { protocol, spi: spi_in, src: hosts.remote, dst: hosts.local },
+            Direction::Out => SaKey { protocol, spi: spi_out, src: hosts.local, dst: hosts.remote },
+        }
+    }
+
+    /// Both SPIs, inbound first, printed.
+    pub fn printed_spis(&self) -> (String, String) {
+        (self.agreement.spi_in.to_string(), self.agreement.spi_out.to_string())
+    }
+
+    /// The flows, printed.
+    pub fn printed_flows(&self) -> Vec<String> {
+        self.agreement.flows.iter().map(printed).collect()
+    }
+
+    /// Puts one direction into the kernel: the SA, then its flows. [`Child::pending`] counts.
+    pub fn install(
+        &mut self,
+        core: &mut Core,
+        sa: SaId,
+        direction: Direction,
+        keys: &DirectionKeys,
+        policy: &Policy,
+    ) {
+        let request = KernelRequest::AddSa(Box::new(self.kernel_sa(core, direction, keys, policy)));
+        core.kernel(self.owner(sa, Part::Sa(direction)), request);
+        self.pending += 1;
+        match direction {
+            Direction::In => self.flows_claimed.0 = true,
+            Direction::Out => (self.in_kernel.1, self.flows_claimed.1) = (true, true),
+        }
+        for flow in self.kernel_flows(direction) {
+            if core.claim(self.owner(sa, Part::Flow), &flow) {
+                self.pending += 1;
+            }
+        }
+    }
+
+    /// The kernel did not take the SA of this direction.
+    pub fn not_installed(&mut self, direction: Direction) {
+        if direction == Direction::Out {
+            self.in_kernel.1 = false;
+        }
+    }
+
+    /// Takes everything out of the kernel.
+    pub fn remove(&mut self, core: &mut Core) {
+        self.remove_outbound(core);
+        if std::mem::take(&mut self.flows_claimed.0) {
+            self.kernel_flows(Direction::In).iter().for_each(|flow| core.release(flow));
+        }
+        if std::mem::take(&mut self.in_kernel.0) {
+            core.delete_sa(self.key(Direction::In));
+            core.by_spi.remove(&self.agreement.spi_in);
+        }
+    }
+
+    /// Takes the outbound half out of the kernel: from now on traffic uses another SA, while what
+    /// the peer still sends on this one is received.
+    pub fn remove_outbound(&mut self, core: &mut Core) {
+        if std::mem::take(&mut self.flows_claimed.1) {
+            self.kernel_flows(Direction::Out).iter().for_each(|flow| core.release(flow));
+        }
+        if std::mem::take(&mut self.in_kernel.1) {
+            core.delete_sa(self.key(Direction::Out));
+        }
+    }
+
+    /// The kernel took the SA of this direction away by itself.
+    pub fn vanished(&mut self, core: &mut Core, direction: Direction) {
+        match direction {
+            Direction::In => {
+                self.in_kernel.0 = false;
+                core.by_spi.remove(&self.agreement.spi_in);
+            }
+            Direction::Out => self.in_kernel.1 = false,
+        }
+    }
+
+    /// When it is to be looked at next.
+    pub fn next_timeout(&self) -> Option<Time> {
+        match self.stage {
+            Stage::Up => self.soft.or(self.hard),
+            Stage::Installing | Stage::Rekeying | Stage::Ending => self.hard,
+        }
+    }
+
+    /// As it is shown.
+    pub fn view(&self, now: Time) -> ChildView {
+        let Agreement { protocol, mode, suite, spi_in, spi_out, ref flows, encap, .. } =
+            self.agreement;
+        let state = match self.stage {
+            Stage::Installing => "installing",
+            Stage::Up => "up",
+            Stage::Rekeying => "rekeying",
+            Stage::Ending => "ending",
+        };
+        ChildView {
+            protocol,
+            mode,
+            spi_in: spi_in.0,
+            spi_out: spi_out.0,
+            suite: suite.to_string(),
+            udp_encap: encap.is_some(),
+            state: state.into(),
+            flows: flows.to_vec(),
+            age: now.since(self.created),
+            rekey_in: self.soft.map(|soft| soft.since(now)),
+            counters: None::<(SaCounters, SaCounters)>,
+        }
+    }
+
+    fn owner(&self, sa: SaId, part: Part) -> Owner {
+        Owner::Child { sa, child: self.id, part }
+    }
+
+    fn kernel_sa(
+        &self,
+        core: &Core,
+        direction: Direction,
+        keys: &DirectionKeys,
+        policy: &Policy,
+    ) -> KernelSa {
+        let suite = self.agreement.suite;
+        let encap = self.agreement.encap.map(|(ours, peers)| match direction {
+            Direction::In => (peers, ours),
+            Direction::Out => (ours, peers),
+        });
+        let encryption = suite.encryption.map(|(id, _)| (id, keys.encryption.clone()));
+        let lifetime = policy.child_lifetime;
+        let soft_seconds = self.soft.map_or(0, |soft| soft.since(core.now).as_secs().max(1));
+        let first = self.agreement.flows.first();
+        KernelSa {
+            key: self.key(direction),
+            direction,
+            mode: self.agreement.mode,
+            encryption: encryption.filter(|(id, _)| *id != EncryptionId::ENCR_NULL),
+            integrity: suite.integrity.map(|id| (id, keys.integrity.clone())),
+            esn: suite.esn,
+            replay_window: REPLAY_WINDOW,
+            soft: KernelLifetime { seconds: soft_seconds, bytes: lifetime.bytes / 100 * 85 },
+            hard: KernelLifetime { seconds: lifetime.seconds.into(), bytes: lifetime.bytes },
+            encap,
+            reqid: self.agreement.reqid,
+            selector: match direction {
+                Direction::In => first.map(reversed),
+                Direction::Out => first.copied(),
+            },
+            tag: policy.tag.clone(),
+            tap: policy.tap,
+            rdomain: policy.rdomain,
+            iface: policy.iface.clone(),
+        }
+    }
+
+    fn kernel_flows(&self, direction: Direction) -> Vec<KernelFlow> {
+        let flow = |outbound: &KernelSelector| KernelFlow {
+            direction,
+            selector: match direction {
+                Direction::In => reversed(outbound),
+                Direction::Out => *outbound,
+            },
+            protocol: self.agreement.protocol,
+            mode: self.agreement.mode,
+            local: self.agreement.hosts.local,
+            remote: self.agreement.hosts.remote,
+            reqid: self.agreement.reqid,
+            rdomain: self.rdomain,
+        };
+        self.agreement.flows.iter().map(flow).collect()
+    }
+}
+
+/// The reqid for a new child SA: the policy's own if it carries all of the policy's flows, so that
+/// these need not change; else one of its own, so that traffic it does not carry never uses it.
+pub fn reqid(core: &mut Core, policy: &Arc<Policy>, flows: &[KernelSelector], hosts: Hosts) -> u32 {
+    let wanted = Traffic::wanted(policy, hosts).flows(policy, hosts).unwrap_or_default();
+    let whole = wanted.iter().all(|flow| flows.contains(flow));
+    match core.policies.named(&policy.name) {
+        Some((_, running)) if whole && running.callable().is_some() => running.reqid,
+        _ => core.reqid(),
+    }
+}

@@ -1,0 +1,270 @@
+//! What the engine lends to whoever works on an IKE SA: time, randomness, configuration, and the ways out.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Settings;
+use super::auth::{Question, QuestionId};
+use super::child::ChildId;
+use super::event::{
+    Capabilities, Direction, KernelAnswer, KernelFlow, KernelRequest, Output, RequestId, SaKey,
+    Time,
+};
+use super::flow::FlowTable;
+use super::policy::Policies;
+use super::report::{Event, Gone, Report, Way};
+use super::sa::Sa;
+use super::table::SaId;
+use super::v2::cookie::Cookies;
+use super::view::Stats;
+use crate::conf::{Globals, PolicyName, SaProtocol};
+use crate::crypto::Random;
+use crate::wire::{EspSpi, IkeSpi};
+
+/// The engine without its IKE SAs.
+pub struct Core {
+    /// The time of the input that is being handled.
+    pub now: Time,
+    /// The source of everything that must not be guessed.
+    pub random: Box<dyn Random>,
+    /// What is tuned.
+    pub settings: Settings,
+    /// The `set` lines.
+    pub globals: Globals,
+    /// The policies and how they fare.
+    pub policies: Policies,
+    /// What the kernel can do, once known.
+    pub able: Option<Capabilities>,
+    /// The flows in the kernel.
+    pub flows: FlowTable,
+    /// Counters.
+    pub stats: Stats,
+    /// The secrets of cookies.
+    pub cookies: Cookies,
+    /// Whether each message is reported.
+    pub trace: bool,
+    /// Whether everything is being taken down.
+    pub ending: bool,
+    /// What waits to be polled.
+    pub outputs: VecDeque<Output>,
+    /// What concerns other SAs than the one at work.
+    pub deeds: VecDeque<Deed>,
+    /// Answers to kernel requests that are not to reach the kernel (`set decouple`).
+    pub loopback: VecDeque<(RequestId, KernelAnswer)>,
+    /// Which IKE SA an inbound child SA belongs to.
+    pub by_spi: HashMap<EspSpi, SaId>,
+    owners: HashMap<RequestId, Owner>,
+    askers: HashMap<QuestionId, SaId>,
+    last_id: u64,
+    last_child: u32,
+    last_reqid: u32,
+}
+
+/// Something to be done once the SA at work is back in the table.
+#[derive(Debug)]
+pub enum Deed {
+    /// A new IKE SA (by rekeying) enters the table.
+    Open(Box<Sa>),
+    /// This one became established by IKE_AUTH; the peer may have said INITIAL_CONTACT.
+    Established(SaId, bool),
+    /// The children of one go over to another.
+    Inherit(SaId, SaId),
+    /// A policy lost its IKE or child SA, or could not get it (then pause longer).
+    Lost(PolicyName, bool),
+}
+
+/// Whose a kernel request is.
+#[derive(Debug, Clone)]
+pub enum Owner {
+    /// An SPI for a negotiation of this IKE SA.
+    Spi {
+        /// The IKE SA.
+        sa: SaId,
+        /// Whether the peer's request is what it is for, rather than our own.
+        peers: bool,
+        /// What is to be deleted should nobody want it any more (its SPI is not known yet).
+        protocol: SaProtocol,
+        /// From the peer to us.
+        path: (std::net::IpAddr, std::net::IpAddr),
+    },
+    /// A part of a child SA.
+    Child {
+        /// The IKE SA.
+        sa: SaId,
+        /// The child.
+        child: ChildId,
+        /// Which part.
+        part: Part,
+    },
+    /// Nobody waits for it; what it was, should it fail.
+    Nobody(&'static str),
+}
+
+/// A part of a child SA in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The SA of this direction.
+    Sa(Direction),
+    /// A flow.
+    Flow,
+    /// Its counters.
+    Counters,
+}
+
+impl Core {
+    /// Services without configuration.
+    pub fn new(random: Box<dyn Random>, settings: Settings) -> Self {
+        Self {
+            now: Time::default(),
+            random,
+            settings,
+            globals: Globals::default(),
+            policies: Policies::default(),
+            able: None,
+            flows: FlowTable::default(),
+            stats: Stats::default(),
+            cookies: Cookies::default(),
+            trace: false,
+            ending: false,
+            outputs: VecDeque::new(),
+            deeds: VecDeque::new(),
+            loopback: VecDeque::new(),
+            by_spi: HashMap::new(),
+            owners: HashMap::new(),
+            askers: HashMap::new(),
+            last_id: 0,
+            last_child: 0,
+            last_reqid: 0,
+        }
+    }
+
+    /// Random octets.
+    pub fn octets(&mut self, len: usize) -> Vec<u8> {
+        let mut octets = vec![0; len];
+        self.random.fill(&mut octets);
+        octets
+    }
+
+    /// An SPI for an IKE SA; never zero.
+    pub fn ike_spi(&mut self) -> IkeSpi {
+        loop {
+            let mut spi = [0; 8];
+            self.random.fill(&mut spi);
+            if !IkeSpi(spi).is_zero() {
+                return IkeSpi(spi);
+            }
+        }
+    }
+
+    /// A name for a child SA.
+    pub fn child_id(&mut self) -> ChildId {
+        self.last_child = self.last_child.wrapping_add(1);
+        ChildId(self.last_child)
+    }
+
+    /// A reqid that nobody has had for a long time.
+    pub fn reqid(&mut self) -> u32 {
+        self.last_reqid = self.last_reqid.checked_add(1).unwrap_or(1);
+        self.last_reqid
+    }
+
+    /// Sends octets.
+    pub fn send(&mut self, local: SocketAddr, remote: SocketAddr, octets: Vec<u8>) {
+        self.stats.datagrams_out += 1;
+        self.outputs.push_back(Output::Datagram { local, remote, octets });
+    }
+
+    /// Reports.
+    pub fn report(&mut self, peer: Option<SocketAddr>, policy: Option<&PolicyName>, event: Event) {
+        let policy = policy.cloned();
+        self.outputs.push_back(Output::Report(Report { peer, policy, event }));
+    }
+
+    /// Reports a message, if that is wanted.
+    pub fn ladder(
+        &mut self,
+        way: Way,
+        local: SocketAddr,
+        remote: SocketAddr,
+        summary: impl FnOnce() -> String,
+    ) {
+        if self.trace {
+            self.report(Some(remote), None, Event::Message { way, local, summary: summary() });
+        }
+    }
+
+    /// Asks the kernel on somebody's behalf.
+    pub fn kernel(&mut self, owner: Owner, request: KernelRequest) {
+        self.last_id += 1;
+        let id = RequestId(self.last_id);
+        self.owners.insert(id, owner);
+        if !self.globals.decouple {
+            self.outputs.push_back(Output::Kernel(id, request));
+            return;
+        }
+        let answer = match request {
+            KernelRequest::GetSpi { .. } => {
+                let spi = u32::try_from(self.random.below(u64::from(u32::MAX - 256))).unwrap_or(0);
+                KernelAnswer::Spi(EspSpi(spi + 256))
+            }
+            KernelRequest::QuerySa(_) => KernelAnswer::Failed("decoupled".into()),
+            _ => KernelAnswer::Done,
+        };
+        self.loopback.push_back((id, answer));
+    }
+
+    /// Whose the answer with this number is; it is answered now.
+    pub fn owner(&mut self, id: RequestId) -> Option<Owner> {
+        self.owners.remove(&id)
+    }
+
+    /// Deletes an SA (or a reserved SPI) from the kernel; nobody waits for it.
+    pub fn delete_sa(&mut self, key: SaKey) {
+        self.kernel(Owner::Nobody("delete an SA"), KernelRequest::DeleteSa(key));
+    }
+
+    /// Somebody wants a flow. Gives back whether the kernel was asked.
+    pub fn claim(&mut self, owner: Owner, flow: &KernelFlow) -> bool {
+        let change = self.flows.claim(flow);
+        let asked = change.is_some();
+        if let Some(request) = change {
+            self.kernel(owner, request);
+        }
+        asked
+    }
+
+    /// Somebody no longer wants a flow.
+    pub fn release(&mut self, flow: &KernelFlow) {
+        if let Some(request) = self.flows.release(flow) {
+            self.kernel(Owner::Nobody("change a flow"), request);
+        }
+    }
+
+    /// Asks the holder of the secrets on behalf of an SA.
+    pub fn ask(&mut self, sa: SaId, question: Question) -> QuestionId {
+        self.last_id += 1;
+        let id = QuestionId(self.last_id);
+        self.askers.insert(id, sa);
+        self.outputs.push_back(Output::Question(id, question));
+        id
+    }
+
+    /// Who asked; it is answered now.
+    pub fn asker(&mut self, id: QuestionId) -> Option<SaId> {
+        self.askers.remove(&id)
+    }
+
+    /// A policy is without the SA that it should have.
+    pub fn lost(&mut self, policy: &PolicyName, why: Gone) {
+        let failed = matches!(why, Gone::Failed | Gone::PeerVanished);
+        if !matches!(why, Gone::Replaced | Gone::ByConfiguration | Gone::Shutdown) {
+            self.deeds.push_back(Deed::Lost(policy.clone(), failed));
+        }
+    }
+}
+
+/// A policy's name, shared.
+pub fn name_of(policy: Option<&Arc<crate::conf::Policy>>) -> Option<PolicyName> {
+    policy.map(|policy| policy.name.clone())
+}

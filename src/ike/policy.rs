@@ -1,0 +1,150 @@
+//! The policies: which one is for a peer, and how each fares.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::event::{Acquire, Direction, KernelFlow, Time};
+use super::id;
+use super::selector::{Hosts, Traffic, covers, reversed};
+use crate::conf::{Policy, PolicyName, Start};
+use crate::wire::v2::Id;
+
+/// All policies, in the order of the configuration.
+#[derive(Debug, Default)]
+pub struct Policies(pub Vec<Running>);
+
+/// A policy at work.
+#[derive(Debug)]
+pub struct Running {
+    /// What is configured.
+    pub policy: Arc<Policy>,
+    /// Binds its flows to its SAs.
+    pub reqid: u32,
+    /// The flows that are in the kernel from the start, outbound and inbound.
+    pub traps: Vec<KernelFlow>,
+    /// How often in a row it could not get what it wants.
+    pub failures: u32,
+    /// When it is tried next.
+    pub due: Option<Time>,
+}
+
+impl Running {
+    /// The peer's address, if it is one that can be called.
+    pub fn callable(&self) -> Option<IpAddr> {
+        self.policy.peer.and_then(|peer| peer.as_host()).filter(|_| !self.policy.skip)
+    }
+
+    /// Our address for it; unspecified where only the system's routes can tell.
+    pub fn local(&self, remote: IpAddr) -> IpAddr {
+        let unspecified = match remote {
+            IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        };
+        self.policy.local.and_then(|local| local.as_host()).unwrap_or(unspecified)
+    }
+
+    /// The flows that are to be in the kernel even without an SA: traffic must wait, not leak, and
+    /// for `ondemand` it starts the negotiation.
+    pub fn wanted_traps(&self) -> Vec<KernelFlow> {
+        let Some(remote) = self.callable() else { return Vec::new() };
+        if self.policy.start == Start::Passive {
+            return Vec::new();
+        }
+        let hosts = Hosts { local: self.local(remote), remote };
+        let traffic = Traffic::wanted(&self.policy, hosts);
+        let flows = traffic.flows(&self.policy, hosts).unwrap_or_default();
+        let both = flows.iter().flat_map(|outbound| {
+            [(Direction::Out, *outbound), (Direction::In, reversed(outbound))]
+        });
+        both.map(|(direction, selector)| KernelFlow {
+            direction,
+            selector,
+            protocol: self.policy.protocol,
+            mode: self.policy.mode,
+            local: hosts.local,
+            remote,
+            reqid: self.reqid,
+            rdomain: self.policy.rdomain,
+        })
+        .collect()
+    }
+}
+
+impl Policies {
+    /// The policy of this name.
+    pub fn named(&mut self, name: &PolicyName) -> Option<(u32, &mut Running)> {
+        (0..).zip(self.0.iter_mut()).find(|(_, running)| running.policy.name == *name)
+    }
+
+    /// A policy has what it wants.
+    pub fn succeeded(&mut self, name: &PolicyName) {
+        if let Some((_, running)) = self.named(name) {
+            running.failures = 0;
+        }
+    }
+
+    /// The policy for a peer: of those that fulfil the condition the last, unless one before it is
+    /// `quick`; one that is `default` only if there is no other.
+    pub fn select(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        condition: impl Fn(&Policy) -> bool,
+    ) -> Option<Arc<Policy>> {
+        let fits = |policy: &Policy| {
+            let within = |prefix: Option<crate::conf::Prefix>, address: IpAddr| {
+                prefix.is_none_or(|prefix| prefix.contains(address))
+            };
+            within(policy.local, local.ip())
+                && within(policy.peer, remote.ip())
+                && condition(policy)
+        };
+        let (mut last, mut fallback) = (None, None);
+        for running in self.0.iter().filter(|running| fits(&running.policy)) {
+            if running.policy.default {
+                fallback = Some(&running.policy);
+                continue;
+            }
+            last = Some(&running.policy);
+            if running.policy.quick {
+                break;
+            }
+        }
+        last.or(fallback).cloned()
+    }
+
+    /// The policy for a peer that has said who it is (and perhaps whom it wants).
+    pub fn select_by_id(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        said: &Id,
+        wanted: Option<&Id>,
+        condition: impl Fn(&Policy) -> bool,
+    ) -> Option<Arc<Policy>> {
+        self.select(local, remote, |policy| {
+            id::accepts(policy, said)
+                && wanted.is_none_or(|wanted| id::same(&id::ours(policy, local.ip()), wanted))
+                && condition(policy)
+        })
+    }
+
+    /// The policy whose flow the traffic met.
+    pub fn of_acquire(&self, acquire: &Acquire) -> Option<u32> {
+        let by_reqid = |running: &Running| {
+            acquire.reqid.is_some_and(|reqid| reqid != 0 && reqid == running.reqid)
+        };
+        let by_selector = |running: &Running| {
+            acquire.selector.is_some_and(|packet| {
+                let outbound = running.traps.iter().filter(|flow| flow.direction == Direction::Out);
+                outbound
+                    .filter(|flow| flow.remote == acquire.remote)
+                    .any(|flow| covers(&flow.selector, &packet))
+            })
+        };
+        let find = |condition: &dyn Fn(&Running) -> bool| {
+            (0..).zip(&self.0).find(|(_, running)| condition(running)).map(|(at, _)| at)
+        };
+        find(&by_reqid).or_else(|| find(&by_selector))
+    }
+}

@@ -1,0 +1,81 @@
+//! Which IKE SA a message belongs to.
+
+use std::collections::HashMap;
+
+use super::sa::Sa;
+use crate::wire::IkeSpi;
+
+/// Names an IKE SA within the engine: the SPI that we chose for it, which is unique here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaId(pub IkeSpi);
+
+/// All IKE SAs.
+#[derive(Debug, Default)]
+pub struct Table {
+    sas: HashMap<SaId, Box<Sa>>,
+    /// Half-open SAs by the peer's SPI: a first message sent again names no SPI of ours.
+    half_open: HashMap<IkeSpi, SaId>,
+}
+
+impl Table {
+    /// The SA of this name.
+    pub fn get(&self, id: SaId) -> Option<&Sa> {
+        self.sas.get(&id).map(|sa| &**sa)
+    }
+
+    /// Takes an SA out to work on it; [`Table::put`] brings it back.
+    pub fn take(&mut self, id: SaId) -> Option<Box<Sa>> {
+        self.sas.remove(&id)
+    }
+
+    /// Brings an SA (back) in.
+    pub fn put(&mut self, sa: Box<Sa>) {
+        self.sas.insert(sa.id(), sa);
+    }
+
+    /// The SA that this first message of a peer made, if it is still half open.
+    pub fn half_open(&self, initiator: IkeSpi) -> Option<SaId> {
+        self.half_open.get(&initiator).copied()
+    }
+
+    /// A peer's first message made this SA.
+    pub fn opened(&mut self, initiator: IkeSpi, id: SaId) {
+        self.half_open.insert(initiator, id);
+    }
+
+    /// The SA is no longer half open (established or gone).
+    pub fn closed(&mut self, initiator: IkeSpi) {
+        self.half_open.remove(&initiator);
+        if self.half_open.is_empty() {
+            self.half_open.shrink_to_fit();
+        }
+    }
+
+    /// How many SAs of peers are half open.
+    pub fn half_open_count(&self) -> usize {
+        self.half_open.len()
+    }
+
+    /// All SAs, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Sa> {
+        self.sas.values().map(|sa| &**sa)
+    }
+
+    /// The names of the SAs that fulfil a condition, in a stable order.
+    pub fn ids(&self, mut condition: impl FnMut(&Sa) -> bool) -> Vec<SaId> {
+        let chosen = self.sas.values().filter(|sa| condition(sa));
+        let mut ids: Vec<_> = chosen.map(|sa| sa.id()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sas.is_empty()
+    }
+
+    /// Whether this SPI of ours is in use.
+    pub fn contains(&self, id: SaId) -> bool {
+        self.sas.contains_key(&id)
+    }
+}

@@ -1,0 +1,312 @@
+//! CREATE_CHILD_SA for child SAs (RFC 7296 §1.3.1, §1.3.3): new ones and successors, both roles.
+
+use super::create::{Answering, Offering, reserve, unreserve};
+use super::established::{Active, Established, PAUSE};
+use super::init::NONCE_LEN;
+use super::rules::Bag;
+use super::{refusal_advice, reply, send_request};
+use crate::crypto::{KeyExchange, kex};
+use crate::ike::child::{ChildId, Stage};
+use crate::ike::core::Core;
+use crate::ike::proposal::{self, protocol_id};
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::Frame;
+use crate::wire::EspSpi;
+use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
+use crate::wire::v2::sa::Transform;
+use crate::wire::v2::{Ke, Nonce, Notify, Payload};
+
+/// Our request for a child SA.
+pub struct ChildRequest {
+    offering: Offering,
+    spi: EspSpi,
+    nonce: Vec<u8>,
+    kex: Option<KeyExchange>,
+    tried: Vec<GroupId>,
+    /// The peer rekeyed the same child meanwhile: the lowest nonce of that exchange.
+    collision: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for ChildRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChildRequest").field("offering", &self.offering).finish_non_exhaustive()
+    }
+}
+
+impl ChildRequest {
+    /// Whether it is for a new child rather than a successor.
+    pub fn is_new(&self) -> bool {
+        self.offering.rekeys.is_none()
+    }
+
+    /// Gives the SPI back.
+    pub fn abandon(&mut self, core: &mut Core) {
+        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+    }
+}
+
+impl Established {
+    /// The kernel reserved the SPI for our request, or did not.
+    pub fn reserved(&mut self, frame: &mut Frame, core: &mut Core, spi: Option<EspSpi>) {
+        let offering = match self.active.take().map(|active| *active) {
+            Some(Active::AwaitSpi(offering)) => offering,
+            other => {
+                self.active = other.map(Box::new);
+                return;
+            }
+        };
+        let Some(spi) = spi else {
+            Self::postpone(frame, core, offering.rekeys, PAUSE);
+            return self.advance(frame, core);
+        };
+        let wanted = |id| {
+            frame.children.iter().any(|child| child.id == id && child.stage == Stage::Rekeying)
+        };
+        // The peer may have rekeyed or deleted it meanwhile.
+        if offering.rekeys.is_some_and(|id| !wanted(id)) || self.successor.is_some() {
+            unreserve(core, offering.protocol, offering.hosts, spi);
+            return self.advance(frame, core);
+        }
+        let transforms = offering.offered.iter().flat_map(|offer| &offer.transforms);
+        let group = transforms.into_iter().find_map(|transform| match transform {
+            Transform::Ke(group) if kex::supported(*group) => Some(*group),
+            _ => None,
+        });
+        self.ask_child(frame, core, offering, spi, group, Vec::new());
+    }
+
+    fn ask_child(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        offering: Offering,
+        spi: EspSpi,
+        group: Option<GroupId>,
+        mut tried: Vec<GroupId>,
+    ) {
+        let nonce = core.octets(NONCE_LEN);
+        let kex = group.and_then(|group| KeyExchange::generate(group, &mut *core.random).ok());
+        tried.extend(group);
+        let mut payloads = Vec::new();
+        let old = offering.rekeys;
+        if let Some(old) = frame.children.iter().find(|child| Some(child.id) == old) {
+            let (protocol, spi) = (old.agreement.protocol, old.agreement.spi_in);
+            let rekeys = Notify::about_child(NotifyType::REKEY_SA, protocol_id(protocol), spi);
+            payloads.push(Payload::Notify(rekeys));
+        }
+        let (sa, rest) = offering.payloads(spi);
+        payloads.push(sa);
+        payloads.push(Payload::Nonce(Nonce(nonce.clone())));
+        if let Some(kex) = &kex {
+            payloads.push(Payload::Ke(Ke { group: kex.group(), data: kex.public().to_vec() }));
+        }
+        payloads.extend(rest);
+        let exchange = ExchangeType::CREATE_CHILD_SA;
+        let mut request = ChildRequest { offering, spi, nonce, kex, tried, collision: None };
+        if send_request(frame, core, &mut self.protection, exchange, &payloads) {
+            self.active = Some(Box::new(Active::Child(request)));
+        } else {
+            request.abandon(core);
+        }
+    }
+
+    /// The answer to our request came.
+    pub fn child_response(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        mut request: ChildRequest,
+        bag: &Bag,
+    ) {
+        if bag.sa.is_none() || bag.error().is_some() {
+            return self.child_refused(frame, core, request, bag);
+        }
+        let old = request.offering.rekeys;
+        let spi = request.spi;
+        let accepted = request.offering.accept(frame, core, bag, spi).and_then(|agreement| {
+            let nonce = bag.nonce.clone().ok_or("an answer without Nonce")?;
+            let shared = match (agreement.suite.group, request.kex.take(), &bag.ke) {
+                (None, _, _) => None,
+                (Some(group), Some(kex), Some(ke)) if kex.group() == group && ke.group == group => {
+                    Some(kex.shared(&ke.data).map_err(|error| error.to_string())?)
+                }
+                _ => return Err("an answer whose KE does not suit its proposal".into()),
+            };
+            Ok((agreement, nonce, shared))
+        });
+        let (agreement, nonce, shared) = match accepted {
+            Ok(accepted) => accepted,
+            Err(what) => {
+                frame.report(core, Event::Misbehaved { what });
+                let (protocol, hosts) = (request.offering.protocol, request.offering.hosts);
+                Self::postpone(frame, core, old, PAUSE * 8);
+                return self.reject(frame, core, protocol, hosts, spi);
+            }
+        };
+        let nonces = (&*request.nonce, &*nonce);
+        let (protection, shared) = (&self.protection, shared.as_ref());
+        let id = Offering::install(frame, core, protection, agreement, nonces, shared);
+        // Of two at once the one with the lowest nonce goes, by the hand that made it (§2.8.1).
+        let lowest = (&*request.nonce).min(&*nonce);
+        let lost = request.collision.as_deref().is_some_and(|peers| lowest < peers);
+        if let Some(old) = frame.children.iter_mut().find(|child| Some(child.id) == old) {
+            old.stage = Stage::Ending;
+        }
+        if let Some(child) = frame.children.iter_mut().find(|child| child.id == id) {
+            (child.replaces, child.victim) = (old, if lost { Some(id) } else { old });
+        }
+    }
+
+    fn child_refused(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        mut request: ChildRequest,
+        bag: &Bag,
+    ) {
+        let error = bag.error().map(|notify| (notify.notify_type, notify.data.as_slice()));
+        let old = request.offering.rekeys;
+        if let Some((NotifyType::INVALID_KE_PAYLOAD, &[high, low])) = error {
+            let group = GroupId(u16::from_be_bytes([high, low]));
+            let mut offered = request.offering.offered.iter();
+            let offers = offered.any(|offer| offer.transforms.contains(&Transform::Ke(group)));
+            if offers && kex::supported(group) && !request.tried.contains(&group) {
+                let ChildRequest { offering, spi, tried, .. } = request;
+                return self.ask_child(frame, core, offering, spi, Some(group), tried);
+            }
+        }
+        request.abandon(core);
+        match error.map(|(error, _)| error) {
+            Some(NotifyType::TEMPORARY_FAILURE) => {
+                Self::postpone(frame, core, old, PAUSE);
+            }
+            Some(NotifyType::CHILD_SA_NOT_FOUND) if old.is_some() => {
+                let at = frame.children.iter().position(|child| Some(child.id) == old);
+                let Some(at) = at else { return };
+                let mut child = frame.children.remove(at);
+                child.remove(core);
+                let (spis, why) = (child.printed_spis(), Gone::ByPeer);
+                frame.report(core, Event::ChildDeleted { spis, why });
+                core.lost(&frame.policy.name, why);
+            }
+            error => {
+                let notify = error.map_or("no reason given".into(), |error| error.to_string());
+                let advice = error.map(refusal_advice).unwrap_or_default();
+                let what = "CREATE_CHILD_SA".into();
+                let offered = proposal::printed(&request.offering.offered);
+                frame.report(core, Event::Refused { what, notify, offered, advice });
+                Self::postpone(frame, core, old, PAUSE * 8);
+            }
+        }
+    }
+
+    /// The peer wants a child SA, or a successor for one.
+    pub fn child_request(&mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) {
+        match self.consider_child(frame, core, bag) {
+            Ok(answering) => {
+                self.answering = Some(Box::new(answering));
+                reserve(frame, core, frame.policy.protocol, true);
+            }
+            Err(notify) => self.answer(frame, core, &[Payload::Notify(notify)]),
+        }
+    }
+
+    fn consider_child(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        bag: &Bag,
+    ) -> Result<Answering, Notify> {
+        let busy = matches!(self.active.as_deref(), Some(Active::Ike(_)));
+        if busy || self.is_ending() || self.successor.is_some() {
+            return Err(Notify::new(NotifyType::TEMPORARY_FAILURE));
+        }
+        let rekeys = match bag.notify(NotifyType::REKEY_SA) {
+            Some(notify) => Some(self.to_be_rekeyed(frame, notify)?),
+            None => None,
+        };
+        let considered = Answering::consider(frame, core, bag, false, rekeys);
+        let (answering, group) = considered.map_err(Notify::new)?;
+        let invalid = || Notify::new(NotifyType::INVALID_SYNTAX);
+        let nonce = core.octets(NONCE_LEN);
+        let mut extra = vec![Payload::Nonce(Nonce(nonce.clone()))];
+        let shared = match (group, &bag.ke) {
+            (None, _) => None,
+            (Some(group), Some(ke)) if ke.group == group => {
+                let kex = KeyExchange::generate(group, &mut *core.random);
+                let kex = kex.map_err(|_| Notify::new(NotifyType::NO_PROPOSAL_CHOSEN))?;
+                extra.push(Payload::Ke(Ke { group, data: kex.public().to_vec() }));
+                Some(kex.shared(&ke.data).map_err(|_| invalid())?)
+            }
+            (Some(group), _) => {
+                let wanted = group.0.to_be_bytes().to_vec();
+                return Err(Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, wanted));
+            }
+        };
+        let peers = bag.nonce.clone().ok_or_else(invalid)?;
+        Ok(answering.with_seeds((peers, nonce), shared, extra))
+    }
+
+    /// The child that the peer wants to replace: it names it by the SPI that it receives on.
+    fn to_be_rekeyed(&self, frame: &Frame, notify: &Notify) -> Result<ChildId, Notify> {
+        let named = notify.spi.child();
+        let child = frame.children.iter().find(|child| Some(child.agreement.spi_out) == named);
+        match child {
+            Some(child) if child.stage == Stage::Ending => {
+                Err(Notify::new(NotifyType::TEMPORARY_FAILURE))
+            }
+            Some(child) => Ok(child.id),
+            None => Err(Notify {
+                notify_type: NotifyType::CHILD_SA_NOT_FOUND,
+                data: Vec::new(),
+                ..notify.clone()
+            }),
+        }
+    }
+
+    /// The kernel reserved the SPI for the peer's request, or did not.
+    pub fn reserved_for_peer(&mut self, frame: &mut Frame, core: &mut Core, spi: Option<EspSpi>) {
+        match (&mut self.answering, spi) {
+            (Some(answering), Some(spi)) => {
+                answering.reserved(frame, core, &self.protection, spi);
+            }
+            (Some(_), None) => self.answer_refused(frame, core),
+            (None, _) => (),
+        }
+    }
+
+    /// The kernel has the inbound half of what the peer asked for: the answer goes out.
+    pub fn answer_ready(&mut self, frame: &mut Frame, core: &mut Core) {
+        let Some(answering) = self.answering.take() else { return };
+        let answering = answering.inbound_done();
+        self.answer(frame, core, &answering.payloads());
+        let old = answering.rekeys;
+        let lowest = answering.lowest_nonce().to_vec();
+        let id = answering.answered(frame, core);
+        if let Some(old) = frame.children.iter_mut().find(|child| Some(child.id) == old) {
+            old.stage = Stage::Ending;
+        }
+        if let Some(child) = frame.children.iter_mut().find(|child| Some(child.id) == id) {
+            child.replaces = old;
+        }
+        if let Some(Active::Child(request)) = self.active.as_deref_mut()
+            && old.is_some()
+            && request.offering.rekeys == old
+        {
+            request.collision = Some(lowest);
+        }
+    }
+
+    /// The kernel does not take what the peer asked for.
+    pub fn answer_refused(&mut self, frame: &mut Frame, core: &mut Core) {
+        self.answering = None;
+        let notify = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN);
+        self.answer(frame, core, &[Payload::Notify(notify)]);
+    }
+
+    /// Answers a CREATE_CHILD_SA request.
+    pub fn answer(&mut self, frame: &mut Frame, core: &mut Core, payloads: &[Payload]) {
+        self.sent = core.now;
+        reply(frame, core, &mut self.protection, ExchangeType::CREATE_CHILD_SA, payloads);
+    }
+}

@@ -1,0 +1,395 @@
+//! The child part of IKE_AUTH and CREATE_CHILD_SA: what we offer, what we answer, what comes of it.
+
+use super::keys::{self, Protection};
+use super::rules::Bag;
+use crate::conf::{Mode, Policy, SaProtocol};
+use crate::crypto::Secret;
+use crate::ike::child::{self, Agreement, Child, ChildId, DirectionKeys};
+use crate::ike::core::{Core, Owner};
+use crate::ike::event::{Direction, KernelRequest, SaKey};
+use crate::ike::proposal::{self, Kind};
+use crate::ike::report::{Disagreement, Event};
+use crate::ike::sa::Frame;
+use crate::ike::selector::{Hosts, Traffic};
+use crate::wire::iana::v2::NotifyType;
+use crate::wire::v2::sa::Proposal as Offer;
+use crate::wire::v2::{Notify, Payload, Sa as SaPayload, Ts};
+use crate::wire::{EspSpi, Spi};
+
+/// A child SA that we offer.
+#[derive(Debug)]
+pub struct Offering {
+    /// ESP or AH.
+    pub protocol: SaProtocol,
+    /// Tunnel or transport, as the policy has it.
+    pub mode: Mode,
+    /// The proposals, still without our SPI.
+    pub offered: Vec<Offer>,
+    /// The traffic.
+    pub traffic: Traffic,
+    /// The outer addresses.
+    pub hosts: Hosts,
+    /// The child that it is to replace.
+    pub rekeys: Option<ChildId>,
+}
+
+/// A child SA that the peer offered and that we take.
+#[derive(Debug)]
+pub struct Answering {
+    /// What is agreed on; our SPI comes with the next stage.
+    agreement: Agreement,
+    /// The chosen proposal.
+    answer: Offer,
+    /// Both nonces of the exchange, initiator's first.
+    nonces: (Vec<u8>, Vec<u8>),
+    /// The fresh shared secret, with PFS.
+    shared: Option<Secret>,
+    /// Our nonce and public value, where the exchange has them.
+    extra: Vec<Payload>,
+    /// The child that it replaces.
+    pub rekeys: Option<ChildId>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    AwaitSpi,
+    AwaitInbound(ChildId, DirectionKeys),
+    Ready(ChildId, DirectionKeys),
+}
+
+impl Offering {
+    /// What the policy wants of a child SA (or what the child has that is to be replaced); `None`,
+    /// with a report, if the kernel can do nothing of it.
+    pub fn new(
+        frame: &Frame,
+        core: &mut Core,
+        first: bool,
+        rekeys: Option<ChildId>,
+    ) -> Option<Self> {
+        let policy = &*frame.policy;
+        let old = rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
+        let protocol = policy.protocol;
+        let kind = if first { Kind::FirstChild(protocol) } else { Kind::Child(protocol) };
+        let offered = proposal::offer(&feasible(frame, core)?, kind, &Spi::None);
+        let hosts = frame.hosts();
+        Some(Self {
+            protocol,
+            mode: old.map_or(policy.mode, |old| old.agreement.mode),
+            offered,
+            traffic: old.map_or_else(
+                || Traffic::wanted(policy, hosts),
+                |old| old.agreement.traffic.clone(),
+            ),
+            hosts,
+            rekeys,
+        })
+    }
+
+    /// The payloads of the request, except nonce and public value.
+    pub fn payloads(&self, spi: EspSpi) -> (Payload, Vec<Payload>) {
+        let mut proposals = self.offered.clone();
+        proposals.iter_mut().for_each(|offer| offer.spi = Spi::Child(spi));
+        let mut rest = vec![
+            Payload::TsI(Ts::new(self.traffic.local.to_vec())),
+            Payload::TsR(Ts::new(self.traffic.remote.to_vec())),
+        ];
+        rest.extend(mode_notifications(self.mode));
+        (Payload::Sa(SaPayload { proposals }), rest)
+    }
+
+    /// Checks the peer's answer.
+    ///
+    /// # Errors
+    ///
+    /// How it breaks the protocol, or what we cannot live with.
+    pub fn accept(
+        &self,
+        frame: &Frame,
+        core: &mut Core,
+        bag: &Bag,
+        spi_in: EspSpi,
+    ) -> Result<Agreement, String> {
+        let (Some(sa), Some(tsi), Some(tsr)) = (&bag.sa, &bag.tsi, &bag.tsr) else {
+            return Err("an answer without SA, TSi or TSr".into());
+        };
+        let (suite, spi_out) = proposal::accept_child(&self.offered, &sa.proposals)?;
+        let traffic =
+            Traffic { local: tsi.selectors.clone().into(), remote: tsr.selectors.clone().into() };
+        if !traffic.is_within(&self.traffic) {
+            return Err("traffic selectors wider than what was offered".into());
+        }
+        let mode = match (self.mode, bag.has(NotifyType::USE_TRANSPORT_MODE)) {
+            (Mode::Transport, true) => Mode::Transport,
+            (Mode::Tunnel, false) => Mode::Tunnel,
+            (Mode::Transport, false) => return Err("tunnel mode instead of transport".into()),
+            (Mode::Tunnel, true) => return Err("transport mode instead of tunnel".into()),
+        };
+        let flows = traffic
+            .flows(&frame.policy, self.hosts)
+            .ok_or("traffic selectors that make no flow of this policy")?;
+        let reqid = reqid(frame, core, self.rekeys, &flows, self.hosts);
+        Ok(Agreement {
+            protocol: self.protocol,
+            mode,
+            suite,
+            spi_in,
+            spi_out,
+            traffic,
+            flows,
+            hosts: self.hosts,
+            encap: frame.encap(),
+            reqid,
+        })
+    }
+
+    /// Both directions of what was agreed on go into the kernel.
+    pub fn install(
+        frame: &mut Frame,
+        core: &mut Core,
+        protection: &Protection,
+        agreement: Agreement,
+        nonces: (&[u8], &[u8]),
+        shared: Option<&Secret>,
+    ) -> ChildId {
+        let keys = keys::child(protection, &agreement.suite, nonces, shared, true);
+        let policy = frame.policy.clone();
+        let mut child = Child::new(core, frame.id, agreement, &policy);
+        child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
+        child.install(core, frame.id, Direction::Out, &keys.outbound, &policy);
+        let id = child.id;
+        frame.children.push(child);
+        id
+    }
+}
+
+impl Answering {
+    /// Judges what the peer offers.
+    ///
+    /// # Errors
+    ///
+    /// What to tell the peer; it is reported already.
+    pub fn consider(
+        frame: &Frame,
+        core: &mut Core,
+        bag: &Bag,
+        first: bool,
+        rekeys: Option<ChildId>,
+    ) -> Result<(Self, Option<crate::wire::iana::v2::GroupId>), NotifyType> {
+        let (Some(sa), Some(tsi), Some(tsr)) = (&bag.sa, &bag.tsi, &bag.tsr) else {
+            return Err(NotifyType::INVALID_SYNTAX);
+        };
+        let policy = &*frame.policy;
+        let kind = match first {
+            true => Kind::FirstChild(policy.protocol),
+            false => Kind::Child(policy.protocol),
+        };
+        let ours = feasible(frame, core).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
+        let ke = bag.ke.as_ref().map(|ke| ke.group);
+        let (chosen, spi_out) =
+            proposal::choose_child(&ours, &sa.proposals, kind, ke).map_err(|disagreement| {
+                frame.report(core, Event::Disagreed(disagreement));
+                NotifyType::NO_PROPOSAL_CHOSEN
+            })?;
+        let peers =
+            Traffic { local: tsr.selectors.clone().into(), remote: tsi.selectors.clone().into() };
+        let hosts = frame.hosts();
+        let narrowed = peers.narrowed(policy, hosts);
+        let with_flows = narrowed.and_then(|traffic| {
+            let flows = traffic.flows(policy, hosts)?;
+            Some((traffic, flows))
+        });
+        let Some((traffic, flows)) = with_flows else {
+            frame.report(core, Event::Disagreed(no_traffic(policy, hosts, &peers)));
+            return Err(NotifyType::TS_UNACCEPTABLE);
+        };
+        let asks_transport = bag.has(NotifyType::USE_TRANSPORT_MODE);
+        if asks_transport != (policy.mode == Mode::Transport) {
+            frame.report(core, Event::Disagreed(other_mode(policy.mode)));
+            return Err(NotifyType::NO_PROPOSAL_CHOSEN);
+        }
+        let reqid = reqid(frame, core, rekeys, &flows, hosts);
+        let group = chosen.suite.group;
+        let agreement = Agreement {
+            protocol: policy.protocol,
+            mode: policy.mode,
+            suite: chosen.suite,
+            spi_in: EspSpi(0),
+            spi_out,
+            traffic,
+            flows,
+            hosts,
+            encap: frame.encap(),
+            reqid,
+        };
+        let answering = Self {
+            agreement,
+            answer: chosen.answer,
+            nonces: (Vec::new(), Vec::new()),
+            shared: None,
+            extra: Vec::new(),
+            rekeys,
+            stage: Stage::AwaitSpi,
+        };
+        Ok((answering, group))
+    }
+
+    /// The nonces and the shared secret that its keys are made of, and what of ours goes into the
+    /// answer.
+    pub fn with_seeds(
+        mut self,
+        nonces: (Vec<u8>, Vec<u8>),
+        shared: Option<Secret>,
+        extra: Vec<Payload>,
+    ) -> Self {
+        (self.nonces, self.shared, self.extra) = (nonces, shared, extra);
+        self
+    }
+
+    /// The lower of the exchange's nonces, which decides collisions (RFC 7296 §2.8.1).
+    pub fn lowest_nonce(&self) -> &[u8] {
+        (&*self.nonces.0).min(&*self.nonces.1)
+    }
+
+    /// Our SPI is there: the inbound half goes into the kernel.
+    pub fn reserved(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        protection: &Protection,
+        spi: EspSpi,
+    ) {
+        self.agreement.spi_in = spi;
+        self.answer.spi = Spi::Child(spi);
+        let (ni, nr) = (&*self.nonces.0, &*self.nonces.1);
+        let suite = &self.agreement.suite;
+        let keys = keys::child(protection, suite, (ni, nr), self.shared.as_ref(), false);
+        let policy = frame.policy.clone();
+        let mut child = Child::new(core, frame.id, self.agreement.clone(), &policy);
+        child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
+        self.stage = Stage::AwaitInbound(child.id, keys.outbound);
+        frame.children.push(child);
+    }
+
+    /// The child whose inbound half is being put into the kernel.
+    pub fn child(&self) -> Option<ChildId> {
+        match &self.stage {
+            Stage::AwaitSpi => None,
+            Stage::AwaitInbound(id, _) | Stage::Ready(id, _) => Some(*id),
+        }
+    }
+
+    /// The kernel has the inbound half.
+    pub fn inbound_done(mut self: Box<Self>) -> Box<Self> {
+        self.stage = match self.stage {
+            Stage::AwaitInbound(id, keys) => Stage::Ready(id, keys),
+            other => other,
+        };
+        self
+    }
+
+    /// Whether the answer can go out.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready(..))
+    }
+
+    /// The payloads of the answer.
+    pub fn payloads(&self) -> Vec<Payload> {
+        let mut payloads = vec![Payload::Sa(SaPayload { proposals: vec![self.answer.clone()] })];
+        payloads.extend(self.extra.iter().cloned());
+        payloads.push(Payload::TsI(Ts::new(self.agreement.traffic.remote.to_vec())));
+        payloads.push(Payload::TsR(Ts::new(self.agreement.traffic.local.to_vec())));
+        payloads.extend(mode_notifications(self.agreement.mode));
+        payloads
+    }
+
+    /// The answer is out: the outbound half goes into the kernel.
+    pub fn answered(self, frame: &mut Frame, core: &mut Core) -> Option<ChildId> {
+        let Stage::Ready(id, keys) = self.stage else { return None };
+        let policy = frame.policy.clone();
+        let child = frame.children.iter_mut().find(|child| child.id == id)?;
+        child.install(core, frame.id, Direction::Out, &keys, &policy);
+        Some(id)
+    }
+}
+
+/// Asks the kernel for an SPI.
+pub fn reserve(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool) {
+    let Hosts { local, remote } = frame.hosts();
+    let owner = Owner::Spi { sa: frame.id, peers, protocol, path: (remote, local) };
+    core.kernel(owner, KernelRequest::GetSpi { protocol, src: remote, dst: local });
+}
+
+/// Gives a reserved SPI back.
+pub fn unreserve(core: &mut Core, protocol: SaProtocol, hosts: Hosts, spi: EspSpi) {
+    core.delete_sa(SaKey { protocol, spi, src: hosts.remote, dst: hosts.local });
+}
+
+/// The policy's child proposals that the kernel can do; a report if there are none.
+fn feasible(frame: &Frame, core: &mut Core) -> Option<Vec<crate::conf::Proposal>> {
+    let policy = &*frame.policy;
+    let able = core.able.as_ref();
+    let feasible = proposal::feasible(&policy.child_proposals, able);
+    if !feasible.is_empty() {
+        return Some(feasible);
+    }
+    let kind = Kind::Child(policy.protocol);
+    let wanted = proposal::printed(&proposal::offer(&policy.child_proposals, kind, &Spi::None));
+    let remarks = able.map(|able| able.remarks.clone()).unwrap_or_default();
+    let able = able.map(proposal::printed_capabilities).unwrap_or_default();
+    frame.report(core, Event::KernelIncapable { wanted, able, remarks });
+    None
+}
+
+/// A rekeyed child's flows stay bound as they are, unless they changed.
+fn reqid(
+    frame: &Frame,
+    core: &mut Core,
+    rekeys: Option<ChildId>,
+    flows: &[crate::ike::event::KernelSelector],
+    hosts: Hosts,
+) -> u32 {
+    let old = rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
+    match old.map(|old| &old.agreement).filter(|old| *old.flows == *flows) {
+        Some(old) => old.reqid,
+        None => child::reqid(core, &frame.policy, flows, hosts),
+    }
+}
+
+fn mode_notifications(mode: Mode) -> Vec<Payload> {
+    let mut notifies = vec![Notify::new(NotifyType::ESP_TFC_PADDING_NOT_SUPPORTED)];
+    if mode == Mode::Transport {
+        notifies.push(Notify::new(NotifyType::USE_TRANSPORT_MODE));
+    }
+    notifies.into_iter().map(Payload::Notify).collect()
+}
+
+fn no_traffic(policy: &Policy, hosts: Hosts, peers: &Traffic) -> Box<Disagreement> {
+    let lines = |traffic: &Traffic| {
+        let side = |selectors: &[crate::wire::v2::TrafficSelector]| {
+            selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        vec![format!("ours {}", side(&traffic.local)), format!("peer's {}", side(&traffic.remote))]
+    };
+    Box::new(Disagreement {
+        about: "traffic selectors".into(),
+        ours: lines(&Traffic::wanted(policy, hosts)),
+        theirs: lines(peers),
+        mismatch: "they have no traffic in common that makes a flow".into(),
+        advice: "make `from` and `to` of one side the mirror of the other's".into(),
+    })
+}
+
+fn other_mode(ours: Mode) -> Box<Disagreement> {
+    let (ours, theirs) = match ours {
+        Mode::Tunnel => ("tunnel", "transport"),
+        Mode::Transport => ("transport", "tunnel"),
+    };
+    Box::new(Disagreement {
+        about: "the mode of the child SA".into(),
+        ours: vec![ours.into()],
+        theirs: vec![theirs.into()],
+        mismatch: format!("mode: we want {ours}, the peer {theirs}"),
+        advice: "write the same mode on both sides".into(),
+    })
+}

@@ -1,0 +1,108 @@
+//! INFORMATIONAL (RFC 7296 §1.4): deletions, liveness, notifications; and the answers to ours.
+
+use super::established::{Active, Established};
+use super::reply;
+use super::rules::Bag;
+use crate::ike::child::Stage;
+use crate::ike::core::{Core, Deed};
+use crate::ike::proposal::protocol_id;
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::Frame;
+use crate::wire::EspSpi;
+use crate::wire::iana::v2::{ExchangeType, NotifyType, ProtocolId};
+use crate::wire::v2::{Delete, Payload};
+
+/// Whether the IKE SA goes on after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It does.
+    Stands,
+    /// The peer deleted it.
+    Deleted,
+}
+
+impl Established {
+    /// The peer's request.
+    pub fn inform_request(&mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) -> After {
+        let ends = bag.deletes.contains(&Delete::Ike) || bag.has(NotifyType::AUTHENTICATION_FAILED);
+        let mut payloads = Vec::new();
+        for delete in &bag.deletes {
+            if let Delete::Child { protocol, spis } = delete
+                && !ends
+            {
+                let spis = self.deleted_by_peer(frame, core, *protocol, spis);
+                if !spis.is_empty() {
+                    payloads.push(Payload::Delete(Delete::Child { protocol: *protocol, spis }));
+                }
+            }
+        }
+        self.sent = core.now;
+        let exchange = ExchangeType::INFORMATIONAL;
+        if !reply(frame, core, &mut self.protection, exchange, &payloads) || !ends {
+            return After::Stands;
+        }
+        if let Some(successor) = self.peers_successor().or(self.successor) {
+            core.deeds.push_back(Deed::Inherit(frame.id, successor));
+            self.successor = Some(successor);
+        }
+        After::Deleted
+    }
+
+    /// Removes what the peer deletes; gives back our halves, unless we are deleting them too
+    /// (RFC 7296 §1.4.1).
+    fn deleted_by_peer(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        protocol: ProtocolId,
+        spis: &[EspSpi],
+    ) -> Vec<EspSpi> {
+        let mut answer = Vec::new();
+        for spi in spis {
+            let named = |child: &crate::ike::child::Child| {
+                child.agreement.spi_out == *spi && protocol_id(child.agreement.protocol) == protocol
+            };
+            let Some(at) = frame.children.iter().position(named) else { continue };
+            let mut child = frame.children.remove(at);
+            child.remove(core);
+            let deleting = matches!(
+                self.active.as_deref(),
+                Some(Active::DeleteChild(id, _)) if *id == child.id
+            );
+            if !deleting {
+                answer.push(child.agreement.spi_in);
+            }
+            let replaced = child.stage == Stage::Ending;
+            let why = if replaced { Gone::Replaced } else { Gone::ByPeer };
+            if !replaced {
+                let spis = child.printed_spis();
+                frame.report(core, Event::ChildDeleted { spis, why });
+                core.lost(&frame.policy.name, why);
+            }
+        }
+        answer
+    }
+
+    /// The answer to our request.
+    pub fn inform_response(&mut self, frame: &mut Frame, core: &mut Core, active: Active) {
+        match active {
+            Active::DeleteChild(id, why) => {
+                let at = frame.children.iter().position(|child| child.id == id);
+                let Some(at) = at else { return };
+                let mut child = frame.children.remove(at);
+                child.remove(core);
+                if why != Gone::Replaced {
+                    let spis = child.printed_spis();
+                    frame.report(core, Event::ChildDeleted { spis, why });
+                    core.lost(&frame.policy.name, why);
+                }
+            }
+            Active::DeleteIke(why) => frame.close(core, why),
+            Active::Inform => (),
+            Active::AwaitSpi(_) | Active::Child(_) | Active::Ike(_) => {
+                let what = "an INFORMATIONAL response to another request".into();
+                frame.report(core, Event::Misbehaved { what });
+            }
+        }
+    }
+}

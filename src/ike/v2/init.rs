@@ -1,0 +1,441 @@
+//! IKE_SA_INIT (RFC 7296 §1.2): proposals, key exchange, nonces; COOKIE, INVALID_KE_PAYLOAD.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::auth::{AwaitAuthRequest, begin_initiator};
+use super::keys::{Seeds, expand, first_seed};
+use super::rules::{Bag, Message, sort};
+use super::{State, refusal_advice};
+use crate::conf::Policy;
+use crate::crypto::{IkeSuite, KeyExchange, kex};
+use crate::ike::core::Core;
+use crate::ike::natt::{self, Nat};
+use crate::ike::proposal::{self, Kind};
+use crate::ike::report::{Event, Gone, Way};
+use crate::ike::sa::{Body, Frame, Sa};
+use crate::ike::table::{SaId, Table};
+use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
+use crate::wire::v2::sa::Proposal as Offer;
+use crate::wire::v2::{Ke, Nonce, Notify, Payload, Sa as SaPayload, emit_message, parse_message};
+use crate::wire::{Flags, Header, IkeSpi, MessageId, Spi, dump};
+
+/// Octets of our nonces: at least half the key of every PRF (RFC 7296 §2.10).
+pub const NONCE_LEN: usize = 32;
+
+/// How often a request may be answered by a demand for a cookie or another group.
+const MOST_ROUNDS: u8 = 6;
+
+/// An initiator that sent its IKE_SA_INIT request.
+pub struct AwaitInitResponse {
+    kex: KeyExchange,
+    nonce: Vec<u8>,
+    offered: Vec<Offer>,
+    cookie: Option<Vec<u8>>,
+    tried: Vec<GroupId>,
+    rounds: u8,
+    /// We do not know our own address yet: whoever looks takes that for a NAT.
+    unknown_source: bool,
+}
+
+impl std::fmt::Debug for AwaitInitResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AwaitInitResponse").field("tried", &self.tried).finish_non_exhaustive()
+    }
+}
+
+/// What both roles know at the end of IKE_SA_INIT.
+#[derive(Debug)]
+pub struct Opening {
+    /// Both messages as they went over the wire, request first.
+    pub messages: (Box<[u8]>, Box<[u8]>),
+    /// Both nonces, initiator's first.
+    pub nonces: (Vec<u8>, Vec<u8>),
+}
+
+/// Calls a peer.
+pub fn initiate(
+    core: &mut Core,
+    policy: Arc<Policy>,
+    local: SocketAddr,
+    remote: SocketAddr,
+    first_contact: bool,
+) -> Option<Box<Sa>> {
+    let usable = |group: &GroupId| kex::supported(*group);
+    let groups = policy.ike_proposals.iter().flat_map(|proposal| proposal.groups.iter().copied());
+    let group = groups.clone().find(usable)?;
+    let kex = match KeyExchange::generate(group, &mut *core.random) {
+        Ok(kex) => kex,
+        Err(error) => {
+            let what = error.to_string();
+            core.report(Some(remote), Some(&policy.name), Event::Internal { what });
+            return None;
+        }
+    };
+    let id = SaId(core.ike_spi());
+    let mut frame = Frame::new(id, true, local, remote, Arc::clone(&policy), core.now);
+    frame.first_contact = first_contact;
+    frame.report(core, Event::Initiating);
+    let state = AwaitInitResponse {
+        kex,
+        nonce: core.octets(NONCE_LEN),
+        offered: proposal::offer(&policy.ike_proposals, Kind::Ike, &Spi::None),
+        cookie: None,
+        tried: vec![group],
+        rounds: 0,
+        unknown_source: local.ip().is_unspecified(),
+    };
+    state.send(&mut frame, core);
+    let state = State::AwaitInitResponse(Box::new(state));
+    Some(Box::new(Sa { frame, body: Body::V2(state) }))
+}
+
+impl AwaitInitResponse {
+    fn send(&self, frame: &mut Frame, core: &mut Core) {
+        let mut payloads = Vec::new();
+        if let Some(cookie) = &self.cookie {
+            payloads.push(Payload::Notify(Notify::with_data(NotifyType::COOKIE, cookie.clone())));
+        }
+        payloads.push(Payload::Sa(SaPayload { proposals: self.offered.clone() }));
+        payloads.push(own_ke(&self.kex));
+        payloads.push(Payload::Nonce(Nonce(self.nonce.clone())));
+        payloads.extend(nat_notifications(frame));
+        let (initiator, responder) = (frame.id.0, IkeSpi::ZERO);
+        let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(true, false));
+        let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
+        let octets = emit_message(&header, &payloads);
+        let summary = || dump::summary(&header, &payloads);
+        core.ladder(Way::Out, frame.local, frame.remote, summary);
+        frame.window.sent(&octets, core.now, &core.settings.backoff, &mut *core.random);
+        core.send(frame.local, frame.remote, octets);
+    }
+
+    /// The response came. Nothing proves yet that the peer sent it.
+    pub fn response(
+        self: Box<Self>,
+        frame: &mut Frame,
+        core: &mut Core,
+        (header, datagram, local): (&Header, &[u8], SocketAddr),
+    ) -> State {
+        let bag = match read(core, Message::InitResponse, datagram, (local, frame.remote)) {
+            Ok(bag) => bag,
+            Err(why) => {
+                core.stats.malformed += 1;
+                frame.report(core, Event::Dropped { why });
+                return State::AwaitInitResponse(self);
+            }
+        };
+        let wants_more = [NotifyType::COOKIE, NotifyType::INVALID_KE_PAYLOAD];
+        let demand = bag.notifies.iter().find(|n| wants_more.contains(&n.notify_type));
+        if let (None, Some(demand)) = (&bag.sa, demand) {
+            return self.again(frame, core, demand);
+        }
+        if let Some(error) = bag.error() {
+            let what = "IKE_SA_INIT".into();
+            let notify = error.notify_type.to_string();
+            let offered = proposal::printed(&self.offered);
+            let advice = refusal_advice(error.notify_type);
+            frame.report(core, Event::Refused { what, notify, offered, advice });
+            frame.close(core, Gone::Failed);
+            return State::Gone;
+        }
+        match self.agree(frame, core, header, bag, (datagram, local)) {
+            Ok(state) => state,
+            Err(what) => {
+                frame.report(core, Event::Misbehaved { what });
+                frame.close(core, Gone::Failed);
+                State::Gone
+            }
+        }
+    }
+
+    /// A cookie or another group is wanted.
+    fn again(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, demand: &Notify) -> State {
+        self.rounds += 1;
+        if self.rounds > MOST_ROUNDS {
+            return State::AwaitInitResponse(self);
+        }
+        if demand.notify_type == NotifyType::COOKIE {
+            if demand.data.is_empty() || demand.data.len() > 64 {
+                return State::AwaitInitResponse(self);
+            }
+            self.cookie = Some(demand.data.clone());
+        } else {
+            let group = match demand.data.as_slice() {
+                [high, low] => GroupId(u16::from_be_bytes([*high, *low])),
+                _ => return State::AwaitInitResponse(self),
+            };
+            let offers = |offer: &Offer| {
+                offer.transforms.contains(&crate::wire::v2::sa::Transform::Ke(group))
+            };
+            // Only what we offered, and each once: nobody can drive us round or down.
+            if !self.offered.iter().any(offers) || self.tried.contains(&group) {
+                return State::AwaitInitResponse(self);
+            }
+            let Ok(kex) = KeyExchange::generate(group, &mut *core.random) else {
+                return State::AwaitInitResponse(self);
+            };
+            self.tried.push(group);
+            self.kex = kex;
+        }
+        frame.window.withdraw();
+        self.send(frame, core);
+        State::AwaitInitResponse(self)
+    }
+
+    fn agree(
+        self,
+        frame: &mut Frame,
+        core: &mut Core,
+        header: &Header,
+        bag: Bag,
+        (datagram, local): (&[u8], SocketAddr),
+    ) -> Result<State, String> {
+        let (Some(sa), Some(ke), Some(nonce)) = (&bag.sa, &bag.ke, bag.nonce) else {
+            return Err("an IKE_SA_INIT response without SA, KE or Nonce".into());
+        };
+        if header.responder.is_zero() {
+            return Err("an IKE_SA_INIT response with a responder's SPI of zero".into());
+        }
+        let (suite, _) = proposal::accept_ike(&self.offered, &sa.proposals)?;
+        if suite.group != self.kex.group() || ke.group != suite.group {
+            return Err(format!(
+                "chose {} while the public values are of {} and {}",
+                suite.group,
+                self.kex.group(),
+                ke.group
+            ));
+        }
+        frame.peer_spi = header.responder;
+        frame.local.set_ip(local.ip());
+        let (initiator, responder) = frame.spis();
+        let mut nat = natt::detect(&bag.notifies, initiator, responder, frame.local, frame.remote);
+        if self.unknown_source {
+            nat.get_or_insert_default().local = true;
+        }
+        float(frame, core, nat);
+        let shared = self.kex.shared(&ke.data).map_err(|error| error.to_string())?;
+        let seeds = Seeds { nonces: (&self.nonce, &nonce), spis: frame.spis() };
+        let seed = first_seed(&suite, &seeds, &shared).map_err(|error| error.to_string())?;
+        let (protection, proofs) =
+            expand(suite, &seed, &seeds, true).map_err(|error| error.to_string())?;
+        let request = frame.window.answered();
+        let message = header.message(datagram);
+        let opening = Opening { messages: (request, message.into()), nonces: (self.nonce, nonce) };
+        Ok(begin_initiator(frame, core, protection, proofs, opening))
+    }
+}
+
+/// A first message of a peer.
+pub fn request(
+    core: &mut Core,
+    table: &mut Table,
+    header: &Header,
+    datagram: &[u8],
+    local: SocketAddr,
+    remote: SocketAddr,
+) {
+    if header.message_id != MessageId(0) || header.initiator.is_zero() || core.ending {
+        return;
+    }
+    let bag = match parse_message(datagram) {
+        Ok((_, payloads)) => {
+            core.ladder(Way::In, local, remote, || dump::summary(header, &payloads));
+            sort(Message::InitRequest, payloads)
+                .map_err(|why| (why, Notify::new(NotifyType::INVALID_SYNTAX)))
+        }
+        Err(error) => Err((error.to_string(), Notify::answering(&error))),
+    };
+    let bag = match bag {
+        Ok(bag) => bag,
+        Err((why, notify)) => {
+            core.stats.malformed += 1;
+            core.report(Some(remote), None, Event::Dropped { why });
+            return refuse(core, header, notify, local, remote);
+        }
+    };
+    let (Some(sa), Some(ke), Some(nonce)) = (&bag.sa, &bag.ke, &bag.nonce) else { return };
+    if table.half_open_count() >= core.settings.cookies_from {
+        let returned = bag.notify(NotifyType::COOKIE).map(|notify| notify.data.as_slice());
+        let (now, spi) = (core.now, header.initiator);
+        let Core { cookies, random, .. } = core;
+        let proved =
+            returned.is_some_and(|it| cookies.is_ours(now, &mut **random, spi, remote, nonce, it));
+        if !proved {
+            let cookie = cookies.bake(now, &mut **random, spi, remote, nonce);
+            core.stats.cookies += 1;
+            let notify = Notify::with_data(NotifyType::COOKIE, cookie);
+            return refuse(core, header, notify, local, remote);
+        }
+        if table.half_open_count() >= core.settings.half_open_most {
+            let why = "too many IKE SAs are half open".into();
+            return core.report(Some(remote), None, Event::Dropped { why });
+        }
+    }
+    let group = ke.group;
+    let Some((policy, suite, answer)) = choose(core, &sa.proposals, group, local, remote) else {
+        core.stats.failed += 1;
+        let notify = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN);
+        return refuse(core, header, notify, local, remote);
+    };
+    if suite.group != group {
+        let wanted = suite.group.0.to_be_bytes().to_vec();
+        let notify = Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, wanted);
+        return refuse(core, header, notify, local, remote);
+    }
+    let id = SaId(core.ike_spi());
+    let mut frame = Frame::new(id, false, local, remote, policy, core.now);
+    frame.peer_spi = header.initiator;
+    let request = header.message(datagram);
+    match respond(&mut frame, core, request, &bag, suite, answer) {
+        Ok(state) => {
+            table.opened(header.initiator, id);
+            table.put(Box::new(Sa { frame, body: Body::V2(state) }));
+        }
+        Err(why) => {
+            frame.report(core, Event::Misbehaved { what: why });
+            let notify = Notify::new(NotifyType::INVALID_SYNTAX);
+            refuse(core, header, notify, local, remote);
+        }
+    }
+}
+
+fn respond(
+    frame: &mut Frame,
+    core: &mut Core,
+    request: &[u8],
+    bag: &Bag,
+    suite: IkeSuite,
+    answer: Offer,
+) -> Result<State, String> {
+    let (Some(ke), Some(peers)) = (&bag.ke, &bag.nonce) else { return Err("no KE".into()) };
+    let kex = KeyExchange::generate(suite.group, &mut *core.random);
+    let kex = kex.map_err(|error| error.to_string())?;
+    let nonce = core.octets(NONCE_LEN);
+    let (initiator, responder) = frame.spis();
+    // The request went out before our SPI was known: its hashes are made with zero.
+    let nat = natt::detect(&bag.notifies, initiator, IkeSpi::ZERO, frame.local, frame.remote);
+    let announces = nat.is_some();
+    frame.nat = nat.unwrap_or_default();
+    let mut payloads = vec![
+        Payload::Sa(SaPayload { proposals: vec![answer] }),
+        own_ke(&kex),
+        Payload::Nonce(Nonce(nonce.clone())),
+    ];
+    if announces {
+        payloads.extend(nat_notifications(frame));
+    }
+    let shared = kex.shared(&ke.data).map_err(|error| error.to_string())?;
+    let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(false, true));
+    let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
+    let octets = emit_message(&header, &payloads);
+    core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, &payloads));
+    let seeds = Seeds { nonces: (peers, &nonce), spis: frame.spis() };
+    let seed = first_seed(&suite, &seeds, &shared).map_err(|error| error.to_string())?;
+    let (protection, proofs) =
+        expand(suite, &seed, &seeds, false).map_err(|error| error.to_string())?;
+    frame.window.accepted();
+    frame.window.replied(&octets);
+    let messages = (request.into(), octets.as_slice().into());
+    core.send(frame.local, frame.remote, octets);
+    let opening = Opening { messages, nonces: (peers.clone(), nonce) };
+    let state = AwaitAuthRequest { protection, proofs, opening };
+    Ok(State::AwaitAuthRequest(Box::new(state)))
+}
+
+/// The policy and suite for a peer that is only known by its address.
+fn choose(
+    core: &mut Core,
+    theirs: &[Offer],
+    group: GroupId,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> Option<(Arc<Policy>, IkeSuite, Offer)> {
+    let chosen = |policy: &Policy| {
+        let chosen = proposal::choose_ike(&policy.ike_proposals, theirs, Some(group));
+        chosen.and_then(|chosen| match chosen.suite.check() {
+            Ok(()) => Ok(chosen),
+            Err(_) => proposal::choose_ike(&[], theirs, None),
+        })
+    };
+    // A `skip` that names an identity waits until the peer says its own.
+    let skips = |policy: &Policy| policy.skip && policy.remote_id.is_none();
+    let policies = &core.policies;
+    let fitting = policies.select(local, remote, |policy| skips(policy) || chosen(policy).is_ok());
+    match &fitting {
+        Some(policy) if !policy.skip => {
+            let chosen = chosen(policy).ok()?;
+            return Some((Arc::clone(policy), chosen.suite, chosen.answer));
+        }
+        Some(policy) => {
+            let wanted = "this address: it is skipped".to_string();
+            core.report(Some(remote), Some(&policy.name), Event::NoPolicy { wanted });
+        }
+        None => match policies.select(local, remote, |_| true) {
+            Some(nearest) => {
+                let Err(disagreement) = chosen(&nearest) else { return None };
+                core.report(Some(remote), Some(&nearest.name), Event::Disagreed(disagreement));
+            }
+            None => {
+                let wanted = format!("the addresses {} and {}", local.ip(), remote.ip());
+                core.report(Some(remote), None, Event::NoPolicy { wanted });
+            }
+        },
+    }
+    None
+}
+
+/// Answers a first message with a notification, keeping nothing.
+pub fn refuse(
+    core: &mut Core,
+    header: &Header,
+    notify: Notify,
+    local: SocketAddr,
+    remote: SocketAddr,
+) {
+    let flags = Flags::v2(false, true);
+    let (initiator, responder) = (header.initiator, header.responder);
+    let answer = Header::v2(initiator, responder, header.exchange, flags, header.message_id);
+    let payloads = [Payload::Notify(notify)];
+    core.ladder(Way::Out, local, remote, || dump::summary(&answer, &payloads));
+    core.send(local, remote, emit_message(&answer, &payloads));
+}
+
+fn read(
+    core: &mut Core,
+    message: Message,
+    datagram: &[u8],
+    (local, remote): (SocketAddr, SocketAddr),
+) -> Result<Bag, String> {
+    let (header, payloads) = parse_message(datagram).map_err(|error| error.to_string())?;
+    core.ladder(Way::In, local, remote, || dump::summary(&header, &payloads));
+    sort(message, payloads)
+}
+
+fn own_ke(kex: &KeyExchange) -> Payload {
+    Payload::Ke(Ke { group: kex.group(), data: kex.public().to_vec() })
+}
+
+/// Where encapsulation is forced, a false source makes the peer see a NAT and encapsulate too.
+fn nat_notifications(frame: &Frame) -> [Payload; 2] {
+    let (initiator, responder) = frame.spis();
+    let mut source = frame.local;
+    if frame.policy.force_natt {
+        source.set_port(0);
+    }
+    natt::notifications(initiator, responder, source, frame.remote)
+}
+
+/// With a NAT (or as if there were one) everything goes on over the other port (RFC 7296 §2.23).
+fn float(frame: &mut Frame, core: &mut Core, nat: Option<Nat>) {
+    let Some(nat) = nat else { return };
+    frame.nat = nat;
+    if nat.found() {
+        frame.report(core, Event::NatFound { local: nat.local, remote: nat.remote });
+    }
+    let (plain, encapsulated) = core.settings.ports;
+    if (nat.found() || frame.policy.force_natt) && frame.remote.port() == plain {
+        frame.local.set_port(encapsulated);
+        frame.remote.set_port(encapsulated);
+    }
+}
