@@ -1,1 +1,7 @@
 //! Two engines on a pretend network with a pretend clock.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod children;
+mod handshake;
+#[path = "../util/pair.rs"]
+mod pair;

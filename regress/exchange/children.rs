@@ -1,0 +1,257 @@
+//! Life after the handshake: rekeying, deletion, liveness, acquire, expire, reload, shutdown.
+
+use crate::pair::*;
+use oakd::conf::{Lifetime, Start};
+use oakd::ike::event::*;
+use oakd::ike::report::{Event, Gone};
+use oakd::wire::iana::v2::GroupId;
+use std::time::Duration;
+
+fn rekeyed(pair: &Pair, side: usize) -> usize {
+    let reports = pair.sides[side].reports.iter();
+    reports.filter(|report| matches!(report.event, Event::ChildRekeyed { .. })).count()
+}
+
+#[test]
+fn a_soft_expiry_rekeys_from_either_side_with_and_without_pfs() {
+    for side in [A, B] {
+        for groups in [&[][..], &[GroupId::CURVE25519], &[GroupId::ECP_384]] {
+            let mut pair = Pair::of(|policy| policy.child_proposals = vec![child(gcm(groups))]);
+            pair.pass(1).assert_up();
+            let before = pair.inbound(side);
+            pair.expire(side, false);
+            pair.pass(1).assert_up();
+            assert_ne!(pair.inbound(side), before);
+            assert_eq!(rekeyed(&pair, side), 1);
+            pair.end();
+        }
+    }
+}
+
+#[test]
+fn two_hundred_rekeys_in_a_row() {
+    let mut pair = Pair::plain();
+    pair.pass(1);
+    for turn in 0..200 {
+        pair.expire(turn % 2, false);
+        pair.pass(1).assert_up();
+    }
+    pair.end();
+}
+
+#[test]
+fn another_group_for_a_child_is_demanded_and_given() {
+    let mut pair = Pair::each(|side, policy| {
+        let groups = [GroupId::CURVE25519, GroupId::ECP_256];
+        policy.child_proposals = vec![child(gcm(if side == A { &groups } else { &groups[1..] }))];
+    });
+    pair.pass(1).assert_up();
+    pair.expire(A, false);
+    pair.pass(1).assert_up();
+    assert_eq!(rekeyed(&pair, A), 1);
+    pair.end();
+}
+
+#[test]
+fn both_rekey_the_child_at_once_and_one_remains() {
+    for skew in 0..12 {
+        let mut pair = Pair::plain();
+        pair.pass(1).assert_up();
+        pair.expire(A, false);
+        let until = pair.now.after(Duration::from_millis(skew * 3));
+        while pair.now < until {
+            pair.now = pair.now.after(Duration::from_millis(3));
+        }
+        let key = pair.inbound(B);
+        pair.input(B, Input::Expire(Expire { key, hard: false }));
+        pair.pass(30).assert_up();
+        pair.end();
+    }
+}
+
+#[test]
+fn colliding_rekeys_survive_the_loss_of_each_datagram() {
+    for lost in 0..8 {
+        let mut pair = Pair::plain();
+        pair.pass(1).assert_up();
+        let first = pair.sent;
+        pair.network = Box::new(move |n, _| match n == first + lost {
+            true => Fate::Lose,
+            false => Fate::Deliver,
+        });
+        pair.expire(A, false);
+        let key = pair.inbound(B);
+        pair.input(B, Input::Expire(Expire { key, hard: false }));
+        pair.pass(60).assert_up();
+        pair.end();
+    }
+}
+
+#[test]
+fn lifetimes_rekey_by_themselves() {
+    let mut pair = Pair::of(|policy| {
+        policy.child_lifetime = Lifetime { seconds: 60, bytes: 0 };
+        policy.ike_lifetime = 200;
+    });
+    for _ in 0..100 {
+        pair.pass(10);
+    }
+    pair.assert_up();
+    assert!(rekeyed(&pair, A) + rekeyed(&pair, B) > 12);
+    let reports = pair.sides[A].reports.iter();
+    let ike = reports.filter(|report| matches!(report.event, Event::IkeRekeyed { .. })).count();
+    assert!(ike >= 4, "{ike}");
+    pair.end();
+}
+
+#[test]
+fn both_rekey_the_ike_sa_at_once_and_one_remains() {
+    for lost in 0..10 {
+        let mut pair = Pair::of(|policy| policy.ike_lifetime = 1000);
+        pair.pass(1).assert_up();
+        // Both sides fall due in one silence of the network.
+        pair.network = Box::new(|_, _| Fate::Lose);
+        pair.pass(898);
+        let first = pair.sent;
+        pair.network = Box::new(move |n, _| match n == first + lost {
+            true => Fate::Lose,
+            false => Fate::Deliver,
+        });
+        pair.pass(60);
+        if pair.sides[A].engine.sas(pair.now).len() == 1 {
+            pair.assert_children(1);
+        }
+        pair.pass(90).assert_up();
+        pair.end();
+    }
+}
+
+#[test]
+fn a_hard_expiry_is_told_and_made_good() {
+    let mut pair = Pair::plain();
+    pair.pass(1).assert_up();
+    pair.expire(A, true);
+    pair.pass(10).assert_up();
+    assert!(pair.told(A, "lifetime ended"));
+    pair.end();
+}
+
+#[test]
+fn traffic_starts_an_ondemand_policy_once() {
+    let mut pair = Pair::each(|side, policy| {
+        if side == A {
+            policy.start = Start::OnDemand;
+        }
+    });
+    pair.pass(5).assert_ike(0);
+    assert_eq!(pair.sides[A].kernel.flows.len(), 2);
+    let trap = pair.sides[A].kernel.flows.values().next().unwrap();
+    let (local, remote, reqid) = (trap.local, trap.remote, trap.reqid);
+    let acquire = Acquire { local, remote, reqid: Some(reqid), selector: None };
+    for _ in 0..3 {
+        pair.input(A, Input::Acquire(acquire.clone()));
+    }
+    pair.pass(1).assert_up();
+    assert_eq!(pair.sent, 4);
+    pair.end();
+}
+
+#[test]
+fn a_silent_peer_is_probed_and_given_up_and_called_again() {
+    let mut pair = Pair::new();
+    for side in [B, A] {
+        let mut it = (*config(vec![policy(side)])).clone();
+        it.globals.dpd_check_interval = 10;
+        pair.input(side, Input::Configure(it.into()));
+    }
+    pair.pass(1).assert_up();
+    pair.pass(60).assert_up();
+    assert!(pair.sent > 8);
+    pair.sides[B].dead = true;
+    pair.pass(90);
+    assert!(
+        pair.reported(A, |event| {
+            matches!(event, Event::IkeDeleted { why: Gone::PeerVanished })
+        })
+    );
+    // The peer's host is back, with its memory.
+    pair.sides[B].dead = false;
+    pair.pass(120).assert_up();
+    pair.end();
+}
+
+#[test]
+fn traffic_proves_the_peer_alive() {
+    let mut pair = Pair::new();
+    let mut it = (*config(vec![policy(A)])).clone();
+    it.globals.dpd_check_interval = 10;
+    pair.configure(B, vec![policy(B)]);
+    pair.input(A, Input::Configure(it.into()));
+    pair.pass(1).assert_up();
+    for _ in 0..10 {
+        pair.sides[A].kernel.packets += 1;
+        pair.pass(10);
+    }
+    assert_eq!(pair.sent, 4);
+    pair.end();
+}
+
+#[test]
+fn a_restarted_peer_says_so_and_the_old_sa_goes() {
+    let mut pair = Pair::plain();
+    pair.pass(10).assert_up();
+    // A forgets everything, its kernel too, and starts anew.
+    let fresh = Pair::with(oakd::ike::Settings::default(), 77);
+    let [side, _] = fresh.sides;
+    pair.sides[A] = side;
+    pair.sides[A].kernel.last_spi = 500;
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(2).assert_up();
+    assert!(pair.reported(B, |event| matches!(event, Event::InitialContact { removed: 1 })));
+    pair.end();
+}
+
+#[test]
+fn resetting_comes_back_for_active_policies() {
+    for side in [A, B] {
+        let mut pair = Pair::plain();
+        pair.pass(1).assert_up();
+        let before = pair.sides[A].engine.sas(pair.now)[0].spis.clone();
+        pair.command(side, Command::ResetId("test".into()));
+        pair.pass(5).assert_up();
+        assert_ne!(pair.sides[A].engine.sas(pair.now)[0].spis, before);
+        pair.end();
+    }
+}
+
+#[test]
+fn a_reload_keeps_what_did_not_change() {
+    let mut pair = Pair::plain();
+    pair.pass(1).assert_up();
+    let before = pair.inbound(A);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(5).assert_up();
+    assert_eq!(pair.inbound(A), before);
+    let mut changed = policy(A);
+    changed.child_lifetime.seconds = 1800;
+    pair.configure(A, vec![changed]);
+    pair.pass(5).assert_up();
+    assert_ne!(pair.inbound(A), before);
+    pair.configure(A, vec![]);
+    pair.pass(5).assert_ike(0);
+    pair.assert_children(0);
+    assert!(pair.sides[A].kernel.flows.is_empty());
+    pair.end();
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_dead_peer() {
+    let mut pair = Pair::plain();
+    pair.pass(1).assert_up();
+    pair.sides[B].dead = true;
+    pair.command(A, Command::Shutdown);
+    assert!(!pair.sides[A].finished);
+    pair.pass(3);
+    assert!(pair.sides[A].finished);
+    assert!(pair.sides[A].kernel.sas.is_empty() && pair.sides[A].kernel.flows.is_empty());
+}

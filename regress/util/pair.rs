@@ -1,0 +1,485 @@
+//! Two engines joined by a pretend network, a pretend clock and two pretend kernels.
+//!
+//! A story: make a [`Pair`], configure both sides, say what the network or a kernel does wrong, let
+//! time pass, look at what the kernels hold.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use oakd::conf::*;
+use oakd::crypto::{Secret, SeededRandom, psk_auth, psk_verify};
+use oakd::ike::auth::{Answer, Question};
+use oakd::ike::event::*;
+use oakd::ike::report::{Event, Report};
+use oakd::ike::{Engine, Settings};
+use oakd::wire::EspSpi;
+use oakd::wire::iana::v2::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
+
+pub const A: usize = 0;
+pub const B: usize = 1;
+
+/// A kernel that remembers.
+#[derive(Default)]
+pub struct Kernel {
+    pub larval: BTreeSet<(u32, IpAddr)>,
+    pub sas: BTreeMap<(u32, IpAddr), KernelSa>,
+    pub flows: HashMap<(Direction, KernelSelector), KernelFlow>,
+    pub packets: u64,
+    pub last_spi: u32,
+    /// The requests with these numbers (counted from 0) fail.
+    pub fails: BTreeSet<usize>,
+    pub requests: usize,
+    /// What it was asked and should not have been.
+    pub complaints: Vec<String>,
+}
+
+impl Kernel {
+    fn answer(&mut self, request: KernelRequest) -> KernelAnswer {
+        let number = self.requests;
+        self.requests += 1;
+        let fails = self.fails.contains(&number);
+        match request {
+            _ if fails => {
+                // What could not be deleted was not there.
+                match request {
+                    KernelRequest::DeleteSa(key) => {
+                        self.sas.remove(&(key.spi.0, key.dst));
+                        self.larval.remove(&(key.spi.0, key.dst));
+                    }
+                    KernelRequest::DeleteFlow(flow) => {
+                        self.flows.remove(&(flow.direction, flow.selector));
+                    }
+                    _ => (),
+                }
+                return KernelAnswer::Failed(format!("request {number} fails"));
+            }
+            KernelRequest::GetSpi { dst, .. } => {
+                self.last_spi += 1;
+                let spi = 0x1000 + self.last_spi;
+                self.larval.insert((spi, dst));
+                return KernelAnswer::Spi(EspSpi(spi));
+            }
+            KernelRequest::AddSa(sa) => {
+                let key = (sa.key.spi.0, sa.key.dst);
+                if sa.direction == Direction::In && !self.larval.remove(&key) {
+                    self.complaints.push(format!("inbound {key:?} was not reserved"));
+                }
+                if self.sas.insert(key, *sa).is_some() {
+                    self.complaints.push(format!("{key:?} was there already"));
+                }
+            }
+            KernelRequest::DeleteSa(key) => {
+                let key = (key.spi.0, key.dst);
+                if self.sas.remove(&key).is_none() && !self.larval.remove(&key) {
+                    self.complaints.push(format!("{key:?} deleted but not there"));
+                }
+            }
+            KernelRequest::QuerySa(_) => {
+                let packets = self.packets;
+                return KernelAnswer::Counters(SaCounters { packets, bytes: 0, idle: None });
+            }
+            KernelRequest::AddFlow(flow) => {
+                self.flows.insert((flow.direction, flow.selector), *flow);
+            }
+            KernelRequest::DeleteFlow(flow) => {
+                if self.flows.remove(&(flow.direction, flow.selector)).is_none() {
+                    self.complaints.push(format!("flow {flow:?} deleted but not there"));
+                }
+            }
+        }
+        KernelAnswer::Done
+    }
+
+    pub fn count(&self, direction: Direction) -> usize {
+        self.sas.values().filter(|sa| sa.direction == direction).count()
+    }
+}
+
+/// One side.
+pub struct Side {
+    pub engine: Engine,
+    pub kernel: Kernel,
+    pub address: SocketAddr,
+    pub psk: Secret,
+    pub reports: Vec<Report>,
+    pub finished: bool,
+    pub keepalives: usize,
+    /// Does not answer anything any more.
+    pub dead: bool,
+}
+
+/// A datagram on its way.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    pub at: Time,
+    pub to: usize,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub octets: Vec<u8>,
+}
+
+/// What becomes of a datagram.
+pub enum Fate {
+    Deliver,
+    Lose,
+    Twice,
+    Late(Duration),
+    Instead(Vec<u8>),
+}
+
+type Network = Box<dyn FnMut(usize, &Datagram) -> Fate>;
+
+pub struct Pair {
+    pub sides: [Side; 2],
+    pub now: Time,
+    pub flying: Vec<Datagram>,
+    pub sent: usize,
+    pub network: Network,
+    /// A NAT before side A: its outer address.
+    pub nat: Option<IpAddr>,
+}
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub fn prefix(text: &str) -> Prefix {
+    let (address, length) = text.split_once('/').unwrap();
+    Prefix::new(ip(address), length.parse().unwrap()).unwrap()
+}
+
+pub fn flow(from: &str, to: &str) -> Flow {
+    let end = |text| FlowEnd { addresses: FlowAddresses::Prefix(prefix(text)), ports: (0, 65535) };
+    Flow { ip_protocol: 0, local: end(from), remote: end(to), srcnat: None }
+}
+
+pub fn fqdn(name: &str) -> Identity {
+    Identity { id_type: IdType::ID_FQDN, data: name.as_bytes().to_vec() }
+}
+
+pub fn gcm(groups: &[GroupId]) -> Proposal {
+    Proposal {
+        encryption: vec![(EncryptionId::ENCR_AES_GCM_16, Some(256))],
+        prf: vec![PrfId::PRF_HMAC_SHA2_256],
+        integrity: vec![],
+        groups: groups.to_vec(),
+        esn: EsnChoice::No,
+    }
+}
+
+pub fn cbc(groups: &[GroupId]) -> Proposal {
+    Proposal {
+        encryption: vec![(EncryptionId::ENCR_AES_CBC, Some(128))],
+        integrity: vec![IntegrityId::AUTH_HMAC_SHA2_256_128],
+        ..gcm(groups)
+    }
+}
+
+pub fn child(mut proposal: Proposal) -> Proposal {
+    proposal.prf.clear();
+    proposal
+}
+
+/// A policy of side A (B is the mirror): active, one flow, AES-GCM with x25519.
+pub fn policy(side: usize) -> Policy {
+    let nets = ["10.1.0.0/24", "10.2.0.0/24"];
+    let hosts = ["192.0.2.1", "192.0.2.2"];
+    let names = ["a.example", "b.example"];
+    let peer = 1 - side;
+    Policy {
+        name: PolicyName("test".into()),
+        start: if side == A { Start::Active } else { Start::Passive },
+        quick: false,
+        skip: false,
+        default: false,
+        protocol: SaProtocol::Esp,
+        mode: Mode::Tunnel,
+        ipcomp: false,
+        force_natt: false,
+        family: None,
+        rdomain: None,
+        flows: vec![flow(nets[side], nets[peer])],
+        local: Some(Prefix::host(ip(hosts[side]))),
+        peer: Some(Prefix::host(ip(hosts[peer]))),
+        ike_proposals: vec![gcm(&[GroupId::CURVE25519])],
+        child_proposals: vec![child(gcm(&[]))],
+        child_proposals_explicit: false,
+        local_id: Some(fqdn(names[side])),
+        remote_id: Some(fqdn(names[peer])),
+        auth: Auth::Psk,
+        ike_lifetime: 86400,
+        child_lifetime: Lifetime { seconds: 3600, bytes: 0 },
+        tag: None,
+        tap: None,
+        iface: None,
+    }
+}
+
+pub fn config(policies: Vec<Policy>) -> Arc<Config> {
+    let globals = Globals { dpd_check_interval: 0, ..Globals::default() };
+    Arc::new(Config { globals, policies })
+}
+
+impl Pair {
+    /// Two sides without configuration.
+    pub fn new() -> Self {
+        Self::with(Settings::default(), 1)
+    }
+
+    pub fn with(settings: Settings, seed: u64) -> Self {
+        let side = |number: u64, address: &str| Side {
+            engine: Engine::new(Box::new(SeededRandom::new(seed * 2 + number)), settings.clone()),
+            kernel: Kernel::default(),
+            address: SocketAddr::new(ip(address), 500),
+            psk: Secret::from(&b"secret"[..]),
+            reports: Vec::new(),
+            finished: false,
+            keepalives: 0,
+            dead: false,
+        };
+        Self {
+            sides: [side(0, "192.0.2.1"), side(1, "192.0.2.2")],
+            now: Time(Duration::from_secs(1000)),
+            flying: Vec::new(),
+            sent: 0,
+            network: Box::new(|_, _| Fate::Deliver),
+            nat: None,
+        }
+    }
+
+    /// Both sides with the plain policy; not yet started.
+    pub fn plain() -> Self {
+        Self::of(|_| ())
+    }
+
+    /// Both sides with the plain policy changed; the passive one first.
+    pub fn of(mut change: impl FnMut(&mut Policy)) -> Self {
+        Self::each(|_, policy| change(policy))
+    }
+
+    pub fn each(mut change: impl FnMut(usize, &mut Policy)) -> Self {
+        let mut pair = Self::new();
+        for side in [B, A] {
+            let mut it = policy(side);
+            change(side, &mut it);
+            pair.configure(side, vec![it]);
+        }
+        pair
+    }
+
+    pub fn configure(&mut self, side: usize, policies: Vec<Policy>) {
+        self.input(side, Input::Configure(config(policies)));
+    }
+
+    pub fn command(&mut self, side: usize, command: Command) {
+        self.input(side, Input::Command(command));
+    }
+
+    pub fn input(&mut self, side: usize, input: Input<'_>) {
+        self.sides[side].engine.handle(self.now, input);
+        self.drain(side);
+    }
+
+    /// Does what a side wants done.
+    pub fn drain(&mut self, side: usize) {
+        while let Some(output) = self.sides[side].engine.poll() {
+            let now = self.now;
+            let it = &mut self.sides[side];
+            match output {
+                Output::Datagram { local, remote, octets } => {
+                    self.send(side, local, remote, octets)
+                }
+                Output::Keepalive { .. } => it.keepalives += 1,
+                Output::Kernel(id, request) => {
+                    let answer = it.kernel.answer(request);
+                    it.engine.handle(now, Input::Kernel(id, answer));
+                }
+                Output::Question(id, question) => {
+                    let answer = answer(&it.psk, question);
+                    it.engine.handle(now, Input::Answer(id, answer));
+                }
+                Output::Report(report) => {
+                    if std::env::var_os("STORY").is_some() {
+                        let seconds = now.0.as_millis();
+                        eprintln!("{seconds} {}: {report}", ["A", "B"][side]);
+                    }
+                    it.reports.push(report);
+                }
+                Output::Finished => it.finished = true,
+            }
+        }
+    }
+
+    fn send(&mut self, side: usize, local: SocketAddr, remote: SocketAddr, octets: Vec<u8>) {
+        if self.sides[side].dead {
+            return;
+        }
+        let (mut from, mut to) = (local, remote);
+        if from.ip().is_unspecified() {
+            from.set_ip(self.sides[side].address.ip());
+        }
+        match self.nat {
+            Some(outer) if side == A => {
+                from = SocketAddr::new(outer, from.port() + 10000);
+            }
+            Some(outer) if to.ip() == outer => {
+                let inner = self.sides[A].address.ip();
+                to = SocketAddr::new(inner, to.port() - 10000);
+            }
+            _ => (),
+        }
+        let peer = 1 - side;
+        if to.ip() != self.sides[peer].address.ip() {
+            return;
+        }
+        let at = self.now.after(Duration::from_millis(10));
+        let datagram = Datagram { at, to: peer, local: to, remote: from, octets };
+        let number = self.sent;
+        self.sent += 1;
+        match (self.network)(number, &datagram) {
+            Fate::Deliver => self.flying.push(datagram),
+            Fate::Lose => (),
+            Fate::Twice => {
+                let again = at.after(Duration::from_millis(1));
+                self.flying.push(Datagram { at: again, ..datagram.clone() });
+                self.flying.push(datagram);
+            }
+            Fate::Late(span) => self.flying.push(Datagram { at: at.after(span), ..datagram }),
+            Fate::Instead(octets) => self.flying.push(Datagram { octets, ..datagram }),
+        }
+    }
+
+    /// The next thing that happens, until a time.
+    fn step(&mut self, until: Time) -> bool {
+        let arrival = self.flying.iter().map(|datagram| datagram.at).min();
+        let timeouts = self.sides.iter().filter(|side| !side.dead);
+        let timeout = timeouts.filter_map(|side| side.engine.next_timeout()).min();
+        let Some(next) = [arrival, timeout].into_iter().flatten().min() else { return false };
+        if next > until {
+            return false;
+        }
+        self.now = self.now.max(next);
+        if let Some(at) = self.flying.iter().position(|datagram| datagram.at <= self.now) {
+            let Datagram { to, local, remote, octets, .. } = self.flying.remove(at);
+            if !self.sides[to].dead {
+                self.input(to, Input::Datagram { local, remote, octets: &octets });
+            }
+            return true;
+        }
+        for side in [A, B] {
+            if !self.sides[side].dead {
+                self.input(side, Input::Timeout);
+            }
+        }
+        true
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, seconds: u64) -> &mut Self {
+        let until = self.now.after(Duration::from_secs(seconds));
+        let mut steps = 0;
+        while self.step(until) {
+            steps += 1;
+            assert!(steps < 200_000, "it does not come to rest");
+        }
+        self.now = until;
+        self
+    }
+
+    /// Asserts that both kernels hold this many matching child SAs and nothing else.
+    pub fn assert_children(&self, count: usize) {
+        for side in [A, B] {
+            let (own, peers) = (&self.sides[side].kernel, &self.sides[1 - side].kernel);
+            assert_eq!(own.complaints, Vec::<String>::new(), "side {side}");
+            assert!(own.larval.is_empty(), "side {side} leaks {:?}", own.larval);
+            assert_eq!(own.count(Direction::Out), count, "outbound SAs of side {side}");
+            assert_eq!(own.count(Direction::In), count, "inbound SAs of side {side}");
+            for sa in own.sas.values().filter(|sa| sa.direction == Direction::Out) {
+                let twin = peers
+                    .sas
+                    .values()
+                    .find(|twin| twin.direction == Direction::In && twin.key.spi == sa.key.spi);
+                let twin = twin.unwrap_or_else(|| panic!("{:?} has no twin", sa.key));
+                assert!(twin.encryption == sa.encryption, "cipher keys differ");
+                assert!(twin.integrity == sa.integrity, "integrity keys differ");
+                assert_eq!(twin.mode, sa.mode);
+                assert_eq!(twin.esn, sa.esn);
+                assert_eq!(twin.encap.is_some(), sa.encap.is_some());
+            }
+        }
+    }
+
+    /// How many IKE SAs each side shows.
+    pub fn assert_ike(&self, count: usize) {
+        for (number, side) in self.sides.iter().enumerate() {
+            let sas = side.engine.sas(self.now);
+            assert_eq!(sas.len(), count, "IKE SAs of side {number}: {sas:#?}");
+        }
+    }
+
+    /// One IKE SA, one child pair on both sides.
+    pub fn assert_up(&self) {
+        self.assert_ike(1);
+        self.assert_children(1);
+    }
+
+    /// Shuts both down and asserts that nothing is left in the kernels.
+    pub fn end(mut self) {
+        self.network = Box::new(|_, _| Fate::Deliver);
+        for side in [A, B] {
+            self.command(side, Command::Shutdown);
+        }
+        self.pass(5);
+        for (number, side) in self.sides.iter().enumerate() {
+            assert!(side.dead || side.finished, "side {number} has not finished");
+            let kernel = &side.kernel;
+            assert!(kernel.sas.is_empty(), "side {number} leaks {:?}", kernel.sas.keys());
+            assert!(kernel.larval.is_empty(), "side {number} leaks {:?}", kernel.larval);
+            assert!(kernel.flows.is_empty(), "side {number} leaks {:?}", kernel.flows.keys());
+            if kernel.fails.is_empty() {
+                assert_eq!(kernel.complaints, Vec::<String>::new(), "side {number}");
+            }
+        }
+    }
+
+    /// Whether a side reported something.
+    pub fn reported(&self, side: usize, condition: impl Fn(&Event) -> bool) -> bool {
+        self.sides[side].reports.iter().any(|report| condition(&report.event))
+    }
+
+    pub fn told(&self, side: usize, words: &str) -> bool {
+        self.sides[side].reports.iter().any(|report| report.to_string().contains(words))
+    }
+
+    /// The name of the only inbound child SA of a side.
+    pub fn inbound(&self, side: usize) -> SaKey {
+        let kernel = &self.sides[side].kernel;
+        kernel.sas.values().find(|sa| sa.direction == Direction::In).unwrap().key
+    }
+
+    pub fn expire(&mut self, side: usize, hard: bool) {
+        let key = self.inbound(side);
+        if hard {
+            self.sides[side].kernel.sas.remove(&(key.spi.0, key.dst));
+        }
+        self.input(side, Input::Expire(Expire { key, hard }));
+    }
+}
+
+/// What the holder of the secrets says.
+pub fn answer(psk: &Secret, question: Question) -> Answer {
+    match question {
+        Question::SharedKeySign { prf, octets, .. } => {
+            Answer::Signed(psk_auth(prf, psk, &octets).unwrap())
+        }
+        Question::SharedKeyVerify { prf, octets, auth, .. } => {
+            match psk_verify(prf, psk, &octets, &auth).unwrap() {
+                true => Answer::Verified,
+                false => Answer::Wrong,
+            }
+        }
+    }
+}
