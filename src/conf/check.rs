@@ -118,6 +118,9 @@ impl Checker<'_> {
         if let Some(sentence) = fault {
             return self.error(place, Problem::says(sentence));
         }
+        for sentence in rule.warnings() {
+            self.warn(place, sentence);
+        }
         match rule {
             Rule::Ike(_) => {
                 let sentence = "IKEv1 is not available: write an ikev2 rule, or leave this one out";

@@ -230,8 +230,8 @@ pub struct Keys {
 /// A manual SA as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaRule {
-    /// The protocol, if written.
-    pub kind: Option<Kind>,
+    /// The protocol.
+    pub kind: Kind,
     /// `tunnel` or `transport`.
     pub encapsulation: Option<Mode>,
     /// `from`.
@@ -484,6 +484,24 @@ pub static GROUP: &[Transform] = &[
     row("grp30", "BP_512", (0, 0)),
 ];
 
+/// Words that should not be used any more, and what to write instead.
+const WEAK: &[(&str, &str)] = &[
+    ("3des-cbc", "aes-256"),
+    ("blowfish", "aes-256"),
+    ("cast128", "aes-256"),
+    ("null", "aes-256"),
+    ("none", "grp15"),
+    ("hmac-md5", "hmac-sha2-256"),
+    ("hmac-ripemd160", "hmac-sha2-256"),
+    ("hmac-sha1", "hmac-sha2-256"),
+    ("modp768", "modp3072"),
+    ("grp1", "grp15"),
+    ("modp1024", "modp3072"),
+    ("grp2", "grp15"),
+    ("modp1536", "modp3072"),
+    ("grp5", "grp15"),
+];
+
 /// The first row whose word begins with this one, as ipsecctl looks it up (`3des` is `3des-cbc`).
 pub fn transform(word: &str, table: &'static [Transform]) -> Option<&'static Transform> {
     table.iter().find(|row| row.word.starts_with(word))
@@ -497,6 +515,34 @@ impl Rule {
             Self::Flow(rule) => rule.end.place,
             Self::Sa(rule) => rule.end.place,
         }
+    }
+
+    /// What is legal and unwise about it, each with what to write instead.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut weak = |chosen: &Algorithms| {
+            let rows = [chosen.enc, chosen.auth, chosen.group];
+            for row in rows.into_iter().flatten() {
+                let better = WEAK.iter().find(|(word, _)| *word == row.word);
+                found
+                    .extend(better.map(|(word, better)| format!("{word} is weak: write {better}")));
+            }
+        };
+        match self {
+            Self::Flow(_) => {}
+            Self::Sa(rule) => weak(&rule.algorithms),
+            Self::Ike(rule) => {
+                rule.phase1.iter().chain(&rule.phase2).for_each(|p| weak(&p.algorithms));
+                if rule.psk.is_some() && rule.phase1.as_ref().is_some_and(|p| p.aggressive) {
+                    found.push(
+                        "aggressive mode shows whoever listens a hash of the psk to guess from: \
+                         write main"
+                            .to_owned(),
+                    );
+                }
+            }
+        }
+        found
     }
 
     /// Whether secrets are written in it.

@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Place, Severity};
 use super::ipsec::{Bundles, expand, write_entry};
-use super::parse::{Fault, parse};
+use super::parse::{Problem, parse};
 use super::source::{Files, Names};
 use super::syntax::Statement;
 
@@ -52,6 +52,10 @@ pub fn list(
             listing.output.push_str(&super::print(std::slice::from_ref(statement), style.keys));
             continue;
         };
+        for sentence in rule.warnings() {
+            let problem = Problem::says(sentence);
+            parsed.remark(Severity::Warning, rule.end(), problem);
+        }
         let (entries, fault) = expand(rule, &mut bundles, names, files);
         for entry in &entries {
             if let Err(complaint) = write_entry(&mut listing.output, entry, style, names) {
@@ -65,8 +69,7 @@ pub fn list(
             let name = if named == "-" { "stdin" } else { named };
             let line = format!("{name}: {}: {sentence}\n", place.line);
             lines.push(((place.file, place.line), line));
-            let fault: Fault = (place, super::parse::Problem::says(sentence));
-            parsed.remark(Severity::Error, fault.0, fault.1);
+            parsed.remark(Severity::Error, place, Problem::says(sentence));
         }
     }
     for (_, name, value) in macros {
@@ -76,7 +79,7 @@ pub fn list(
     listing.errors = lines.into_iter().map(|(_, line)| line).collect();
     for complaint in &complaints {
         listing.errors.push_str(&format!("ipsecctl: {complaint}\n"));
-        let problem = super::parse::Problem::says(complaint.clone());
+        let problem = Problem::says(complaint.clone());
         parsed.remark(Severity::Error, Place::default(), problem);
     }
     listing.failed = parsed.has_errors() && complaints.is_empty();

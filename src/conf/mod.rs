@@ -12,9 +12,11 @@
 
 mod check;
 pub mod diagnostic;
+pub mod diff;
 pub mod ipsec;
 pub mod ipsecctl;
 pub mod lex;
+pub mod lookup;
 pub mod parse;
 pub mod print;
 pub mod source;
@@ -24,6 +26,7 @@ pub mod system;
 use std::net::IpAddr;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use lookup::Index;
 pub use parse::parse;
 pub use print::print;
 pub use source::{FileText, Files, MemoryFiles, Names, NumericNames};

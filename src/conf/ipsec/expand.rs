@@ -147,7 +147,7 @@ impl Context<'_> {
     ) -> Result<(), String> {
         let (authkey, authkey_back) = self.keys(rule.authkey.as_ref())?;
         let (enckey, enckey_back) = self.keys(rule.enckey.as_ref())?;
-        let kind = rule.kind.unwrap_or_default();
+        let kind = rule.kind;
         let usual = if kind == Kind::TcpMd5 { Mode::Transport } else { Mode::Tunnel };
         let both = rule.spi_back.is_some() || authkey_back.is_some() || enckey_back.is_some();
         let blank = any(true);

@@ -94,7 +94,10 @@ fn flow(cursor: &mut Cursor) -> Result<FlowRule, Fault> {
 
 fn sa(cursor: &mut Cursor) -> Result<SaRule, Fault> {
     let tcpmd5 = cursor.eat("tcpmd5");
-    let kind = if tcpmd5 { Some(Kind::TcpMd5) } else { one_of(cursor, KINDS) };
+    let kind = match tcpmd5 {
+        true => Kind::TcpMd5,
+        false => one_of(cursor, KINDS).unwrap_or_default(),
+    };
     let encapsulation = if tcpmd5 { None } else { tunnel_or_transport(cursor) };
     let (from, to) = hosts(cursor)?;
     let (spi, spi_back) = spis(cursor)?;

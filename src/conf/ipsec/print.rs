@@ -52,7 +52,7 @@ pub fn write_rule(out: &mut String, rule: &Rule, secrets: bool) -> fmt::Result {
             write_valued(out, "type", rule.flow_type.map(|t| t.word()))
         }
         Rule::Sa(rule) => {
-            out.push_str(rule.kind.unwrap_or_default().word());
+            out.push_str(rule.kind.word());
             write_flag(out, rule.encapsulation.map(mode));
             write_side(out, "from", &rule.from)?;
             write_side(out, "to", &rule.to)?;
