@@ -80,8 +80,8 @@ fn take_controls(message: &libc::msghdr) -> (Vec<Control>, Vec<OwnedFd>) {
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole header within the buffer.
         let (header, data) = unsafe { (*next, libc::CMSG_DATA(next)) };
         let skip = data as usize - next as usize;
-        // Its type differs by system.
-        let len = usize::try_from(header.cmsg_len).unwrap_or(0).saturating_sub(skip);
+        #[allow(clippy::unnecessary_cast, reason = "its type differs by system")]
+        let len = (header.cmsg_len as usize).saturating_sub(skip);
         let mut octets = vec![0; len];
         // SAFETY: the kernel says that `len` octets lie behind the header, within the buffer.
         unsafe { std::ptr::copy_nonoverlapping(data, octets.as_mut_ptr(), len) };

@@ -136,12 +136,13 @@ mod linux {
 /// - `inet`: sendto with an address, on the UDP sockets.
 /// - `unix`: accept on the control socket.
 /// - the parent: `rpath` reads the configuration and what it includes, `getpw` and `dns` resolve the
-///   names in it, `route` its interfaces; `cpath` removes the control socket in the end; `sendfd`
-///   passes links on; `proc` and `exec` restart children; `id` is for those before they pledge.
+///   names in it, `route` its interfaces; `unix` connects to the system's logger again; `cpath`
+///   removes the control socket in the end; `sendfd` passes links on; `proc` and `exec` restart
+///   children.
 #[cfg(target_os = "openbsd")]
 pub fn enter(role: Role) -> io::Result<()> {
     sys::pledge(match role {
-        Role::Parent => "stdio rpath cpath getpw dns route inet sendfd proc exec id",
+        Role::Parent => "stdio rpath cpath unix getpw dns route sendfd proc exec",
         Role::Ike | Role::Relay => "stdio recvfd inet",
         Role::Ca => "stdio recvfd",
         Role::Control => "stdio recvfd unix",
@@ -166,12 +167,13 @@ pub fn enter(_role: Role) -> io::Result<()> {
 }
 
 /// On OpenBSD the parent also hides all but what it works with: its own program, to run it again; the
-/// control socket, to remove it; everything else for reading only, as a configuration may include any
-/// file.
+/// control socket, to remove it; the system's logger; everything else for reading only, as a
+/// configuration may include any file.
 #[cfg(target_os = "openbsd")]
 pub fn veil(program: &Path, socket: &Path) -> io::Result<()> {
     sys::unveil(Path::new("/"), "r")?;
     sys::unveil(program, "rx")?;
+    sys::unveil(Path::new("/dev/log"), "rw")?;
     sys::unveil(socket, "rc")
 }
 
