@@ -1,4 +1,3 @@
-//! PF_KEY v2 for OpenBSD, FreeBSD, NetBSD and Linux.
 #![doc = include_str!("../README.md")]
 
 pub mod alg;
