@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use getopts::{Matches, Options};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use oakd::conf::{self, system};
+use oakd::conf::{self, ipsecctl, system};
 use oakd::ike::event::Command;
 use oakd::log::Detail;
 use oakd::proc::imsg::{self, Link};
@@ -43,12 +43,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut options = Options::new();
     options
+        .optflag("d", "", "with -n -v: print how ike rules are deleted")
         .optmulti("D", "", "with -n: define a macro; the file cannot change it", "MACRO=VALUE")
         .optopt("f", "", &format!("with -n: the file (default {FILE})"), "FILE")
         .optflag("h", "help", "show this")
         .optflag("j", "", "print JSON")
+        .optflag("k", "", "with -n -v: print keys too")
         .optflag("n", "", "check a configuration file, without a daemon")
-        .optopt("s", "", &format!("control socket (default {SOCKET})"), "SOCKET");
+        .optopt("s", "", &format!("control socket (default {SOCKET})"), "SOCKET")
+        .optflag("v", "", "with -n: print the rules as ipsecctl does");
     let matches = match options.parse(&arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&options, &error.to_string()),
@@ -204,6 +207,9 @@ fn check(matches: &Matches) -> Result<(), String> {
         Ok((name.to_owned(), value.to_owned()))
     });
     let macros = macros.collect::<Result<Vec<_>, String>>()?;
+    if matches.opt_present("v") {
+        return list(matches, &file, &macros);
+    }
     let loaded = conf::load(&file, &macros, &system::SystemFiles, &system::SystemNames);
     let (diagnostics, good) = match loaded {
         Ok(checked) => (checked.diagnostics, true),
@@ -212,13 +218,7 @@ fn check(matches: &Matches) -> Result<(), String> {
     let json = matches.opt_present("j");
     for diagnostic in &diagnostics {
         match json {
-            true => {
-                let at = serde_json::json!({
-                    "file": diagnostic.file, "line": diagnostic.line, "column": diagnostic.column,
-                    "message": diagnostic.message,
-                });
-                line(&at.to_string())?;
-            }
+            true => line(&serde_json::to_string(diagnostic).map_err(|e| e.to_string())?)?,
             false => eprintln!("{diagnostic}"),
         }
     }
@@ -227,4 +227,20 @@ fn check(matches: &Matches) -> Result<(), String> {
         true => line("configuration OK"),
         false => Err(format!("{file} is not right")),
     }
+}
+
+/// Prints the rules of a file and the errors in it as ipsecctl(8) does.
+fn list(matches: &Matches, file: &str, macros: &[(String, String)]) -> Result<(), String> {
+    let style =
+        ipsecctl::Style { delete: matches.opt_present("d"), keys: matches.opt_present("k") };
+    let (files, names) = (&system::SystemFiles, &system::SystemNames);
+    let listing = ipsecctl::list(file, macros, files, names, style);
+    eprint!("{}", listing.errors);
+    if !listing.output.is_empty() {
+        line(listing.output.trim_end_matches('\n'))?;
+    }
+    if listing.failed {
+        std::process::exit(1);
+    }
+    Ok(())
 }
