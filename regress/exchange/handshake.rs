@@ -316,7 +316,7 @@ fn encapsulation_can_be_forced() {
 #[test]
 fn the_identity_chooses_the_policy() {
     let mut pair = Pair::new();
-    let mut named = |name: &str, id: &str, skip| {
+    let named = |name: &str, id: &str, skip| {
         let mut it = policy(B);
         it.name = oakd::conf::PolicyName(name.into());
         (it.remote_id, it.skip) = (Some(fqdn(id)), skip);

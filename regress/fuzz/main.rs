@@ -4,4 +4,8 @@
 #[allow(dead_code)]
 #[path = "../wire/corpus.rs"]
 mod corpus;
+mod engine;
+#[allow(dead_code)]
+#[path = "../util/pair.rs"]
+mod pair;
 mod wire;

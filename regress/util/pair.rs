@@ -67,9 +67,10 @@ impl Kernel {
                 if sa.direction == Direction::In && !self.larval.remove(&key) {
                     self.complaints.push(format!("inbound {key:?} was not reserved"));
                 }
-                if self.sas.insert(key, *sa).is_some() {
-                    self.complaints.push(format!("{key:?} was there already"));
+                if self.sas.contains_key(&key) {
+                    return KernelAnswer::Failed("File exists".into());
                 }
+                self.sas.insert(key, *sa);
             }
             KernelRequest::DeleteSa(key) => {
                 let key = (key.spi.0, key.dst);

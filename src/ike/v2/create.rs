@@ -313,6 +313,11 @@ impl Answering {
     }
 }
 
+/// Whether the peer gave this SPI to another child SA.
+fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
+    frame.children.iter().any(|child| child.agreement.spi_out == spi_out)
+}
+
 /// Asks the kernel for an SPI.
 pub fn reserve(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool) {
     let Hosts { local, remote } = frame.hosts();

@@ -413,9 +413,9 @@ pub fn reserved(sa: &mut Sa, core: &mut Core, peers: bool, spi: Option<EspSpi>) 
         }
         (State::AwaitOwnProof(state), spi) => state.reserved(frame, core, spi),
         (State::Established(mut state), spi) => {
-            let wanted = match (peers, &state.answering, state.active.as_deref()) {
-                (true, Some(_), _) | (false, _, Some(Active::AwaitSpi(_))) => true,
-                _ => false,
+            let wanted = match peers {
+                true => state.answering.is_some(),
+                false => matches!(state.active.as_deref(), Some(Active::AwaitSpi(_))),
             };
             match (wanted, peers) {
                 (false, _) => unwanted = spi,
