@@ -3,27 +3,56 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(60);
+/// How long one measurement goes on.
+const SPAN: Duration = Duration::from_millis(600);
+/// Shorter calls are taken several at a time, so that the clock's own cost does not show.
+const BATCH: Duration = Duration::from_micros(40);
 
-/// Microseconds of one call: the best of several rounds, as whatever else runs on the machine can only
-/// make a round longer.
+/// Microseconds of one call: the best of many, as whatever else runs on the machine can only make a call
+/// longer.
 pub fn micros<R>(mut run: impl FnMut() -> R) -> f64 {
+    let mut watch = Watch::new(&mut run);
     let start = Instant::now();
-    let mut calls = 0u32;
-    while start.elapsed() < ROUND {
-        black_box(run());
-        calls += 1;
+    while start.elapsed() < SPAN {
+        watch.sample(&mut run);
     }
-    (0..ROUNDS)
-        .map(|_| {
-            let start = Instant::now();
-            for _ in 0..calls {
-                black_box(run());
-            }
-            start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
-        })
-        .fold(f64::INFINITY, f64::min)
+    watch.best
+}
+
+/// The same for two things to be compared: they take turns, so that they meet the same weather.
+pub fn in_turn<R, S>(mut a: impl FnMut() -> R, mut b: impl FnMut() -> S) -> (f64, f64) {
+    let (mut watch_a, mut watch_b) = (Watch::new(&mut a), Watch::new(&mut b));
+    let start = Instant::now();
+    while start.elapsed() < 3 * SPAN {
+        watch_a.sample(&mut a);
+        watch_b.sample(&mut b);
+    }
+    (watch_a.best, watch_b.best)
+}
+
+struct Watch {
+    calls: u32,
+    best: f64,
+}
+
+impl Watch {
+    fn new<R>(run: &mut impl FnMut() -> R) -> Self {
+        let (start, mut calls) = (Instant::now(), 0);
+        while start.elapsed() < BATCH {
+            black_box(run());
+            calls += 1;
+        }
+        Self { calls, best: f64::INFINITY }
+    }
+
+    fn sample<R>(&mut self, run: &mut impl FnMut() -> R) {
+        let start = Instant::now();
+        for _ in 0..self.calls {
+            black_box(run());
+        }
+        let one = start.elapsed().as_secs_f64() * 1e6 / f64::from(self.calls);
+        self.best = self.best.min(one);
+    }
 }
 
 /// Prints the head of a table: what is measured, then the columns.

@@ -13,7 +13,7 @@ use oakd::ike::{Engine, Settings};
 use oakd::wire::EspSpi;
 use oakd::wire::iana::v2::{EncryptionId as Encr, IntegrityId as Integ};
 
-use crate::time::{head, micros, row};
+use crate::time::{head, in_turn, row};
 use crate::{heap, raw};
 
 const PSK: &[u8] = b"a shared key of some length";
@@ -27,8 +27,7 @@ pub fn handshakes() {
     head("whole handshake, both roles, us", &["whole", "raw", "ratio"]);
     for suite in raw::suites() {
         let configs = Configs::new(&suite, "active");
-        let whole = micros(|| Pair::established(&configs));
-        let raw = micros(|| raw::handshake(&suite));
+        let (whole, raw) = in_turn(|| Pair::established(&configs), || raw::handshake(&suite));
         row(&raw::name(&suite), &[Some(whole), Some(raw), Some(whole / raw)]);
     }
 }
