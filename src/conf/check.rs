@@ -1,7 +1,8 @@
 //! Syntax to meaning: names become addresses and numbers, defaults are filled in, and what cannot
-//! be honoured is refused. Proposals are checked in `check/proposal.rs`, warnings about rules as a
+//! be honoured is refused. Flows are made in `check/flow.rs`, proposals in `check/proposal.rs`, warnings about rules as a
 //! whole in `check/overlap.rs`.
 
+mod flow;
 mod overlap;
 mod proposal;
 
@@ -11,13 +12,11 @@ use std::net::IpAddr;
 use super::diagnostic::{Place, Severity};
 use super::ipsec::{Bundles, Rule, expand};
 use super::parse::{Parsed, Problem, hexadecimal};
-use super::source::{Addresses, Files, Names, addresses};
-use super::syntax::{
-    AuthClause, FlowClause, Host, Ikev2Rule, Matching, Set, Side, Spanned, Statement, Word,
-};
+use super::source::{Files, Names};
+use super::syntax::{AuthClause, Ikev2Rule, Matching, Set, Spanned, Statement};
 use super::{
-    Auth, Checked, Config, Family, Flow, FlowAddresses, FlowEnd, Globals, Identity, Lifetime, Mode,
-    Policy, PolicyName, PolicySecret, Prefix, SaProtocol, Start,
+    Auth, Checked, Config, Globals, Identity, Lifetime, Mode, Policy, PolicyName, PolicySecret,
+    Prefix, SaProtocol, Start,
 };
 use crate::crypto::Secret;
 use crate::wire::iana::v2::IdType;
@@ -243,175 +242,6 @@ impl Checker<'_> {
         Some(PolicyName(name))
     }
 
-    /// `local` or `peer`: `Some(None)` is any; `None` after an error.
-    fn peer_address(
-        &mut self,
-        host: Option<&Spanned<Host>>,
-        family: Option<Family>,
-    ) -> Option<Option<Prefix>> {
-        let Some(host) = host else { return Some(None) };
-        if host.value == Host::Any {
-            return Some(None);
-        }
-        let found = self.prefixes(host)?;
-        let Some(prefix) = found.iter().find(|p| fits(p.address(), family)) else {
-            let problem = Problem::found("an address of the other family", "one of this rule's");
-            self.error(host.place, problem);
-            return None;
-        };
-        Some(Some(*prefix))
-    }
-
-    /// The prefixes that a host word means; `None` after an error.
-    fn prefixes(&mut self, host: &Spanned<Host>) -> Option<Vec<Prefix>> {
-        let Host::Named { word, length } = &host.value else { return Some(Vec::new()) };
-        match addresses(word, *length, self.names) {
-            Addresses::Prefixes(prefixes) => Some(prefixes),
-            Addresses::Unresolved => {
-                let sentence = format!("\"{word}\" does not resolve to an address");
-                self.error(host.place, Problem::says(sentence));
-                None
-            }
-            Addresses::Bad(expected) => {
-                let found = match length {
-                    Some(length) => format!("\"{word}/{length}\""),
-                    None => format!("\"{word}\""),
-                };
-                self.error(host.place, Problem::found(found, expected));
-                None
-            }
-        }
-    }
-
-    /// All flows of the rule: every protocol, every pair of the lists, both families of `any`.
-    fn flows(&mut self, rule: &Ikev2Rule, family: Option<Family>) -> Vec<Flow> {
-        let mut protocols = Vec::new();
-        for word in &rule.ip_protocols {
-            protocols.extend(self.ip_protocol(word));
-        }
-        if protocols.is_empty() {
-            protocols.push(0);
-        }
-        let mut flows: Vec<Flow> = Vec::new();
-        let mut seen = HashSet::new();
-        for clause in &rule.flows {
-            for flow in self.pairs(clause, family) {
-                for &ip_protocol in &protocols {
-                    let flow = Flow { ip_protocol, ..flow.clone() };
-                    if seen.insert(flow.clone()) {
-                        flows.push(flow);
-                    }
-                }
-            }
-        }
-        flows
-    }
-
-    fn pairs(&mut self, clause: &FlowClause, family: Option<Family>) -> Vec<Flow> {
-        let from_ports = self.ports(clause.from.port.as_ref());
-        let to_ports = self.ports(clause.to.port.as_ref());
-        let sources = self.side(&clause.from, family);
-        let targets = self.side(&clause.to, family);
-        let mut flows = Vec::new();
-        for (source, srcnat) in &sources {
-            for (target, _) in &targets {
-                if !same_family(source, target) {
-                    continue;
-                }
-                flows.push(Flow {
-                    ip_protocol: 0,
-                    local: FlowEnd { addresses: *source, ports: from_ports },
-                    remote: FlowEnd { addresses: *target, ports: to_ports },
-                    srcnat: *srcnat,
-                });
-            }
-        }
-        if flows.is_empty() && !sources.is_empty() && !targets.is_empty() {
-            let place = clause.to.hosts.first().map_or(Place::default(), |h| h.host.place);
-            let problem = Problem::says("the two sides of this flow are of different families");
-            self.error(place, problem);
-        }
-        flows
-    }
-
-    fn side(
-        &mut self,
-        side: &Side,
-        family: Option<Family>,
-    ) -> Vec<(FlowAddresses, Option<Prefix>)> {
-        let mut found = Vec::new();
-        for item in &side.hosts {
-            match &item.host.value {
-                Host::Dynamic => found.push((FlowAddresses::Dynamic, None)),
-                Host::Any => {
-                    let any = ["0.0.0.0", "::"].iter().filter_map(|a| a.parse::<IpAddr>().ok());
-                    let any = any.filter(|a| fits(*a, family)).filter_map(|a| Prefix::new(a, 0));
-                    found.extend(any.map(|p| (FlowAddresses::Prefix(p), None)));
-                }
-                Host::Named { .. } => {
-                    let nat = item.srcnat.as_ref().and_then(|nat| self.prefixes(nat));
-                    for prefix in self.prefixes(&item.host).unwrap_or_default() {
-                        if !fits(prefix.address(), family) {
-                            continue;
-                        }
-                        let v4 = prefix.address().is_ipv4();
-                        let srcnat = nat.iter().flatten().find(|p| p.address().is_ipv4() == v4);
-                        if let (Some(word), None) = (&item.srcnat, srcnat) {
-                            let sentence = "the translated address is of another family";
-                            self.error(word.place, Problem::says(sentence));
-                        }
-                        found.push((FlowAddresses::Prefix(prefix), srcnat.copied()));
-                    }
-                }
-            }
-        }
-        found
-    }
-
-    fn ports(&mut self, port: Option<&Spanned<Word>>) -> (u16, u16) {
-        let Some(port) = port else { return (0, u16::MAX) };
-        let number = match &port.value {
-            Word::Number(number) => u16::try_from(*number).ok(),
-            Word::Name(name) => match name.split_once(':') {
-                Some((low, high)) => return self.port_range(port.place, low, high),
-                None => self.names.service(name),
-            },
-        };
-        match number {
-            Some(0) => (0, u16::MAX),
-            Some(number) => (number, number),
-            None => {
-                let found = describe(&port.value);
-                let expected = "a port from 0 to 65535 or the name of a service";
-                self.error(port.place, Problem::found(found, expected));
-                (0, u16::MAX)
-            }
-        }
-    }
-
-    fn port_range(&mut self, place: Place, low: &str, high: &str) -> (u16, u16) {
-        match (low.parse(), high.parse()) {
-            (Ok(low), Ok(high)) if low <= high => (low, high),
-            _ => {
-                let found = format!("\"{low}:{high}\"");
-                self.error(place, Problem::found(found, "two ports, the lower one first"));
-                (0, u16::MAX)
-            }
-        }
-    }
-
-    fn ip_protocol(&mut self, word: &Spanned<Word>) -> Option<u8> {
-        let number = match &word.value {
-            Word::Number(number) => u8::try_from(*number).ok(),
-            Word::Name(name) => self.names.protocol(name),
-        };
-        if number.is_none() {
-            let expected = "an IP protocol's name, or its number from 0 to 255";
-            self.error(word.place, Problem::found(describe(&word.value), expected));
-        }
-        number
-    }
-
     fn start(&mut self, rule: &Ikev2Rule, peer: Option<Prefix>) -> Start {
         let Some(start) = &rule.start else { return Start::Passive };
         let callable = peer.is_some_and(|p| p.as_host().is_some());
@@ -573,29 +403,5 @@ impl Checker<'_> {
             self.error(word.place, Problem::found(found, "\"enc\" and a number"));
         }
         unit
-    }
-}
-
-fn fits(address: IpAddr, family: Option<Family>) -> bool {
-    match family {
-        None => true,
-        Some(Family::Inet) => address.is_ipv4(),
-        Some(Family::Inet6) => address.is_ipv6(),
-    }
-}
-
-fn same_family(a: &FlowAddresses, b: &FlowAddresses) -> bool {
-    match (a, b) {
-        (FlowAddresses::Prefix(a), FlowAddresses::Prefix(b)) => {
-            a.address().is_ipv4() == b.address().is_ipv4()
-        }
-        _ => true,
-    }
-}
-
-fn describe(word: &Word) -> String {
-    match word {
-        Word::Name(name) => format!("\"{name}\""),
-        Word::Number(number) => format!("\"{number}\""),
     }
 }

@@ -1,13 +1,15 @@
 //! Tokens to syntax: the frame that both grammars share. `ikev2` rules are read in `parse/ikev2.rs`.
 
+mod cursor;
 mod ikev2;
 
+pub(super) use cursor::Cursor;
 pub(super) use ikev2::hexadecimal;
 
 use super::diagnostic::{Diagnostic, Place, Severity, excerpt, nearest};
-use super::lex::{LexError, Lexer, Macros, Token, TokenKind};
+use super::lex::{LexError, Lexer, Macros, Token};
 use super::source::Files;
-use super::syntax::{Host, Set, Spanned, Statement, User, Word};
+use super::syntax::{Set, Spanned, Statement, User};
 use crate::crypto::Secret;
 
 /// How deep files may include each other.
@@ -411,176 +413,4 @@ fn set(cursor: &mut Cursor) -> Result<Set, Fault> {
             Err((place, Problem::unknown(found, &word, "an option to set", &known)))
         }
     }
-}
-
-/// The tokens of one statement.
-pub(super) struct Cursor {
-    tokens: Vec<Token>,
-    at: usize,
-    end: Place,
-}
-
-impl Cursor {
-    pub(super) fn at_end(&self) -> bool {
-        self.at >= self.tokens.len()
-    }
-
-    pub(super) fn peek(&self) -> &TokenKind {
-        self.tokens.get(self.at).map_or(&TokenKind::End, |t| &t.kind)
-    }
-
-    fn peek_at(&self, ahead: usize) -> &TokenKind {
-        self.tokens.get(self.at + ahead).map_or(&TokenKind::End, |t| &t.kind)
-    }
-
-    pub(super) fn place(&self) -> Place {
-        self.tokens.get(self.at).map_or(self.end, |t| t.place)
-    }
-
-    pub(super) fn describe(&self) -> String {
-        self.tokens.get(self.at).map_or("the end of the line".to_owned(), Token::describe)
-    }
-
-    pub(super) fn next(&mut self) {
-        self.at += 1;
-    }
-
-    /// The word here, if it has no quotes.
-    pub(super) fn bare(&self) -> Option<&str> {
-        match self.peek() {
-            TokenKind::Word(word) => Some(word),
-            _ => None,
-        }
-    }
-
-    pub(super) fn is(&self, word: &str) -> bool {
-        self.bare() == Some(word)
-    }
-
-    /// Takes this word if it stands here.
-    pub(super) fn eat(&mut self, word: &str) -> bool {
-        let here = self.is(word);
-        self.at += usize::from(here);
-        here
-    }
-
-    pub(super) fn eat_punct(&mut self, mark: char) -> bool {
-        let here = *self.peek() == TokenKind::Punct(mark);
-        self.at += usize::from(here);
-        here
-    }
-
-    fn is_assignment(&self) -> bool {
-        matches!(self.peek(), TokenKind::Word(_) | TokenKind::Quoted(_))
-            && *self.peek_at(1) == TokenKind::Punct('=')
-    }
-
-    /// The fault of finding something else here.
-    pub(super) fn fault<T>(&self, expected: &str) -> Result<T, Fault> {
-        Err((self.place(), Problem::found(self.describe(), expected)))
-    }
-
-    pub(super) fn finish(&self, expected: &str) -> Result<(), Fault> {
-        if self.at_end() { Ok(()) } else { self.fault(expected) }
-    }
-
-    pub(super) fn punct(&mut self, mark: char) -> Result<(), Fault> {
-        if self.eat_punct(mark) { Ok(()) } else { self.fault(&format!("'{mark}'")) }
-    }
-
-    /// A word or a quoted string.
-    pub(super) fn string(&mut self, expected: &str) -> Result<Spanned<String>, Fault> {
-        let place = self.place();
-        let value = match self.peek() {
-            TokenKind::Word(text) | TokenKind::Quoted(text) => text.clone(),
-            TokenKind::Number(number) => number.to_string(),
-            _ => return self.fault(expected),
-        };
-        self.next();
-        Ok(Spanned { value, place })
-    }
-
-    pub(super) fn number(&mut self, low: i64, high: i64, of: &str) -> Result<Spanned<i64>, Fault> {
-        let place = self.place();
-        match *self.peek() {
-            TokenKind::Number(value) if (low..=high).contains(&value) => {
-                self.next();
-                Ok(Spanned { value, place })
-            }
-            _ => self.fault(&format!("a number of {of} from {low} to {high}")),
-        }
-    }
-
-    /// A name or a number.
-    pub(super) fn word(&mut self, expected: &str) -> Result<Spanned<Word>, Fault> {
-        let place = self.place();
-        if let TokenKind::Number(number) = *self.peek() {
-            self.next();
-            return Ok(Spanned { value: Word::Number(number), place });
-        }
-        let name = self.string(expected)?;
-        Ok(Spanned { value: Word::Name(name.value), place })
-    }
-
-    /// Seconds: a number, or one with a unit `s`, `m`, `h` or `d`.
-    pub(super) fn time(&mut self) -> Result<Spanned<u64>, Fault> {
-        const UNITS: &[(char, u64)] = &[('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
-        self.quantity(UNITS, u64::from(u32::MAX), "a time such as 3600, 30m, 4h or 2d")
-    }
-
-    /// Octets: a number, or one with a unit `K`, `M`, `G` or `T`.
-    pub(super) fn octets(&mut self) -> Result<Spanned<u64>, Fault> {
-        const UNITS: &[(char, u64)] =
-            &[('k', 1 << 10), ('m', 1 << 20), ('g', 1 << 30), ('t', 1 << 40)];
-        self.quantity(UNITS, i64::MAX as u64, "a number of octets such as 512M or 4G")
-    }
-
-    fn quantity(
-        &mut self,
-        units: &[(char, u64)],
-        limit: u64,
-        expected: &str,
-    ) -> Result<Spanned<u64>, Fault> {
-        let place = self.place();
-        let value = match self.peek() {
-            TokenKind::Number(number) => u64::try_from(*number).ok(),
-            TokenKind::Word(word) | TokenKind::Quoted(word) => scaled(word, units),
-            _ => None,
-        };
-        let Some(value) = value.filter(|v| *v <= limit) else { return self.fault(expected) };
-        self.next();
-        Ok(Spanned { value, place })
-    }
-
-    /// A host word with a prefix length perhaps; `any` and `dynamic` are told apart by the caller.
-    pub(super) fn named_host(&mut self, expected: &str) -> Result<Spanned<Host>, Fault> {
-        let start = self.string(expected)?;
-        let (mut word, mut length) = (start.value, None);
-        if self.eat_punct('/') {
-            length = Some(self.number(0, 128, "bits")?.value);
-        } else if let Some((address, bits)) = word.split_once('/') {
-            let Ok(bits) = bits.parse() else {
-                let problem = Problem::found(format!("\"{word}\""), "a prefix length behind '/'");
-                return Err((start.place, problem));
-            };
-            (word, length) = (address.to_owned(), Some(bits));
-        }
-        Ok(Spanned { value: Host::Named { word, length }, place: start.place })
-    }
-
-    pub(super) fn any_host(&mut self, expected: &str) -> Result<Spanned<Host>, Fault> {
-        let place = self.place();
-        if self.eat("any") {
-            return Ok(Spanned { value: Host::Any, place });
-        }
-        self.named_host(expected)
-    }
-}
-
-fn scaled(word: &str, units: &[(char, u64)]) -> Option<u64> {
-    let unit = word.chars().last()?.to_ascii_lowercase();
-    let (_, factor) = units.iter().find(|(u, _)| *u == unit)?;
-    let digits = &word[..word.len() - 1];
-    let plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
-    plain.then(|| digits.parse::<u64>().ok()?.checked_mul(*factor)).flatten()
 }
