@@ -121,11 +121,11 @@ pub fn run(options: Options) -> Result<(), String> {
     let said = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     open::check_user(&options)?;
     let program = std::env::current_exe().map_err(|e| said("finding my own program", &e))?;
-    let udp = open::udp(&options, &checked, &mut log)?;
     let kernel = match checked.config.globals.decouple {
         true => None,
         false => Some(open::kernel()?),
     };
+    let udp = open::udp(&options, &checked, &mut log)?;
     let listener = open::listener(&options.socket)?;
     if !options.foreground {
         nix::unistd::daemon(true, false).map_err(|e| said("going to the background", &e))?;
