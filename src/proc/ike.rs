@@ -10,7 +10,7 @@ use mio::Token;
 
 use super::Role;
 use super::child::{Child, Fault, Part, batch, claimed};
-use super::imsg::Link;
+use super::imsg::{self, Link};
 use super::message::{
     AskCa, Asked, CaTells, ClientId, Down, Event, Reply, Settings, Show, Told, Up, Watch,
 };
@@ -19,7 +19,7 @@ use super::road::Road;
 use crate::conf::Config;
 use crate::crypto::SystemRandom;
 use crate::ike::Engine;
-use crate::ike::auth::{Question, QuestionId};
+use crate::ike::auth::{Answer, Question, QuestionId};
 use crate::ike::event::{Command, Input, Output, Time};
 use crate::ike::report::{self, Level, Report};
 use crate::net::{Datagram, Net, Sockets};
@@ -339,9 +339,12 @@ impl Ike {
             Output::Kernel(id, request) => self.kernel.request(now, id, request),
             Output::Question(id, question) => {
                 self.questions.insert(id, question.clone());
-                if let Some(link) = &mut self.ca {
-                    // If it broke, reading it will tell, and the question is asked again.
-                    let _ = link.send(&(id, question));
+                // If the link broke, reading it will tell, and the question is asked again.
+                let sent = self.ca.as_mut().map(|link| link.send(&(id, question)));
+                if let Some(Err(imsg::Error::QueueFull)) = sent {
+                    self.questions.remove(&id);
+                    let why = "the ca process does not keep up".to_owned();
+                    self.handle(Input::Answer(id, Answer::Refused(why)));
                 }
             }
             Output::Report(report) => self.report(child, report)?,

@@ -337,11 +337,7 @@ impl Parent {
             }
             return;
         }
-        let early = running.since.elapsed() < LIVED;
-        slot.pause = match early {
-            true if !slot.pause.is_zero() => (slot.pause * 2).min(LONGEST_PAUSE),
-            _ => FIRST_PAUSE,
-        };
+        slot.pause = pause_after(slot.pause, running.since.elapsed());
         slot.start_at = Some(Instant::now() + slot.pause);
         let pause = slot.pause;
         let kept = match role {
@@ -531,10 +527,36 @@ impl Parent {
     }
 }
 
+/// How long to wait before a child is started again, from the last such pause and how long it lived.
+fn pause_after(last: Duration, lived: Duration) -> Duration {
+    match lived < LIVED && !last.is_zero() {
+        true => (last * 2).min(LONGEST_PAUSE),
+        false => FIRST_PAUSE,
+    }
+}
+
 fn token(role: Role) -> Token {
     Token(1 + role as usize)
 }
 
 fn linked(a: Role, b: Role) -> bool {
     LINKS.contains(&(a, b)) || LINKS.contains(&(b, a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_of_restarts_is_slowed_down_and_a_long_life_forgives() {
+        let mut pause = Duration::ZERO;
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            pause = pause_after(pause, Duration::from_millis(10));
+            pauses.push(pause.as_millis());
+        }
+        assert_eq!(pauses[..4], [100, 200, 400, 800]);
+        assert_eq!(pauses[11], 60_000);
+        assert_eq!(pause_after(pause, LIVED), FIRST_PAUSE);
+    }
 }

@@ -73,3 +73,41 @@ impl Loop {
         Ok(ready)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const A: Token = Token(1);
+
+    #[test]
+    fn who_asks_again_is_told_again_without_waiting() {
+        let mut events = Loop::new().unwrap();
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        events.watch(&near, A).unwrap();
+        while !events.turn(Some(Instant::now())).unwrap().is_empty() {}
+        far.write_all(b"two").unwrap();
+        assert_eq!(events.turn(None).unwrap(), [A]);
+        near.read_exact(&mut [0]).unwrap();
+        events.again(A);
+        events.again(A);
+        assert_eq!(events.turn(None).unwrap(), [A]);
+        events.forget(&near);
+        far.write_all(b"more").unwrap();
+        assert!(events.turn(Some(Instant::now())).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_time_ends_the_wait_and_not_before() {
+        let mut events = Loop::new().unwrap();
+        let until = Instant::now() + Duration::from_millis(30);
+        assert!(events.turn(Some(until)).unwrap().is_empty());
+        assert!(Instant::now() >= until);
+    }
+}
