@@ -134,7 +134,7 @@ fn absolute(path: &str) -> Result<PathBuf, String> {
 
 /// Reads and checks the configuration, and tells of everything that is not right.
 fn check(options: &parent::Options) -> Result<(), String> {
-    let checked = parent::configuration(options)?;
+    let checked = parent::configuration(options).map_err(|errors| parent::in_full(&errors))?;
     for diagnostic in &checked.diagnostics {
         eprintln!("{diagnostic}");
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use oakd::proc::Role;
 
-use super::daemon::{Daemon, eventually, good, kill, root, status};
+use super::daemon::{Daemon, PSK, eventually, good, kill, root, status};
 
 #[test]
 fn children_are_an_ordinary_user_in_an_empty_directory() {
@@ -82,7 +82,8 @@ fn a_process_that_leaves_its_sandbox_is_killed() {
 fn a_wrong_file_changes_nothing() {
     let Some(daemon) = Daemon::start(&[]) else { return };
     let before = daemon.children();
-    daemon.configure("set decouple\nikev2 \"home\" passive esp from 10.0.1.0/24 too\n");
+    let wrong = good().replace("peer 127", "pear 127");
+    daemon.configure(&wrong);
     daemon.signal("HUP");
     daemon.says("the configuration is not loaded");
     daemon.says("oakd.conf:2:");
@@ -90,6 +91,7 @@ fn a_wrong_file_changes_nothing() {
     assert!(!refused.status.success());
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(words.contains("oakd.conf:2:"), "{words}");
+    assert!(!daemon.log().contains(PSK), "the line with the key was logged");
     daemon.configure(&good());
     let loaded = daemon.oakctl(&["reload"]);
     assert!(loaded.status.success());

@@ -35,7 +35,7 @@ const LIVED: Duration = Duration::from_secs(30);
 
 const SIGNALS: Token = Token(0);
 
-pub use open::configuration;
+pub use open::{configuration, in_full};
 
 /// What the command line said.
 #[derive(Debug, Clone)]
@@ -114,9 +114,9 @@ pub fn run(options: Options) -> Result<(), String> {
         );
     }
     let mut log = Log::stderr(options.detail);
-    let checked = configuration(&options)?;
+    let checked = configuration(&options).map_err(|errors| in_full(&errors))?;
     for warning in checked.diagnostics.iter().filter(|d| d.severity == Severity::Warning) {
-        log.notice(warning.to_string());
+        log.notice(open::in_brief(warning));
     }
     let said = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     open::check_user(&options)?;
@@ -451,10 +451,15 @@ impl Parent {
         let mut checked = match configuration(&self.options) {
             Ok(checked) => checked,
             Err(errors) => {
-                self.log.error(format!("the configuration is not loaded: {errors}"));
+                self.log.error("the configuration is not loaded, the one in force is kept");
+                errors.iter().for_each(|error| self.log.error(open::in_brief(error)));
+                let errors = in_full(&errors);
                 return Err(format!("the configuration in force is kept:\n{errors}"));
             }
         };
+        for warning in &checked.diagnostics {
+            self.log.notice(open::in_brief(warning));
+        }
         let decoupled = self.kernel.is_none();
         if checked.config.globals.decouple != decoupled {
             self.log.notice("`set decouple` takes effect at the next start");

@@ -7,25 +7,35 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use super::Options;
-use crate::conf::{self, Checked, Family};
+use crate::conf::{self, Checked, Diagnostic, Family};
 use crate::ike::report::Level;
 use crate::log::Log;
 use crate::net::{self, Spec};
 
-/// Reads and checks the configuration as the options want it. The error is what to tell the operator,
-/// place by place.
-pub fn configuration(options: &Options) -> Result<Checked, String> {
+/// Reads and checks the configuration as the options want it.
+///
+/// # Errors
+///
+/// What is wrong, place by place.
+pub fn configuration(options: &Options) -> Result<Checked, Vec<Diagnostic>> {
     let files = &conf::system::SystemFiles;
     let names = &conf::system::SystemNames;
-    let lines = |list: Vec<conf::Diagnostic>| {
-        list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    };
-    let mut checked = conf::load(&options.file, &options.macros, files, names).map_err(lines)?;
+    let mut checked = conf::load(&options.file, &options.macros, files, names)?;
     checked.config.globals.passive |= options.passive;
     for policy in &mut checked.config.policies {
         policy.force_natt |= options.force_natt;
     }
     Ok(checked)
+}
+
+/// All of it, with the lines shown: for whoever sits before the screen.
+pub fn in_full(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// One line without what stands in the file, which may be a key: for the log.
+pub fn in_brief(diagnostic: &Diagnostic) -> String {
+    diagnostic.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// The user and the directory must be there before anything is started.
