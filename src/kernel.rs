@@ -129,7 +129,8 @@ impl<L: Link> Kernel<L> {
 
     /// Asks the kernel for the engine. The answer comes by [`Kernel::poll`].
     pub fn request(&mut self, now: Time, owner: RequestId, request: KernelRequest) {
-        let reqid = |reqid| translate::reqid_to_kernel(reqid, self.link.behaviour());
+        let behaviour = *self.link.behaviour();
+        let reqid = |reqid| translate::reqid_to_kernel(reqid, &behaviour);
         let (asked, request) = match request {
             KernelRequest::GetSpi { protocol, src, dst } => (
                 Asked::GetSpi,
@@ -158,11 +159,18 @@ impl<L: Link> Kernel<L> {
             }
             KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(translate::sa_id(&key))),
             KernelRequest::AddFlow(flow) => {
+                for bypass in translate::neighbour_discovery(&flow, &behaviour) {
+                    self.stale.adopt(&bypass);
+                    self.ask(now, None, Asked::AddFlow, &Request::AddFlow(Box::new(bypass)));
+                }
                 let flow = translate::flow(&flow, reqid(flow.reqid));
                 self.stale.adopt(&flow);
                 (Asked::AddFlow, Request::AddFlow(Box::new(flow)))
             }
             KernelRequest::DeleteFlow(flow) => {
+                for bypass in translate::neighbour_discovery(&flow, &behaviour) {
+                    self.remove(now, Request::DeleteFlow(Box::new(bypass)));
+                }
                 let flow = translate::flow(&flow, reqid(flow.reqid));
                 (Asked::DeleteFlow, Request::DeleteFlow(Box::new(flow)))
             }
@@ -293,10 +301,13 @@ impl<L: Link> Kernel<L> {
         let ours = |reqid| translate::reqid_is_ours(reqid, self.link.behaviour());
         match &reply.data {
             ReplyData::SaInfo(info) if ours(info.reqid) => self.stale.found_sa(info.id),
-            ReplyData::Flow(info)
-                if !info.forward && info.flow.transforms.iter().any(|t| ours(t.reqid)) =>
-            {
-                self.stale.found_flow(info.flow.clone());
+            ReplyData::Flow(info) if !info.forward && !info.per_socket => {
+                let flow = &info.flow;
+                if flow.transforms.iter().any(|t| ours(t.reqid))
+                    || translate::is_neighbour_discovery(flow)
+                {
+                    self.stale.found_flow(flow.clone());
+                }
             }
             _ => (),
         }

@@ -11,7 +11,7 @@ use crate::message::{Builder, Header};
 use crate::policy::{Direction, Identity, IdentityKind, Mode, Prefix, Selector};
 use crate::request::{Encap, GetSpi, Lifetime, Request, SaId, SaSpec};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// SADB_SASTATE_MATURE, the same everywhere.
 const MATURE: u8 =
@@ -230,6 +230,9 @@ impl Composer {
         self.lifetimes(&mut m, &sa.hard, &sa.soft);
         m.push(ExtType::AddressSrc, &self.host(sa.src));
         m.push(ExtType::AddressDst, &self.host(sa.dst));
+        if let Some(any) = self.other_inner_family(sa) {
+            m.push(ExtType::AddressProxy, &any);
+        }
         self.keys(&mut m, sa)?;
         if let Some((src, dst)) = &sa.identities
             && !kame
@@ -242,6 +245,15 @@ impl Composer {
             self.openbsd_extras(&mut m, sa, inbound)?;
         }
         Ok(vec![m.finish()])
+    }
+
+    /// Any address of the inner family, where a tunnel's is not the outer one and Linux must be told.
+    fn other_inner_family(&self, sa: &SaSpec) -> Option<Ext<'static>> {
+        let ipv6 = sa.inner_ipv6.filter(|ipv6| *ipv6 != sa.dst.is_ipv6())?;
+        let any: IpAddr =
+            if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let told = self.dialect.inner_by_proxy && sa.mode == Mode::Tunnel;
+        told.then(|| self.address(kame::PROTO_ANY as u8, 0, SocketAddr::new(any, 0)))
     }
 
     /// `sadb_sa`: SPI, window, algorithms and flags in the dialect's numbers.

@@ -249,6 +249,8 @@ pub struct Dialect {
     pub(crate) copies_claim: usize,
     /// Flag of an SA with extended sequence numbers.
     pub(crate) esn_flag: Option<u32>,
+    /// Whether an SA's inner family must be told where it is not the outer's: by ADDRESS_PROXY.
+    pub(crate) inner_by_proxy: bool,
     /// Whether ENCR_NULL wants a KEY_ENCRYPT of no bits.
     pub(crate) null_key: bool,
     /// What the kernel takes although its REGISTER answer does not say so.

@@ -182,6 +182,9 @@ pub struct SaSpec {
     pub hard: Lifetime,
     /// ESP in UDP.
     pub encap: Option<Encap>,
+    /// Whether the packets within a tunnel are IPv6; `None`: the tunnel's own family. Linux takes
+    /// only one family into an SA and has to be told when it is the other.
+    pub inner_ipv6: Option<bool>,
     /// Only this traffic may go through the SA (OpenBSD checks it on input).
     pub selector: Option<Selector>,
     /// Identity of the source and of the destination.
@@ -214,6 +217,7 @@ impl SaSpec {
             soft: Lifetime::default(),
             hard: Lifetime::default(),
             encap: None,
+            inner_ipv6: None,
             selector: None,
             identities: None,
             tag: None,

@@ -146,8 +146,63 @@ pub fn flow(flow: &KernelFlow, reqid: u32) -> pfkey::Flow {
     };
     let selector = selector_to_kernel(&flow.selector);
     let mut result = pfkey::Flow::protect(direction(flow.direction), selector, transform);
+    result.priority = priority(&flow.selector);
     result.rdomain = flow.rdomain.and_then(|domain| u16::try_from(domain).ok());
     result
+}
+
+/// Lower goes first: the narrower of two flows that overlap, as OpenBSD's routing table has it.
+fn priority(selector: &KernelSelector) -> u32 {
+    let free = |prefix: &Prefix| {
+        let most = if prefix.address().is_ipv4() { 32 } else { 128 };
+        u32::from(most - prefix.length())
+    };
+    let any = |given: bool| if given { 0 } else { 1 };
+    let ports = any(selector.src_port != 0) + any(selector.dst_port != 0);
+    FIRST_PRIORITY
+        + 4 * (free(&selector.src) + free(&selector.dst))
+        + any(selector.ip_protocol != 0)
+        + ports
+}
+
+/// The priority of the narrowest protected flow; bypasses go before it.
+const FIRST_PRIORITY: u32 = 1000;
+/// ICMPv6 and its neighbour solicitation and advertisement (RFC 4861 §4.3, §4.4).
+const ICMPV6: u8 = 58;
+const NEIGHBOUR_DISCOVERY: [u16; 2] = [135, 136];
+
+/// The bypasses that IPv6 neighbours need beside a flow between themselves: without them the first
+/// packet waits for an address that the flow keeps from being learnt.
+pub fn neighbour_discovery(flow: &KernelFlow, behaviour: &Behaviour) -> Vec<pfkey::Flow> {
+    let KernelSelector { src, dst, ip_protocol, .. } = flow.selector;
+    let ends = [flow.local, flow.remote];
+    let between_hosts = [src, dst]
+        .iter()
+        .all(|prefix| prefix.as_host().is_some_and(|host| host.is_ipv6() && ends.contains(&host)));
+    let caught = ip_protocol == 0 || ip_protocol == ICMPV6;
+    if !behaviour.catches_neighbour_discovery || !between_hosts || !caught {
+        return Vec::new();
+    }
+    let bypass = |kind: u16| {
+        let selector = pfkey::Selector {
+            protocol: ICMPV6,
+            src_port: pfkey::Port::exactly(kind),
+            ..pfkey::Selector::between(prefix(&src), prefix(&dst))
+        };
+        let kind = pfkey::FlowKind::Bypass;
+        let mut flow = pfkey::Flow::plain(direction(flow.direction), kind, selector);
+        flow.priority = 1;
+        flow
+    };
+    NEIGHBOUR_DISCOVERY.into_iter().map(bypass).collect()
+}
+
+/// Whether a flow of the kernel is one that [`neighbour_discovery`] made.
+pub fn is_neighbour_discovery(flow: &pfkey::Flow) -> bool {
+    flow.kind == pfkey::FlowKind::Bypass
+        && flow.priority == 1
+        && flow.selector.protocol == ICMPV6
+        && NEIGHBOUR_DISCOVERY.contains(&flow.selector.src_port.port)
 }
 
 /// An SA with its reqid as the kernel gets it.
@@ -172,6 +227,7 @@ pub fn sa(sa: &KernelSa, reqid: u32) -> Result<pfkey::SaSpec, String> {
     spec.soft = lifetime(sa.soft);
     spec.hard = lifetime(sa.hard);
     spec.encap = sa.encap.map(|(src_port, dst_port)| pfkey::Encap { src_port, dst_port });
+    spec.inner_ipv6 = sa.selector.map(|selector| selector.src.address().is_ipv6());
     spec.tag.clone_from(&sa.tag);
     spec.tap = sa.tap;
     let rdomain = sa.rdomain.and_then(|domain| u16::try_from(domain).ok());

@@ -81,6 +81,9 @@ pub struct Behaviour {
     pub empty_dump: EmptyDump,
     /// Whether answers to DUMP wake a reader that sleeps; if not, read at once after asking.
     pub dump_wakes_reader: bool,
+    /// Whether a flow between two neighbours catches IPv6 neighbour discovery too, which then
+    /// needs a bypass of its own: seen on Linux, not tried elsewhere.
+    pub catches_neighbour_discovery: bool,
     /// Whether the oldest of several SAs is used for output: then delete it after a rekey.
     pub old_sa_preferred: bool,
     /// Whether the kernel says that a peer's NAT mapping changed.

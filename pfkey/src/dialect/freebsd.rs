@@ -20,6 +20,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     replay: ReplayStyle::Octets { extension: true },
     copies_claim: 0,
     esn_flag: Some(FLAG_ESN),
+    inner_by_proxy: false,
     null_key: true,
     unlisted: &[],
 };
@@ -60,6 +61,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     dump: DumpBy::Message,
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: true,
+    catches_neighbour_discovery: false,
     old_sa_preferred: true,
     tells_new_mapping: false,
     flush_takes_flows: false,

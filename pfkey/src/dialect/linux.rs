@@ -21,6 +21,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     replay: ReplayStyle::Packets { most: 32 },
     copies_claim: 0,
     esn_flag: None,
+    inner_by_proxy: true,
     null_key: true,
     unlisted: &[],
 };
@@ -56,6 +57,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     dump: DumpBy::Message,
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: true,
+    catches_neighbour_discovery: true,
     old_sa_preferred: false,
     tells_new_mapping: true,
     flush_takes_flows: false,

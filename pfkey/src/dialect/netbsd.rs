@@ -20,6 +20,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     replay: ReplayStyle::Octets { extension: false },
     copies_claim: 16,
     esn_flag: None,
+    inner_by_proxy: false,
     null_key: true,
     unlisted: &[],
 };
@@ -55,6 +56,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     dump: DumpBy::Message,
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: false,
+    catches_neighbour_discovery: false,
     old_sa_preferred: false,
     tells_new_mapping: false,
     flush_takes_flows: false,

@@ -20,6 +20,7 @@ pub(crate) static DIALECT: Dialect = Dialect {
     replay: ReplayStyle::Packets { most: 64 },
     copies_claim: 0,
     esn_flag: Some(FLAG_ESN),
+    inner_by_proxy: false,
     null_key: false,
     unlisted: &[
         KeySizes { algorithm: Encryption::AesGcm16, min: 20, max: 36 },
@@ -59,6 +60,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     dump: DumpBy::Sysctl,
     empty_dump: EmptyDump::Silence,
     dump_wakes_reader: true,
+    catches_neighbour_discovery: false,
     old_sa_preferred: false,
     tells_new_mapping: false,
     flush_takes_flows: true,
