@@ -47,6 +47,9 @@ fn outcome(path: &str) -> (bool, String) {
             for policy in &checked.config.policies {
                 writeln!(text, "{}", serde_json::to_string(policy).unwrap()).unwrap();
             }
+            for name in &checked.unresolved {
+                writeln!(text, "waits: {}", name.0).unwrap();
+            }
             for diagnostic in &checked.diagnostics {
                 writeln!(text, "{diagnostic}").unwrap();
             }

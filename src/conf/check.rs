@@ -1,6 +1,6 @@
 //! Syntax to meaning: names become addresses and numbers, defaults are filled in, and what cannot
-//! be honoured is refused. Flows are made in `check/flow.rs`, proposals in `check/proposal.rs`, warnings about rules as a
-//! whole in `check/overlap.rs`.
+//! be honoured is refused. Flows are made in `check/flow.rs`, proposals in `check/proposal.rs`,
+//! warnings about rules as a whole in `check/overlap.rs`.
 
 mod flow;
 mod overlap;
@@ -43,9 +43,14 @@ pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -
         used: HashSet::new(),
         rules: 0,
         bundles: Bundles::default(),
+        unresolved: false,
     };
-    let mut checked =
-        Checked { config: Config::default(), secrets: Vec::new(), diagnostics: Vec::new() };
+    let mut checked = Checked {
+        config: Config::default(),
+        secrets: Vec::new(),
+        unresolved: Vec::new(),
+        diagnostics: Vec::new(),
+    };
     let mut places = Vec::new();
     for statement in &statements {
         if let Some(place) = checker.statement(statement, &mut checked) {
@@ -70,6 +75,8 @@ struct Checker<'a> {
     used: HashSet<String>,
     rules: usize,
     bundles: Bundles,
+    /// Whether a host name of the present rule has no address now.
+    unresolved: bool,
 }
 
 impl Checker<'_> {
@@ -95,8 +102,16 @@ impl Checker<'_> {
             Statement::Ipsec(rule) => self.ipsec(rule),
             Statement::Ikev2(rule) => {
                 self.rules += 1;
+                self.unresolved = false;
                 let before = self.parsed.diagnostics.len();
-                let policy = self.rule(rule, &mut checked.secrets)?;
+                let secrets = checked.secrets.len();
+                let policy = self.rule(rule, &mut checked.secrets);
+                if self.unresolved {
+                    checked.secrets.truncate(secrets);
+                    checked.unresolved.push(PolicyName(self.name_of(rule)));
+                    return None;
+                }
+                let policy = policy?;
                 let new = &self.parsed.diagnostics[before..];
                 if !new.iter().any(|d| d.severity == Severity::Error) {
                     checked.config.policies.push(policy);
@@ -215,7 +230,7 @@ impl Checker<'_> {
             name,
         })
         .filter(|policy| {
-            if policy.flows.is_empty() && !self.parsed.has_errors() {
+            if policy.flows.is_empty() && !self.unresolved && !self.parsed.has_errors() {
                 let problem = Problem::says("no flow is left: the families of its sides differ");
                 self.error(place, problem);
             }
@@ -223,12 +238,16 @@ impl Checker<'_> {
         })
     }
 
+    fn name_of(&self, rule: &Ikev2Rule) -> String {
+        rule.name
+            .as_ref()
+            .map_or_else(|| format!("policy{}", self.rules), |name| name.value.clone())
+    }
+
     /// The rule's own name, or `policyN` by its position among the rules.
     fn name(&mut self, rule: &Ikev2Rule) -> Option<PolicyName> {
-        let (name, place) = match &rule.name {
-            Some(name) => (name.value.clone(), name.place),
-            None => (format!("policy{}", self.rules), rule.start_of_rule.place),
-        };
+        let name = self.name_of(rule);
+        let place = rule.name.as_ref().map_or(rule.start_of_rule.place, |name| name.place);
         if name.is_empty() || name.len() > NAME_LIMIT || name.contains(char::is_control) {
             let expected = format!("a name of 1 to {NAME_LIMIT} printable octets");
             self.error(place, Problem::found("another name", expected));

@@ -44,6 +44,9 @@ pub struct Checked {
     pub config: Config,
     /// Everything only the `ca` process may hold.
     pub secrets: Vec<PolicySecret>,
+    /// The rules that wait for a host name to get an address; they are not in `config`. To be
+    /// checked again now and then.
+    pub unresolved: Vec<PolicyName>,
     /// What is legal and unwise, for the operator.
     pub diagnostics: Vec<Diagnostic>,
 }

@@ -17,7 +17,7 @@ use super::imsg::{self, Link};
 use super::message::{Down, Settings, Up};
 use super::poll::Loop;
 use super::{CHILDREN, LINKS, Role, sandbox};
-use crate::conf::{Checked, Severity};
+use crate::conf::{Checked, PolicySecret, Severity, diff};
 use crate::log::{Detail, Log};
 use crate::net::Spec;
 use crate::sys;
@@ -32,6 +32,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A child that lived so long did not die early.
 const LIVED: Duration = Duration::from_secs(30);
+/// How long until host names without an address are looked up again.
+const NAMES_AGAIN: Duration = Duration::from_secs(60);
 
 const SIGNALS: Token = Token(0);
 
@@ -98,6 +100,8 @@ struct Parent {
     config_due: bool,
     secrets_held: bool,
     ending: Option<Instant>,
+    /// When host names without an address are looked up again.
+    names_due: Option<Instant>,
 }
 
 /// Runs the daemon until it is told to end.
@@ -139,6 +143,7 @@ pub fn run(options: Options) -> Result<(), String> {
     events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
     sandbox::veil(&program, &options.socket).map_err(|e| said("unveil", &e))?;
     sandbox::enter(Role::Parent).map_err(|e| said("sandbox", &e))?;
+    let names_due = names_due(&checked);
     let mut parent = Parent {
         program,
         log,
@@ -152,6 +157,7 @@ pub fn run(options: Options) -> Result<(), String> {
         config_due: true,
         secrets_held: false,
         ending: None,
+        names_due,
         options,
     };
     let outcome = parent.supervise().map_err(|e| said("parent", &e));
@@ -185,6 +191,7 @@ impl Parent {
                 return Ok(());
             }
             self.start_due()?;
+            self.look_up_names();
         }
     }
 
@@ -197,7 +204,8 @@ impl Parent {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.slots.values().filter_map(|slot| slot.start_at).chain(self.ending).min()
+        let starts = self.slots.values().filter_map(|slot| slot.start_at);
+        starts.chain(self.ending).chain(self.names_due).min()
     }
 
     // ---- children ----
@@ -465,12 +473,44 @@ impl Parent {
             self.log.notice("`set decouple` takes effect at the next start");
             checked.config.globals.decouple = decoupled;
         }
-        self.checked = checked;
-        self.config_due = true;
-        self.send_secrets();
+        self.take(checked);
         let text = format!("configuration loaded, {} policies", self.checked.config.policies.len());
         self.log.notice(text.clone());
         Ok(text)
+    }
+
+    /// Makes a configuration the one in force.
+    fn take(&mut self, checked: Checked) {
+        self.names_due = names_due(&checked);
+        self.checked = checked;
+        self.config_due = true;
+        self.send_secrets();
+    }
+
+    /// Rules wait for host names: when it is time, looks whether they have an address now. Nothing
+    /// else of the file is taken over before a reload.
+    fn look_up_names(&mut self) {
+        if self.ending.is_some() || self.names_due.is_none_or(|due| Instant::now() < due) {
+            return;
+        }
+        self.names_due = names_due(&self.checked);
+        let Ok(mut checked) = configuration(&self.options) else { return };
+        checked.config.globals.decouple = self.kernel.is_none();
+        let changes = diff::changes(&self.checked.config, &checked.config);
+        let old = &self.checked;
+        let others = !changes.adjusted.is_empty()
+            || !changes.changed.is_empty()
+            || !changes.removed.is_empty()
+            || old.config.globals != checked.config.globals
+            || !old.secrets.iter().all(|secret| same_secret(secret, &checked))
+            || !changes.added.iter().all(|name| old.unresolved.contains(name));
+        if others || changes.added.is_empty() {
+            return;
+        }
+        for name in &changes.added {
+            self.log.notice(format!("the host names of {} have addresses now", name.0));
+        }
+        self.take(checked);
     }
 
     // ---- signals and the end ----
@@ -538,6 +578,16 @@ fn pause_after(last: Duration, lived: Duration) -> Duration {
         true => (last * 2).min(LONGEST_PAUSE),
         false => FIRST_PAUSE,
     }
+}
+
+/// Whether a configuration has this secret too.
+fn same_secret(secret: &PolicySecret, checked: &Checked) -> bool {
+    checked.secrets.iter().any(|s| s.policy == secret.policy && s.psk == secret.psk)
+}
+
+/// When to look the names up again that have no address.
+fn names_due(checked: &Checked) -> Option<Instant> {
+    (!checked.unresolved.is_empty()).then(|| Instant::now() + NAMES_AGAIN)
 }
 
 fn token(role: Role) -> Token {

@@ -82,7 +82,7 @@ impl Checker<'_> {
                         }
                         let v4 = prefix.address().is_ipv4();
                         let srcnat = nat.iter().flatten().find(|p| p.address().is_ipv4() == v4);
-                        if let (Some(word), None) = (&item.srcnat, srcnat) {
+                        if let (Some(word), None, false) = (&item.srcnat, srcnat, self.unresolved) {
                             let sentence = "the translated address is of another family";
                             self.error(word.place, Problem::says(sentence));
                         }
@@ -163,8 +163,10 @@ impl Checker<'_> {
         match addresses(word, *length, self.names) {
             Addresses::Prefixes(prefixes) => Some(prefixes),
             Addresses::Unresolved => {
-                let sentence = format!("\"{word}\" does not resolve to an address");
-                self.error(host.place, Problem::says(sentence));
+                let sentence =
+                    format!("\"{word}\" has no address now: the rule waits until it has");
+                self.warn(host.place, sentence);
+                self.unresolved = true;
                 None
             }
             Addresses::Bad(expected) => {
