@@ -216,7 +216,11 @@ impl Core {
 
     /// Whose the answer with this number is; it is answered now.
     pub fn owner(&mut self, id: RequestId) -> Option<Owner> {
-        self.owners.remove(&id)
+        let owner = self.owners.remove(&id);
+        if self.owners.is_empty() {
+            self.owners.shrink_to_fit();
+        }
+        owner
     }
 
     /// Deletes an SA (or a reserved SPI) from the kernel; nobody waits for it.
@@ -252,7 +256,11 @@ impl Core {
 
     /// Who asked; it is answered now.
     pub fn asker(&mut self, id: QuestionId) -> Option<SaId> {
-        self.askers.remove(&id)
+        let asker = self.askers.remove(&id);
+        if self.askers.is_empty() {
+            self.askers.shrink_to_fit();
+        }
+        asker
     }
 
     /// A policy is without the SA that it should have.

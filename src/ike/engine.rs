@@ -84,8 +84,10 @@ impl Engine {
     /// What to do next.
     pub fn poll(&mut self) -> Option<Output> {
         let output = self.core.outputs.pop_front();
-        if self.core.outputs.is_empty() && self.core.outputs.capacity() > 1024 {
+        if output.is_none() {
+            // What a burst needed is not kept while nothing happens.
             self.core.outputs.shrink_to_fit();
+            self.core.deeds.shrink_to_fit();
         }
         output
     }

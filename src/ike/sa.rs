@@ -138,6 +138,19 @@ impl Frame {
             .then_some((self.local.port(), self.remote.port()))
     }
 
+    /// One more child SA. Most IKE SAs have just one: no room is kept for others.
+    pub fn adopt(&mut self, child: Child) {
+        self.children.reserve_exact(1);
+        self.children.push(child);
+    }
+
+    /// The child SA at this place goes.
+    pub fn part_with(&mut self, at: usize) -> Child {
+        let child = self.children.remove(at);
+        self.children.shrink_to_fit();
+        child
+    }
+
     /// Reports about this SA.
     pub fn report(&self, core: &mut Core, event: Event) {
         let name = name_of(Some(&self.policy));

@@ -183,7 +183,7 @@ impl Established {
             Some(NotifyType::CHILD_SA_NOT_FOUND) if old.is_some() => {
                 let at = frame.children.iter().position(|child| Some(child.id) == old);
                 let Some(at) = at else { return };
-                let mut child = frame.children.remove(at);
+                let mut child = frame.part_with(at);
                 child.remove(core);
                 let (spis, why) = (child.printed_spis(), Gone::ByPeer);
                 frame.report(core, Event::ChildDeleted { spis, why });

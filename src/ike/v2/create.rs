@@ -158,7 +158,7 @@ impl Offering {
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
         child.install(core, frame.id, Direction::Out, &keys.outbound, &policy);
         let id = child.id;
-        frame.children.push(child);
+        frame.adopt(child);
         id
     }
 }
@@ -268,7 +268,7 @@ impl Answering {
         let mut child = Child::new(core, frame.id, self.agreement.clone(), &policy);
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
         self.stage = Stage::AwaitInbound(child.id, keys.outbound);
-        frame.children.push(child);
+        frame.adopt(child);
     }
 
     /// The child whose inbound half is being put into the kernel.

@@ -391,7 +391,7 @@ impl Established {
                 frame.children[at].not_installed(direction);
             }
             if answers {
-                let mut child = frame.children.remove(at);
+                let mut child = frame.part_with(at);
                 child.remove(core);
                 return self.answer_refused(frame, core);
             }

@@ -63,7 +63,7 @@ impl Established {
                 child.agreement.spi_out == *spi && protocol_id(child.agreement.protocol) == protocol
             };
             let Some(at) = frame.children.iter().position(named) else { continue };
-            let mut child = frame.children.remove(at);
+            let mut child = frame.part_with(at);
             child.remove(core);
             let deleting = matches!(
                 self.active.as_deref(),
@@ -89,7 +89,7 @@ impl Established {
             Active::DeleteChild(id, why) => {
                 let at = frame.children.iter().position(|child| child.id == id);
                 let Some(at) = at else { return };
-                let mut child = frame.children.remove(at);
+                let mut child = frame.part_with(at);
                 child.remove(core);
                 if why != Gone::Replaced {
                     let spis = child.printed_spis();

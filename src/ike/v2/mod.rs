@@ -465,7 +465,7 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
         State::AwaitOwnProof(state) => match failed {
             Some(_) => {
                 if let Some(at) = frame.children.iter().position(|child| child.id == id) {
-                    frame.children.remove(at).remove(core);
+                    frame.part_with(at).remove(core);
                 }
                 state.inbound(frame, core, false)
             }
@@ -639,7 +639,7 @@ pub fn is_first(header: &Header) -> bool {
 pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
     for child in std::mem::take(&mut from.frame.children) {
         core.by_spi.insert(child.agreement.spi_in, to.frame.id);
-        to.frame.children.push(child);
+        to.frame.adopt(child);
     }
 }
 
