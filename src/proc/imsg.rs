@@ -23,7 +23,7 @@ use crate::sys;
 
 /// The longest message: a UDP datagram of 65,535 octets with its addresses has room.
 pub const MAX_LENGTH: usize = 68 * 1024;
-/// How many octets may wait to be sent.
+/// How many octets may wait to be sent, unless [`Link::limit_queued`] says otherwise.
 pub const MAX_QUEUED: usize = 4 * 1024 * 1024;
 /// How many descriptors may have come whose frames have not been taken yet.
 const MAX_DESCRIPTORS: usize = 32;
@@ -100,6 +100,7 @@ pub struct Link<S, R> {
     socket: UnixStream,
     limit_out: usize,
     limit_in: usize,
+    limit_queued: usize,
     queue: VecDeque<Frame>,
     queued: usize,
     /// Octets of the first frame in the queue that have gone already.
@@ -132,6 +133,7 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
             socket,
             limit_out: limit,
             limit_in: limit,
+            limit_queued: MAX_QUEUED,
             queue: VecDeque::new(),
             queued: 0,
             sent: 0,
@@ -148,6 +150,11 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
         self.limit_in = limit;
     }
 
+    /// From now on lets so many octets wait to be sent.
+    pub fn limit_queued(&mut self, limit: usize) {
+        self.limit_queued = limit;
+    }
+
     /// Queues a message and sends what can be sent now.
     pub fn send(&mut self, message: &S) -> Result<(), Error> {
         self.enqueue(message, None)
@@ -160,7 +167,7 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
 
     fn enqueue(&mut self, message: &S, descriptor: Option<OwnedFd>) -> Result<(), Error> {
         let octets = encode(message, descriptor.is_some(), self.limit_out)?;
-        if self.queued + octets.len() > MAX_QUEUED {
+        if self.queued + octets.len() > self.limit_queued {
             return Err(Error::QueueFull);
         }
         self.queued += octets.len();

@@ -35,6 +35,9 @@ const LIVED: Duration = Duration::from_secs(30);
 /// How long until host names without an address are looked up again.
 const NAMES_AGAIN: Duration = Duration::from_secs(60);
 
+/// How much of a configuration may wait until a child has read it, in octets: some 100,000 policies.
+const CONFIGURATION: usize = 64 * 1024 * 1024;
+
 const SIGNALS: Token = Token(0);
 
 pub use open::{configuration, in_full};
@@ -225,7 +228,8 @@ impl Parent {
             .stdout(Stdio::null())
             .stderr(quiet(&self.options))
             .spawn()?;
-        let link = Link::new(ours)?;
+        let mut link = Link::new(ours)?;
+        link.limit_queued(CONFIGURATION);
         self.events.watch(&link, token(role))?;
         let slot = self.slots.entry(role).or_default();
         slot.start_at = None;
@@ -532,6 +536,12 @@ impl Parent {
                     self.log.notice("closing down");
                     self.ending = Some(Instant::now() + FAREWELL);
                     self.slots.values_mut().for_each(|slot| slot.start_at = None);
+                    if !self.is_running(Role::Ike) {
+                        self.log.error(
+                            "the ike process is not there: what it left in the kernel is removed \
+                             at the next start",
+                        );
+                    }
                     self.tell(Role::Ike, Down::Shutdown);
                 }
                 _ => (),
