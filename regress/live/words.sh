@@ -103,6 +103,7 @@ start_iked() {
 
 start_strongswan() {
 	local dir=$work/$1
+	rm -f "$dir/sock" # of an earlier one, which was killed
 	# Beside the scenario's swanctl.conf there may be extra lines for the daemon itself.
 	cat >"$dir/strongswan.conf" <<-END
 	charon-systemd {
@@ -212,8 +213,9 @@ ping6() { eventually send_pings "$1" ${inner6[${other[$1]}]} ${inner6[$1]} || fa
 pingout4() { eventually send_pings "$1" ${outer4[${other[$1]}]} || fail "$1: no ping crosses"; say "$1: ping crosses"; }
 pingout6() { eventually send_pings "$1" ${outer6[${other[$1]}]} || fail "$1: no ping crosses"; say "$1: ping crosses (IPv6)"; }
 
-# only_esp: the wire has carried ESP, IKE (and IPv6's talk among neighbours), and nothing in clear.
-innocent='ESP\(spi=|isakmp|NONESP|nat-keep-alive|ICMP6, (neighbor|router|multicast)'
+# only_esp: the wire has carried ESP, IKE (its "nobody listens yet", IPv6's talk among neighbours), and
+# nothing in clear.
+innocent='ESP\(spi=|isakmp|NONESP|nat-keep-alive|ICMP6, (neighbor|router|multicast)|udp port (500|4500) unreachable'
 only_esp() {
 	sleep 0.3
 	grep -q 'ESP(spi=' "$work/wire" || fail "no ESP was on the wire"
