@@ -10,6 +10,7 @@ mod interpret;
 mod layout;
 pub mod message;
 pub mod policy;
+pub mod print;
 pub mod request;
 pub mod scripted;
 mod secret;

@@ -414,3 +414,35 @@ fn keys_are_not_printed() {
         }
     }
 }
+
+#[test]
+fn sas_and_flows_are_printed_in_ipsecctls_manner() {
+    let d = dialect("openbsd");
+    let (mut k, s) = kernel(d);
+    let mut sa = outbound(d, 0xdead_beef);
+    sa.encryption = Some((Encryption::AesCbc, Secret::new(vec![0xee; 16])));
+    sa.authentication = Some((Authentication::HmacSha1, Secret::new(vec![0xaa; 20])));
+    ok(&mut k, s, d, Request::Add(Box::new(sa.clone())));
+    let told = ok(&mut k, s, d, Request::Get(sa.id())).remove(0);
+    let ReplyData::SaInfo(info) = told.data else { panic!("{told:?}") };
+    let line =
+        "esp tunnel from 192.0.2.1 to 198.51.100.7 spi 0xdeadbeef auth hmac-sha1 enc aes-128";
+    assert_eq!(print::sa(&info, false), line);
+    let keys =
+        format!("{line} \\\n\tauthkey 0x{} \\\n\tenckey 0x{}", "aa".repeat(20), "ee".repeat(16));
+    assert_eq!(print::sa(&info, true), keys);
+    for (d, extra) in Dialect::all().into_iter().map(|d| (d, "local 192.0.2.1 peer 198.51.100.7")) {
+        let (mut k, s) = kernel(d);
+        let mut web = flow();
+        web.selector.protocol = 6;
+        web.selector.dst_port = Port::exactly(80);
+        let told = ok(&mut k, s, d, Request::AddFlow(Box::new(web))).remove(0);
+        let ReplyData::Flow(info) = told.data else { panic!("{told:?}") };
+        assert_eq!(
+            print::flow(&info),
+            format!(
+                "flow esp out proto tcp from 10.1.0.0/24 to 10.2.0.0/24 port 80 {extra} type require"
+            )
+        );
+    }
+}

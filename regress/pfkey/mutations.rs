@@ -56,7 +56,7 @@ fn broken_messages_are_values_or_errors() {
                             bad += 1;
                         }
                         Ok(m) => {
-                            let _ = format!("{m:?}");
+                            let _ = (format!("{m:?}"), pfkey::print::message(&m));
                             let _ = dialect.interpret(&octets);
                             let again: Packet = m.emit();
                             let reread = Message::parse(dialect, &again);
