@@ -114,6 +114,9 @@ impl Offering {
             return Err("an answer without SA, TSi or TSr".into());
         };
         let (suite, spi_out) = proposal::accept_child(&self.offered, &sa.proposals)?;
+        if in_use(frame, spi_out) {
+            return Err(format!("the SPI {spi_out}, which another child SA has"));
+        }
         let traffic =
             Traffic { local: tsi.selectors.clone().into(), remote: tsr.selectors.clone().into() };
         if !traffic.is_within(&self.traffic) {
@@ -191,6 +194,11 @@ impl Answering {
                 frame.report(core, Event::Disagreed(disagreement));
                 NotifyType::NO_PROPOSAL_CHOSEN
             })?;
+        if in_use(frame, spi_out) {
+            let what = format!("offered the SPI {spi_out}, which another child SA has");
+            frame.report(core, Event::Misbehaved { what });
+            return Err(NotifyType::NO_PROPOSAL_CHOSEN);
+        }
         let peers =
             Traffic { local: tsr.selectors.clone().into(), remote: tsi.selectors.clone().into() };
         let hosts = frame.hosts();
