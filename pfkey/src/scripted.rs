@@ -22,6 +22,7 @@
 mod flows;
 mod rules;
 mod sadb;
+mod values;
 
 use crate::codec::Packet;
 use crate::dialect::{Dialect, ExtType, FlowStyle, MessageType};
