@@ -32,7 +32,7 @@ pub enum ComposeError {
     Unsupported(&'static str),
     /// The values contradict each other.
     Contradiction(&'static str),
-    /// The kernel answers this by sysctl(2): [`Socket::dump`](crate::Socket::dump).
+    /// The kernel answers this by sysctl(2): [`socket::dump`](crate::socket::dump).
     BySysctl,
     /// The message would be longer than the kernel takes.
     TooLong {

@@ -215,7 +215,8 @@ pub struct Expire {
 /// The peer's NAT gave it another address or port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewMapping {
-    /// The SA on which it was noticed.
+    /// The SA on which it was noticed. Go by its SPI: its destination is not told, and the new
+    /// address stands there instead.
     pub sa: SaId,
     /// Address and port as they were.
     pub old: SocketAddr,

@@ -186,7 +186,6 @@ impl Kernel {
         }
         self.algorithms(m)?;
         let reply = self.reply(m, self.echo(m));
-        // NetBSD has an octet or two of memory for the reqid.
         let exts = self.kept(m);
         self.sas.push(Sa {
             sa_type,
