@@ -5,6 +5,8 @@
 #[path = "../wire/corpus.rs"]
 mod corpus;
 mod engine;
+#[path = "../util/insider.rs"]
+mod insider;
 #[allow(dead_code)]
 #[path = "../util/pair.rs"]
 mod pair;

@@ -1,0 +1,143 @@
+//! Cases for IKEv2.
+
+use crate::insider::*;
+use crate::pair::*;
+use oakd::ike::proposal::{self, Kind};
+use oakd::wire::iana::v2::{ExchangeType, GroupId, NotifyType, ProtocolId};
+use oakd::wire::v2::*;
+use oakd::wire::{EspSpi, Flags, Header, IkeSpi, MessageId, Spi};
+
+fn responder() -> Pair {
+    let mut pair = Pair::new();
+    pair.configure(B, vec![policy(B)]);
+    pair.sides[A].dead = true;
+    pair
+}
+
+fn authenticated(pair: &mut Pair) -> Insider {
+    let (mut insider, proofs, request, nr) = Insider::open(pair, 1);
+    let octets = own_octets(&proofs, &request, &nr);
+    insider.say(pair, ExchangeType::IKE_AUTH, &auth_payloads(octets)).unwrap();
+    assert_eq!(pair.sides[B].kernel.sas.len(), 2);
+    insider
+}
+
+fn child_payloads() -> Vec<Payload> {
+    let mut payloads = auth_payloads(Vec::new());
+    payloads.drain(..2);
+    for payload in &mut payloads {
+        if let Payload::Sa(sa) = payload {
+            sa.proposals[0].spi = Spi::Child(EspSpi(0x7777));
+        }
+    }
+    payloads.push(Payload::Nonce(Nonce(vec![1; 32])));
+    payloads
+}
+
+fn error(answer: Option<Vec<Payload>>) -> Option<NotifyType> {
+    answer?.iter().find_map(|payload| match payload {
+        Payload::Notify(notify) if notify.notify_type.is_error() => Some(notify.notify_type),
+        _ => None,
+    })
+}
+
+#[test]
+fn nothing_is_rekeyed_before_it_is_authenticated() {
+    let mut pair = responder();
+    let (mut insider, ..) = Insider::open(&mut pair, 1);
+    let offered = proposal::offer(&policy(A).ike_proposals, Kind::Ike, &Spi::Ike(IkeSpi([9; 8])));
+    let payloads = [
+        Payload::Sa(Sa { proposals: offered }),
+        Payload::Nonce(Nonce(vec![2; 32])),
+        Payload::Ke(Ke { group: GroupId::CURVE25519, data: vec![9; 32] }),
+    ];
+    let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &payloads);
+    assert!(answer.is_none());
+    let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &child_payloads());
+    assert!(answer.is_none());
+    assert!(pair.sides[B].kernel.sas.is_empty());
+    assert_eq!(pair.sides[B].engine.stats().established, 0);
+    pair.end();
+}
+
+#[test]
+fn a_group_nobody_offered_is_refused() {
+    let mut pair = responder();
+    let offered = proposal::offer(&policy(A).ike_proposals, Kind::Ike, &Spi::None);
+    let payloads = [
+        Payload::Sa(Sa { proposals: offered }),
+        Payload::Ke(Ke { group: GroupId(1025), data: vec![1; 128] }),
+        Payload::Nonce(Nonce(vec![3; 32])),
+    ];
+    let flags = Flags::v2(true, false);
+    let (exchange, id) = (ExchangeType::IKE_SA_INIT, MessageId(0));
+    let header = Header::v2(IkeSpi([5; 8]), IkeSpi::ZERO, exchange, flags, id);
+    let answer = exchange_with_b(&mut pair, &emit_message(&header, &payloads)).unwrap();
+    let (_, payloads) = parse_message(&answer).unwrap();
+    assert_eq!(error(Some(payloads)), Some(NotifyType::INVALID_KE_PAYLOAD));
+    assert_eq!(pair.sides[B].engine.stats().half_open, 0);
+    pair.end();
+}
+
+#[test]
+fn a_selector_that_lies_about_its_length_is_refused() {
+    let mut pair = responder();
+    let mut insider = authenticated(&mut pair);
+    for length in [0u16, 3, 4, 15, 17, 40, 0xffff] {
+        let mut payloads = child_payloads();
+        payloads.retain(|payload| !matches!(payload, Payload::TsI(_)));
+        let mut body = vec![1, 0, 0, 0, 7, 0];
+        body.extend(length.to_be_bytes());
+        body.extend([0, 0, 0xff, 0xff, 10, 1, 0, 0, 10, 1, 0, 255]);
+        let payload_type = oakd::wire::iana::v2::PayloadType::TSI;
+        payloads.push(Payload::Unknown { payload_type, critical: false, body });
+        let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &payloads);
+        assert_eq!(error(answer), Some(NotifyType::INVALID_SYNTAX), "{length}");
+    }
+    assert_eq!(pair.sides[B].kernel.sas.len(), 2);
+    pair.end();
+}
+
+#[test]
+fn rekeying_by_a_wrong_protocol_is_refused() {
+    let mut pair = responder();
+    let mut insider = authenticated(&mut pair);
+    for protocol in [ProtocolId::NONE, ProtocolId::IKE, ProtocolId(200)] {
+        let mut payloads = child_payloads();
+        let notify = Notify {
+            protocol,
+            spi: Spi::None,
+            notify_type: NotifyType::REKEY_SA,
+            data: Vec::new(),
+        };
+        payloads.insert(0, Payload::Notify(notify));
+        let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &payloads);
+        let refused = error(answer).unwrap();
+        let right = [NotifyType::CHILD_SA_NOT_FOUND, NotifyType::INVALID_SYNTAX];
+        assert!(right.contains(&refused), "{refused}");
+    }
+    assert_eq!(pair.sides[B].kernel.sas.len(), 2);
+    pair.end();
+}
+
+#[test]
+fn answers_to_strangers_do_not_amplify() {
+    let mut pair = responder();
+    let offered = proposal::offer(&policy(A).ike_proposals, Kind::Ike, &Spi::None);
+    let payloads = [
+        Payload::Sa(Sa { proposals: offered }),
+        Payload::Ke(Ke { group: GroupId::CURVE25519, data: vec![9; 32] }),
+        Payload::Nonce(Nonce(vec![3; 32])),
+    ];
+    let flags = Flags::v2(true, false);
+    let (exchange, id) = (ExchangeType::IKE_SA_INIT, MessageId(0));
+    let header = Header::v2(IkeSpi([5; 8]), IkeSpi::ZERO, exchange, flags, id);
+    let request = emit_message(&header, &payloads);
+    let answer = exchange_with_b(&mut pair, &request).unwrap();
+    assert!(answer.len() <= request.len() + 16);
+    // It is never sent again of our own accord: retransmission is the initiator's (RFC 7296 §2.1).
+    let sent = pair.sent;
+    pair.pass(120);
+    assert_eq!(pair.sent, sent);
+    pair.end();
+}
