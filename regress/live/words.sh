@@ -82,6 +82,7 @@ start() {
 run_daemon() { # host command...
 	local host=$1
 	shift
+	rm -f "$work/$host/sock" # of an earlier one, which was killed
 	ip netns exec "$host" "$@" </dev/null >>"$work/$host/log" 2>&1 &
 	echo $! >"$work/$host/pid"
 }
@@ -103,7 +104,6 @@ start_iked() {
 
 start_strongswan() {
 	local dir=$work/$1
-	rm -f "$dir/sock" # of an earlier one, which was killed
 	# Beside the scenario's swanctl.conf there may be extra lines for the daemon itself.
 	cat >"$dir/strongswan.conf" <<-END
 	charon-systemd {
@@ -139,6 +139,12 @@ ctl() { # host oakctl-arguments...
 begin() {
 	[ "${daemon[$1]}" = strongswan ] || return 0
 	swan "$1" --initiate --child c --timeout 20 >>"$work/$1/log" 2>&1 || fail "$1: swanctl --initiate"
+}
+
+# half_open HOST N: from HOST, N IKE_SA_INIT requests that nothing follows, as a flood would be.
+half_open() {
+	on "$1" perl "$here/half-open" ${outer4[${other[$1]}]} "$2" || fail "$1: half-open"
+	say "$1: $2 half-open IKE SAs begun"
 }
 
 # stop HOST...: end each daemon as a person would, and wait for it.
@@ -213,9 +219,8 @@ ping6() { eventually send_pings "$1" ${inner6[${other[$1]}]} ${inner6[$1]} || fa
 pingout4() { eventually send_pings "$1" ${outer4[${other[$1]}]} || fail "$1: no ping crosses"; say "$1: ping crosses"; }
 pingout6() { eventually send_pings "$1" ${outer6[${other[$1]}]} || fail "$1: no ping crosses"; say "$1: ping crosses (IPv6)"; }
 
-# only_esp: the wire has carried ESP, IKE (its "nobody listens yet", IPv6's talk among neighbours), and
-# nothing in clear.
-innocent='ESP\(spi=|isakmp|NONESP|nat-keep-alive|ICMP6, (neighbor|router|multicast)|udp port (500|4500) unreachable'
+# only_esp: the wire has carried ESP, IKE (and what keeps a network going), and nothing in clear.
+innocent='udp port [0-9]+ unreachable|ESP\(spi=|isakmp|NONESP|nat-keep-alive|ICMP6, (neighbor|router|multicast)'
 only_esp() {
 	sleep 0.3
 	grep -q 'ESP(spi=' "$work/wire" || fail "no ESP was on the wire"
