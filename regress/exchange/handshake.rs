@@ -397,3 +397,49 @@ fn each_kernel_request_may_fail_and_nothing_leaks() {
         }
     }
 }
+
+#[test]
+fn the_ladder_names_each_message() {
+    let mut pair = Pair::new();
+    for side in [A, B] {
+        pair.command(side, Command::Trace(true));
+    }
+    pair.configure(B, vec![policy(B)]);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(1).assert_up();
+    for side in [A, B] {
+        let reports = pair.sides[side].reports.iter();
+        let steps: Vec<_> = reports
+            .filter_map(|report| match &report.event {
+                Event::Message { summary, .. } => Some(summary.split(' ').take(2)),
+                _ => None,
+            })
+            .map(|words| words.collect::<Vec<_>>().join(" "))
+            .collect();
+        let wanted = ["IKE_SA_INIT request", "IKE_SA_INIT response", "IKE_AUTH request"];
+        assert_eq!(steps[..3], wanted, "side {side}");
+        assert_eq!(steps[3..], ["IKE_AUTH response"], "side {side}");
+    }
+    pair.end();
+}
+
+#[test]
+fn other_versions_are_answered_or_dropped() {
+    let mut pair = Pair::plain();
+    pair.pass(1);
+    let (local, remote) = (pair.sides[B].address, pair.sides[A].address);
+    let sent = pair.sent;
+    let mut octets = vec![0u8; 28];
+    (octets[0], octets[17], octets[18], octets[19], octets[27]) = (1, 0x30, 34, 8, 28);
+    pair.input(B, Input::Datagram { local, remote, octets: &octets });
+    assert_eq!(pair.sent, sent + 1);
+    octets[17] = 0x10;
+    pair.input(B, Input::Datagram { local, remote, octets: &octets });
+    octets[17] = 0x20;
+    octets[27] = 29;
+    pair.input(B, Input::Datagram { local, remote, octets: &octets });
+    assert_eq!(pair.sent, sent + 1);
+    assert_eq!(pair.sides[B].engine.stats().malformed, 2);
+    pair.pass(5).assert_up();
+    pair.end();
+}
