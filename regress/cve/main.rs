@@ -8,6 +8,8 @@
 //! | CVE-2023-38710: rekeying with protocol 0 or 1 and no SPI ran into an assertion | libreswan | [`v2::rekeying_by_a_wrong_protocol_is_refused`] |
 //! | CVE-2016-5361: a responder sent its first answer again and again, unasked | libreswan | [`v2::answers_to_strangers_do_not_amplify`] |
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "../util/insider.rs"]
 mod insider;
 #[path = "../util/pair.rs"]
