@@ -7,7 +7,6 @@ mod corpus;
 mod engine;
 #[path = "../util/insider.rs"]
 mod insider;
-#[allow(dead_code)]
 #[path = "../util/pair.rs"]
 mod pair;
 mod wire;
