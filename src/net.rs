@@ -6,7 +6,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 
 use pfkey::{Dialect, SockOpt};
@@ -56,6 +56,21 @@ pub struct Datagram {
     pub remote: SocketAddr,
     /// What it carries; nothing stands for a NAT keepalive (RFC 3948 section 2.3), which is only sent.
     pub octets: Vec<u8>,
+}
+
+/// The address of ours from which the system's routes reach a peer. Nothing is sent.
+///
+/// # Errors
+///
+/// There is no route to it.
+pub fn source_for(peer: IpAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match peer {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let probe = UdpSocket::bind((any, 0))?;
+    probe.connect((peer, 500))?;
+    Ok(probe.local_addr()?.ip())
 }
 
 /// Opens and binds a socket. The second value says what the system would not do, for the operator.

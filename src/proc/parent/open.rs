@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use super::Options;
-use crate::conf::{self, Checked, Diagnostic, Family};
+use crate::conf::{self, Checked, Diagnostic, Family, Prefix, Start};
 use crate::ike::report::Level;
 use crate::log::Log;
 use crate::net::{self, Spec};
@@ -24,6 +24,13 @@ pub fn configuration(options: &Options) -> Result<Checked, Vec<Diagnostic>> {
     checked.config.globals.passive |= options.passive;
     for policy in &mut checked.config.policies {
         policy.force_natt |= options.force_natt;
+        // Who calls a peer, or catches traffic to it, must know his own address. Without a route
+        // it stays open, and the peer will take the address it sees for a translated one.
+        if policy.start != Start::Passive && policy.local.is_none() {
+            let peer = policy.peer.and_then(|peer| peer.as_host());
+            let source = peer.and_then(|peer| net::source_for(peer).ok());
+            policy.local = source.map(Prefix::host);
+        }
     }
     Ok(checked)
 }
