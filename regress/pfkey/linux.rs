@@ -212,7 +212,9 @@ fn a_packet_asks_and_a_lifetime_ends() {
         return;
     }
     let sh = |c: &str| std::process::Command::new("sh").arg("-c").arg(c).output().unwrap();
-    sh("ip link add d0 type dummy; ip addr add 10.8.0.1/24 dev d0; ip link set d0 up");
+    sh(
+        "ip link add d0 type veth peer name d1; ip link set d1 up; ip addr add 10.8.0.1/24 dev d0; ip link set d0 up",
+    );
     let (us, peer): (std::net::IpAddr, std::net::IpAddr) =
         ("10.8.0.1".parse().unwrap(), "10.8.0.9".parse().unwrap());
     kernel.ok(Request::Register(Protocol::Esp));
