@@ -17,8 +17,7 @@ use std::time::Duration;
 use pfkey::{Behaviour, Incoming, MessageType, Reply, ReplyData, Request, SaId};
 
 use crate::ike::event::{
-    Acquire, Capabilities, Direction, Expire, Input, KernelAnswer, KernelRequest, RequestId, SaKey,
-    Time,
+    Acquire, Capabilities, Direction, Expire, Input, KernelAnswer, KernelRequest, RequestId, Time,
 };
 use crate::wire::EspSpi;
 pub use link::PfKey;
@@ -69,7 +68,7 @@ enum Asked {
     QuerySa,
     AddFlow,
     DeleteFlow,
-    Register,
+    Register(pfkey::Protocol),
     DumpSas,
     DumpFlows,
     FlowOfAcquire(Box<pfkey::Acquire>),
@@ -119,7 +118,7 @@ impl<L: Link> Kernel<L> {
     /// earlier run left.
     pub fn start(&mut self, now: Time) {
         for protocol in [pfkey::Protocol::Esp, pfkey::Protocol::Ah] {
-            self.ask(now, None, Asked::Register, &Request::Register(protocol));
+            self.ask(now, None, Asked::Register(protocol), &Request::Register(protocol));
         }
         self.stale.begin(now);
         self.ask(now, None, Asked::DumpSas, &Request::Dump(None));
@@ -317,7 +316,7 @@ impl<L: Link> Kernel<L> {
         let answer = match (pending.asked, data) {
             (Asked::GetSpi, ReplyData::Sa(id)) => KernelAnswer::Spi(EspSpi(id.spi.0)),
             (Asked::GetSpi, _) => KernelAnswer::Failed("GETSPI was answered without an SPI".into()),
-            (Asked::Register, ReplyData::Capabilities(told)) => return self.learn(&told),
+            (Asked::Register(_), ReplyData::Capabilities(told)) => return self.learn(&told),
             (Asked::QuerySa, ReplyData::SaInfo(info)) => {
                 KernelAnswer::Counters(translate::counters(&info))
             }
@@ -362,8 +361,8 @@ impl<L: Link> Kernel<L> {
                 let asked = Asked::AddSa { sa, outbound, check: true };
                 self.ask(now, pending.owner, asked, &Request::Get(sa));
             }
-            Asked::Register => {
-                self.ask(now, None, Asked::Register, &Request::Register(pfkey::Protocol::Esp));
+            Asked::Register(protocol) => {
+                self.ask(now, None, pending.asked, &Request::Register(protocol));
             }
             _ => {
                 let seconds = PATIENCE.as_secs();
@@ -406,9 +405,4 @@ impl<L: Link> Kernel<L> {
             selector: flow.and_then(|flow| translate::selector(&flow.selector)),
         }));
     }
-}
-
-/// The engine's name of an SA that the kernel tells of; `None` for what no engine of ours made.
-pub fn sa_key(id: &SaId) -> Option<SaKey> {
-    translate::sa_key(id)
 }

@@ -345,3 +345,15 @@ fn a_request_of_two_messages_is_done_when_both_are() {
     bench.replies(next, US, 0, ReplyData::None);
     assert_eq!(bench.answers(), [(2, KernelAnswer::Done)]);
 }
+
+#[test]
+fn a_registration_that_is_lost_is_made_again_for_its_own_protocol() {
+    let mut bench = bench();
+    bench.kernel.start(bench.now);
+    bench.pass(5);
+    let asked = bench.asked();
+    let times = |protocol| {
+        asked.iter().filter(|r| matches!(r, Request::Register(p) if *p == protocol)).count()
+    };
+    assert_eq!((times(Protocol::Esp), times(Protocol::Ah)), (2, 2));
+}
