@@ -1,0 +1,156 @@
+//! What comes from elsewhere than the peer: answers of the holder of the secrets and of the kernel, time.
+
+use super::established::Active;
+use super::{State, drop_sa, step};
+use crate::ike::auth::{Answer, QuestionId};
+use crate::ike::child::ChildId;
+use crate::ike::core::{Core, Part};
+use crate::ike::event::KernelAnswer;
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::{Body, Sa};
+use crate::ike::window::Due;
+use crate::wire::EspSpi;
+
+/// The holder of the secrets answered.
+pub fn answer(sa: &mut Sa, core: &mut Core, question: QuestionId, answer: Answer) {
+    step(sa, |frame, state| match state {
+        State::AwaitOwnAuth(state) => state.answer(frame, core, question, answer),
+        State::AwaitResponderVerdict(state) => state.answer(frame, core, question, answer),
+        State::AwaitInitiatorVerdict(state) => state.answer(frame, core, question, answer),
+        State::AwaitOwnProof(state) => state.answer(frame, core, question, answer),
+        other => other,
+    });
+}
+
+/// The kernel answered a request for an SPI. Gives the SPI back if nobody wants it any more.
+pub fn reserved(sa: &mut Sa, core: &mut Core, peers: bool, spi: Option<EspSpi>) -> Option<EspSpi> {
+    let mut unwanted = None;
+    step(sa, |frame, state| match (state, spi) {
+        (State::AwaitOwnAuth(state), Some(spi)) => state.reserved(frame, core, spi),
+        (State::AwaitOwnAuth(mut state), None) => {
+            state.abandon(core);
+            frame.close(core, Gone::Failed);
+            State::Gone
+        }
+        (State::AwaitOwnProof(state), spi) => state.reserved(frame, core, spi),
+        (State::Established(mut state), spi) => {
+            let wanted = match peers {
+                true => state.answering.is_some(),
+                false => matches!(state.active.as_deref(), Some(Active::AwaitSpi(_))),
+            };
+            match (wanted, peers) {
+                (false, _) => unwanted = spi,
+                (true, true) => state.reserved_for_peer(frame, core, spi),
+                (true, false) => state.reserved(frame, core, spi),
+            }
+            State::Established(state)
+        }
+        (other, spi) => {
+            unwanted = spi;
+            other
+        }
+    });
+    unwanted
+}
+
+/// The kernel answered a request about a part of a child.
+pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: KernelAnswer) {
+    if part == Part::Counters {
+        let counters = match answer {
+            KernelAnswer::Counters(counters) => Some(counters),
+            _ => None,
+        };
+        let Body::V2(state) = &mut sa.body;
+        if let Some(state) = state.established_mut() {
+            state.counted(&mut sa.frame, core, id, counters);
+        }
+        return;
+    }
+    let failed = match answer {
+        KernelAnswer::Failed(reason) => {
+            let request = match part {
+                Part::Sa(_) => "install an SA",
+                Part::Flow | Part::Counters => "install a flow",
+            };
+            let event = Event::KernelFailed { request: request.into(), reason: reason.clone() };
+            sa.frame.report(core, event);
+            Some((part, reason))
+        }
+        _ => None,
+    };
+    let child = sa.frame.children.iter_mut().find(|child| child.id == id);
+    let Some(child) = child else { return };
+    child.pending = child.pending.saturating_sub(1);
+    let pending = child.pending;
+    step(sa, |frame, state| match state {
+        State::AwaitOwnProof(state) => match failed {
+            Some(_) => {
+                if let Some(at) = frame.children.iter().position(|child| child.id == id) {
+                    frame.part_with(at).remove(core);
+                }
+                state.inbound(frame, core, false)
+            }
+            None if pending == 0 => state.inbound(frame, core, true),
+            None => State::AwaitOwnProof(state),
+        },
+        State::Established(mut state) => {
+            state.installed(frame, core, id, failed);
+            State::Established(state)
+        }
+        other => other,
+    });
+}
+
+/// Time has passed.
+pub fn timeout(sa: &mut Sa, core: &mut Core) {
+    let (now, backoff) = (core.now, core.settings.backoff);
+    let frame = &mut sa.frame;
+    match frame.window.due(now, &backoff, &mut *core.random) {
+        Due::Nothing => (),
+        Due::Again(octets) => {
+            let octets = octets.to_vec();
+            core.stats.retransmits += 1;
+            core.send(frame.local, frame.remote, octets);
+        }
+        Due::GiveUp(sent) => {
+            let Body::V2(state) = &sa.body;
+            let exchange = match state {
+                State::AwaitInitResponse(_) => "IKE_SA_INIT".to_string(),
+                State::AwaitAuthResponse(_) => "IKE_AUTH".to_string(),
+                _ => "a request".to_string(),
+            };
+            let ending = match state.established().and_then(|state| state.active.as_deref()) {
+                Some(Active::DeleteIke(why)) => Some(*why),
+                _ => None,
+            };
+            frame.report(core, Event::NoAnswer { exchange, sent });
+            return drop_sa(sa, core, ending.unwrap_or(Gone::PeerVanished));
+        }
+    }
+    let half_open = frame.created.after(core.settings.half_open);
+    let initiator = frame.initiator;
+    step(sa, |frame, state| match state {
+        State::Established(mut state) => {
+            state.timeout(frame, core);
+            State::Established(state)
+        }
+        State::Lingering(state) if state.until <= now => {
+            frame.close(core, Gone::Replaced);
+            State::Gone
+        }
+        other => other,
+    });
+    let Body::V2(state) = &sa.body;
+    if !initiator && state.is_opening() && half_open <= now {
+        sa.frame.report(core, Event::HalfOpenExpired);
+        drop_sa(sa, core, Gone::Failed);
+    }
+}
+
+/// The children of one IKE SA go over to another.
+pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
+    for child in std::mem::take(&mut from.frame.children) {
+        core.by_spi.insert(child.agreement.spi_in, to.frame.id);
+        to.frame.adopt(child);
+    }
+}

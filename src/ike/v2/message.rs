@@ -1,0 +1,111 @@
+//! Protected messages: opening a response, sending a request, answering one.
+
+use super::keys::Protection;
+use super::seal;
+use crate::ike::core::Core;
+use crate::ike::report::{Event, Gone, Way};
+use crate::ike::sa::Frame;
+use crate::wire::iana::v2::{ExchangeType, NotifyType};
+use crate::wire::v2::Payload;
+use crate::wire::{Header, dump};
+
+/// Opens a response: `Err(None)` if it is not from the peer, `Err(Some)` if it does not parse.
+pub fn read_sealed(
+    frame: &Frame,
+    core: &mut Core,
+    protection: &Protection,
+    header: &Header,
+    datagram: &[u8],
+) -> Result<Vec<Payload>, Option<String>> {
+    match seal::open(protection, header, datagram) {
+        Ok(payloads) => {
+            let summary = || dump::summary(header, &payloads);
+            core.ladder(Way::In, frame.local, frame.remote, summary);
+            Ok(payloads)
+        }
+        Err(seal::Fault::Forged(why)) => {
+            core.stats.forged += 1;
+            frame.report(core, Event::Dropped { why });
+            Err(None)
+        }
+        Err(seal::Fault::Malformed(error)) => {
+            core.stats.malformed += 1;
+            Err(Some(error.to_string()))
+        }
+    }
+}
+
+/// Sends a protected request. If that cannot be, the SA is closed.
+pub fn send_request(
+    frame: &mut Frame,
+    core: &mut Core,
+    protection: &mut Protection,
+    exchange: ExchangeType,
+    payloads: &[Payload],
+) -> bool {
+    let sealed = match frame.window.next_own() {
+        Some(id) => {
+            let header = seal::header(frame, exchange, false, id);
+            core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, payloads));
+            seal::seal(protection, &header, payloads, &mut *core.random)
+        }
+        None => Err("the message IDs are used up".into()),
+    };
+    match sealed {
+        Ok(octets) => {
+            frame.window.sent(&octets, core.now, &core.settings.backoff, &mut *core.random);
+            core.send(frame.local, frame.remote, octets);
+            true
+        }
+        Err(what) => {
+            frame.report(core, Event::Internal { what });
+            frame.close(core, Gone::Failed);
+            false
+        }
+    }
+}
+
+/// Answers the peer's request. If that cannot be, the SA is closed.
+pub fn reply(
+    frame: &mut Frame,
+    core: &mut Core,
+    protection: &mut Protection,
+    exchange: ExchangeType,
+    payloads: &[Payload],
+) -> bool {
+    let header = seal::header(frame, exchange, true, frame.window.answering());
+    core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, payloads));
+    match seal::seal(protection, &header, payloads, &mut *core.random) {
+        Ok(octets) => {
+            frame.window.replied(&octets);
+            core.send(frame.local, frame.remote, octets);
+            true
+        }
+        Err(what) => {
+            frame.report(core, Event::Internal { what });
+            frame.close(core, Gone::Failed);
+            false
+        }
+    }
+}
+
+/// What to look at when the peer refuses with this.
+pub fn refusal_advice(error: NotifyType) -> String {
+    match error {
+        NotifyType::NO_PROPOSAL_CHOSEN => {
+            "compare the proposals (ikesa, childsa) of the two sides; the peer's log names its own"
+        }
+        NotifyType::TS_UNACCEPTABLE => {
+            "compare `from` and `to` with the peer's: one must be the mirror of the other"
+        }
+        NotifyType::AUTHENTICATION_FAILED => {
+            "compare the pre-shared keys and the identities (srcid, dstid) of the two sides"
+        }
+        NotifyType::NO_ADDITIONAL_SAS => "the peer allows no more SAs",
+        NotifyType::INVALID_SYNTAX => {
+            "the peer did not understand the message: a fault of one side"
+        }
+        _ => "see the peer's log",
+    }
+    .into()
+}

@@ -1,0 +1,234 @@
+//! Messages that come: which state they are for, and duplicates (RFC 7296 §2.1, §2.2).
+
+use std::net::SocketAddr;
+
+use super::established::{Active, Established};
+use super::inform::After;
+use super::message::{read_sealed, reply};
+use super::rules::{self, Message, sort};
+use super::{Lingering, State, seal, step};
+use crate::ike::core::Core;
+use crate::ike::report::{Event, Gone, Way};
+use crate::ike::sa::{Body, Frame, Sa};
+use crate::ike::window::Arrival;
+use crate::wire::iana::v2::{ExchangeType, NotifyType, ProtocolId};
+use crate::wire::v2::{Notify, Payload};
+use crate::wire::{Header, dump};
+
+/// A message for this SA.
+pub fn receive(
+    sa: &mut Sa,
+    core: &mut Core,
+    header: &Header,
+    datagram: &[u8],
+    (local, remote): (SocketAddr, SocketAddr),
+) {
+    if header.from_initiator() == sa.frame.initiator {
+        return drop_message(sa, core, "the initiator flag is ours");
+    }
+    if header.is_response() {
+        receive_response(sa, core, header, datagram, local);
+    } else {
+        receive_request(sa, core, header, datagram, (local, remote));
+    }
+}
+
+fn receive_response(
+    sa: &mut Sa,
+    core: &mut Core,
+    header: &Header,
+    datagram: &[u8],
+    local: SocketAddr,
+) {
+    if !sa.frame.window.awaits(header.message_id) {
+        return drop_message(sa, core, "a response to nothing");
+    }
+    let exchange = header.exchange;
+    step(sa, |frame, state| match state {
+        State::AwaitInitResponse(state) if exchange == ExchangeType::IKE_SA_INIT => {
+            state.response(frame, core, (header, datagram, local))
+        }
+        State::AwaitAuthResponse(state) if exchange == ExchangeType::IKE_AUTH => {
+            state.response(frame, core, header, datagram)
+        }
+        State::Established(state) => established_response(state, frame, core, header, datagram),
+        other => {
+            let why = format!("{exchange} response while {}", other.word());
+            frame.report(core, Event::Dropped { why });
+            other
+        }
+    });
+}
+
+fn receive_request(
+    sa: &mut Sa,
+    core: &mut Core,
+    header: &Header,
+    datagram: &[u8],
+    (local, remote): (SocketAddr, SocketAddr),
+) {
+    match sa.frame.window.arrival(header.message_id) {
+        Arrival::New => (),
+        Arrival::InProgress => {
+            core.stats.duplicates += 1;
+            return;
+        }
+        Arrival::OutOfWindow => return drop_message(sa, core, "out of window"),
+        Arrival::Duplicate(answer) => {
+            let answer = answer.to_vec();
+            let Body::V2(state) = &sa.body;
+            let opened = state.protection().map(|keys| seal::open(keys, header, datagram));
+            let genuine = match header.exchange {
+                ExchangeType::IKE_SA_INIT => match state {
+                    State::AwaitAuthRequest(state) => *state.opening.messages.0 == *datagram,
+                    _ => false,
+                },
+                _ => !matches!(opened, None | Some(Err(seal::Fault::Forged(_)))),
+            };
+            if genuine {
+                core.stats.duplicates += 1;
+                core.send(local, remote, answer);
+            }
+            return;
+        }
+    }
+    let exchange = header.exchange;
+    step(sa, |frame, state| match state {
+        State::AwaitAuthRequest(state) if exchange == ExchangeType::IKE_AUTH => {
+            let before = (frame.local, frame.remote);
+            let ours = frame.window.answering();
+            (frame.local, frame.remote) = (local, remote);
+            let state = state.request(frame, core, header, datagram);
+            // Only an authenticated message moves the SA (RFC 7296 §2.23).
+            if frame.window.answering() == ours {
+                (frame.local, frame.remote) = before;
+            }
+            state
+        }
+        State::Established(state) => established_request(state, frame, core, header, datagram),
+        other => {
+            let why = format!("{exchange} request while {}", other.word());
+            frame.report(core, Event::Dropped { why });
+            other
+        }
+    });
+}
+
+fn established_response(
+    mut state: Box<Established>,
+    frame: &mut Frame,
+    core: &mut Core,
+    header: &Header,
+    datagram: &[u8],
+) -> State {
+    let payloads = match read_sealed(frame, core, &state.protection, header, datagram) {
+        Ok(payloads) => payloads,
+        Err(None) => return State::Established(state),
+        Err(Some(what)) => {
+            frame.report(core, Event::Misbehaved { what });
+            Vec::new()
+        }
+    };
+    state.heard = core.now;
+    frame.window.answered();
+    let Some(active) = state.active.take() else { return State::Established(state) };
+    let message = match header.exchange {
+        ExchangeType::CREATE_CHILD_SA => Message::CreateResponse,
+        _ => Message::Informational,
+    };
+    let bag = sort(message, payloads).unwrap_or_else(|what| {
+        frame.report(core, Event::Misbehaved { what });
+        rules::Bag::default()
+    });
+    match *active {
+        Active::Child(request) => state.child_response(frame, core, request, &bag),
+        Active::Ike(request) => state.ike_response(frame, core, request, &bag),
+        other => state.inform_response(frame, core, other),
+    }
+    state.advance(frame, core);
+    State::Established(state)
+}
+
+fn established_request(
+    mut state: Box<Established>,
+    frame: &mut Frame,
+    core: &mut Core,
+    header: &Header,
+    datagram: &[u8],
+) -> State {
+    let payloads = match seal::open(&state.protection, header, datagram) {
+        Ok(payloads) => payloads,
+        Err(seal::Fault::Forged(why)) => {
+            core.stats.forged += 1;
+            frame.report(core, Event::Dropped { why });
+            return State::Established(state);
+        }
+        Err(seal::Fault::Malformed(error)) => {
+            frame.window.accepted();
+            core.stats.malformed += 1;
+            frame.report(core, Event::Misbehaved { what: error.to_string() });
+            let payloads = [Payload::Notify(Notify::answering(&error))];
+            reply(frame, core, &mut state.protection, header.exchange, &payloads);
+            return State::Established(state);
+        }
+    };
+    core.ladder(Way::In, frame.local, frame.remote, || dump::summary(header, &payloads));
+    state.heard = core.now;
+    frame.window.accepted();
+    let message = match header.exchange {
+        ExchangeType::CREATE_CHILD_SA => Message::CreateRequest,
+        _ => Message::Informational,
+    };
+    let bag = match sort(message, payloads) {
+        Ok(bag) => bag,
+        Err(what) => {
+            frame.report(core, Event::Misbehaved { what });
+            let payloads = [Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX))];
+            reply(frame, core, &mut state.protection, header.exchange, &payloads);
+            return State::Established(state);
+        }
+    };
+    match header.exchange {
+        ExchangeType::CREATE_CHILD_SA => {
+            let protocol = bag.sa.as_ref().and_then(|sa| sa.proposals.first());
+            match protocol.map(|proposal| proposal.protocol) {
+                Some(ProtocolId::IKE) => state.ike_request(frame, core, &bag),
+                _ => state.child_request(frame, core, &bag),
+            }
+        }
+        ExchangeType::INFORMATIONAL => {
+            if state.inform_request(frame, core, &bag) == After::Deleted {
+                return deleted(state, frame, core);
+            }
+        }
+        other => {
+            let what = format!("{other} within an established IKE SA");
+            frame.report(core, Event::Misbehaved { what });
+            let payloads = [Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX))];
+            reply(frame, core, &mut state.protection, other, &payloads);
+        }
+    }
+    state.advance(frame, core);
+    State::Established(state)
+}
+
+/// The peer deleted the IKE SA: the children go with it, unless a successor takes them.
+fn deleted(mut state: Box<Established>, frame: &mut Frame, core: &mut Core) -> State {
+    state.abandon(core);
+    let why = if state.successor.is_some() { Gone::Replaced } else { Gone::ByPeer };
+    if state.successor.is_none() {
+        for mut child in std::mem::take(&mut frame.children) {
+            child.remove(core);
+            let spis = child.printed_spis();
+            frame.report(core, Event::ChildDeleted { spis, why });
+        }
+        frame.report(core, Event::IkeDeleted { why });
+        core.lost(&frame.policy.name, why);
+    }
+    let Established { protection, .. } = *state;
+    State::Lingering(Box::new(Lingering::new(core, protection)))
+}
+
+fn drop_message(sa: &Sa, core: &mut Core, why: &str) {
+    sa.frame.report(core, Event::Dropped { why: why.into() });
+}
