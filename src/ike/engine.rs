@@ -108,7 +108,7 @@ impl Engine {
 
     /// The flows that are in the kernel.
     pub fn flows(&self) -> Vec<KernelFlow> {
-        self.core.flows.iter().cloned().collect()
+        self.core.flows.iter().collect()
     }
 
     /// Counters since the start.

@@ -1,63 +1,122 @@
 //! The flows that are in the kernel, counted: a trap, a child SA and its successor share one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 
 use super::event::{Direction, KernelFlow, KernelRequest, KernelSelector};
+use crate::conf::{Mode, SaProtocol};
 
 /// What the kernel is to be asked after a claim or a release.
 pub type Change = Option<KernelRequest>;
 
 /// The flows in the kernel with those who claim them.
 #[derive(Debug, Default)]
-pub struct FlowTable(HashMap<(Direction, KernelSelector), Claims>);
+pub struct FlowTable(HashMap<Selects, Claims>);
 
-/// Who wants what for one selector: the kernel holds one flow for it, the one claimed last.
-#[derive(Debug, Default)]
-struct Claims(Vec<(KernelFlow, u32)>);
+/// What a flow selects: the kernel holds one flow for it.
+type Selects = (Direction, KernelSelector);
+
+/// Who wants what for one selector. There are many selectors and nearly always one claim for each.
+#[derive(Debug)]
+struct Claims {
+    /// Claimed last: this one is in the kernel.
+    last: Claim,
+    /// Claimed before, the oldest first.
+    before: Box<[Claim]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Claim {
+    uses: Uses,
+    count: u32,
+}
+
+/// A flow without what it selects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Uses {
+    protocol: SaProtocol,
+    mode: Mode,
+    local: IpAddr,
+    remote: IpAddr,
+    reqid: u32,
+    rdomain: Option<u32>,
+}
 
 impl FlowTable {
     /// One more wants this flow. A flow with the same selectors and another SA is replaced.
     pub fn claim(&mut self, flow: &KernelFlow) -> Change {
-        let claims = self.0.entry((flow.direction, flow.selector)).or_default();
-        let known = claims.0.iter().position(|(claimed, _)| claimed == flow);
-        let was_last = known.is_some_and(|at| at + 1 == claims.0.len());
-        let (kept, count) = match known {
-            Some(at) => claims.0.remove(at),
-            None => (flow.clone(), 0),
-        };
-        claims.0.push((kept, count + 1));
-        (!was_last).then(|| KernelRequest::AddFlow(Box::new(flow.clone())))
+        let uses = Uses::of(flow);
+        match self.0.entry((flow.direction, flow.selector)) {
+            Entry::Vacant(place) => {
+                place.insert(Claims { last: Claim { uses, count: 1 }, before: Box::default() });
+            }
+            Entry::Occupied(mut place) => {
+                let claims = place.get_mut();
+                if claims.last.uses == uses {
+                    claims.last.count += 1;
+                    return None;
+                }
+                let (known, mut before): (Vec<_>, Vec<_>) =
+                    claims.before.iter().cloned().partition(|claim| claim.uses == uses);
+                let count = known.first().map_or(1, |claim| claim.count + 1);
+                before.push(std::mem::replace(&mut claims.last, Claim { uses, count }));
+                claims.before = before.into();
+            }
+        }
+        Some(KernelRequest::AddFlow(Box::new(flow.clone())))
     }
 
     /// One fewer wants it. The flow goes with the last, or gives way to what was claimed before.
     pub fn release(&mut self, flow: &KernelFlow) -> Change {
-        let key = (flow.direction, flow.selector);
-        let claims = self.0.get_mut(&key)?;
-        let at = claims.0.iter().position(|(claimed, _)| claimed == flow)?;
-        claims.0[at].1 -= 1;
-        if claims.0[at].1 > 0 {
+        let (selects, uses) = ((flow.direction, flow.selector), Uses::of(flow));
+        let claims = self.0.get_mut(&selects)?;
+        let is_last = claims.last.uses == uses;
+        let claim = match is_last {
+            true => &mut claims.last,
+            false => claims.before.iter_mut().find(|claim| claim.uses == uses)?,
+        };
+        claim.count -= 1;
+        if claim.count > 0 {
             return None;
         }
-        let was_last = at + 1 == claims.0.len();
-        claims.0.remove(at);
-        let Some((before, _)) = claims.0.last() else {
-            self.0.remove(&key);
+        let mut before = std::mem::take(&mut claims.before).into_vec();
+        if !is_last {
+            before.retain(|claim| claim.uses != uses);
+            claims.before = before.into();
+            return None;
+        }
+        let Some(successor) = before.pop() else {
+            self.0.remove(&selects);
             return Some(KernelRequest::DeleteFlow(Box::new(flow.clone())));
         };
-        was_last.then(|| KernelRequest::AddFlow(Box::new(before.clone())))
+        *claims = Claims { last: successor, before: before.into() };
+        Some(KernelRequest::AddFlow(Box::new(claims.last.uses.flow(selects))))
     }
 
     /// The flows that are in the kernel, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &KernelFlow> {
-        self.0.values().filter_map(|claims| claims.0.last()).map(|(flow, _)| flow)
+    pub fn iter(&self) -> impl Iterator<Item = KernelFlow> {
+        self.0.iter().map(|(selects, claims)| claims.last.uses.flow(*selects))
+    }
+}
+
+impl Uses {
+    fn of(flow: &KernelFlow) -> Self {
+        let KernelFlow { protocol, mode, local, remote, reqid, rdomain, .. } = *flow;
+        Self { protocol, mode, local, remote, reqid, rdomain }
+    }
+
+    fn flow(&self, (direction, selector): Selects) -> KernelFlow {
+        let Self { protocol, mode, local, remote, reqid, rdomain } = *self;
+        KernelFlow { direction, selector, protocol, mode, local, remote, reqid, rdomain }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::{Mode, Prefix, SaProtocol};
-    use std::net::{IpAddr, Ipv4Addr};
+    use crate::conf::Prefix;
+    use std::net::Ipv4Addr;
 
     fn flow(reqid: u32) -> KernelFlow {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -92,6 +151,18 @@ mod tests {
         assert!(table.claim(&flow(1)).is_some());
         assert!(matches!(table.claim(&flow(2)), Some(KernelRequest::AddFlow(f)) if f.reqid == 2));
         assert!(matches!(table.release(&flow(2)), Some(KernelRequest::AddFlow(f)) if f.reqid == 1));
-        assert_eq!(table.iter().count(), 1);
+        assert_eq!(table.iter().collect::<Vec<_>>(), [flow(1)]);
+    }
+
+    #[test]
+    fn one_that_is_not_in_the_kernel_goes_without_a_word_to_it() {
+        let mut table = FlowTable::default();
+        for reqid in [1, 2, 3, 2] {
+            table.claim(&flow(reqid));
+        }
+        assert!(table.release(&flow(3)).is_none());
+        assert!(table.release(&flow(2)).is_none());
+        assert!(matches!(table.release(&flow(2)), Some(KernelRequest::AddFlow(f)) if f.reqid == 1));
+        assert!(matches!(table.release(&flow(1)), Some(KernelRequest::DeleteFlow(_))));
     }
 }
