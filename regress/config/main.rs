@@ -1,7 +1,7 @@
 //! Configuration files: cases as files, and text that no person would write.
 //!
-//! `cases/NAME.in` is a configuration. If it is good, `NAME.ok` holds its normal form, the policies
-//! as JSON and the warnings; if not, `NAME.err` holds what is said about it. Files that cases include
+//! `cases/NAME.in` is a configuration. If it is good, `NAME.ok` holds its normal form, what of
+//! the settings and policies is not as usual (JSON), and the warnings; if not, `NAME.err` holds what is said about it. Files that cases include
 //! lie beside them. `REGRESS_UPDATE=1 cargo test --test config` writes the expectations anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -10,8 +10,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oakd::conf::{self, Auth, FileText, Files, MemoryFiles, NumericNames, Start};
+use oakd::conf::{self, Auth, FileText, Files, Globals, MemoryFiles, NumericNames, Policy, Start};
 use oakd::wire::iana::v2::IdType;
+use serde::Serialize;
+use serde_json::Value;
 
 mod fuzz;
 mod ipsecctl;
@@ -36,6 +38,23 @@ impl Files for Cases {
     }
 }
 
+fn json(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+/// What every clause of a rule is when it is not written.
+fn plain() -> Policy {
+    let files = MemoryFiles::default().with("c", "ikev2 plain from any to any psk x");
+    conf::load("c", &[], &files, &NumericNames).unwrap().config.policies.remove(0)
+}
+
+/// The members of an object that are not the usual ones; so that cases need not tell everything.
+fn difference(usual: &Value, value: &Value) -> Value {
+    let members = value.as_object().unwrap().iter();
+    let unusual = members.filter(|(name, member)| usual.get(name) != Some(member));
+    unusual.map(|(name, member)| (name.clone(), member.clone())).collect()
+}
+
 /// What the case comes to: whether it is good, and the text to compare.
 fn outcome(path: &str) -> (bool, String) {
     let mut text = String::new();
@@ -43,9 +62,11 @@ fn outcome(path: &str) -> (bool, String) {
         Ok(checked) => {
             let parsed = conf::parse(path, &[], &Cases);
             text.push_str(&conf::print(&parsed.statements, true));
-            writeln!(text, "{}", serde_json::to_string(&checked.config.globals).unwrap()).unwrap();
+            let usual = json(Globals::default());
+            writeln!(text, "set {}", difference(&usual, &json(&checked.config.globals))).unwrap();
+            let usual = json(plain());
             for policy in &checked.config.policies {
-                writeln!(text, "{}", serde_json::to_string(policy).unwrap()).unwrap();
+                writeln!(text, "policy {}", difference(&usual, &json(policy))).unwrap();
             }
             for name in &checked.unresolved {
                 writeln!(text, "waits: {}", name.0).unwrap();
@@ -113,7 +134,7 @@ fn a_plain_rule_becomes_a_policy() {
     let policy = &checked.config.policies[0];
     assert_eq!(policy.name.0, "t");
     assert_eq!(policy.start, Start::Active);
-    assert_eq!(policy.auth, Auth::Psk);
+    assert_eq!(policy.auth, Auth::PSK);
     assert_eq!(policy.peer.unwrap().as_host(), Some("10.9.0.2".parse().unwrap()));
     let id = policy.local_id.as_ref().unwrap();
     assert_eq!((id.id_type, id.data.as_slice()), (IdType::ID_IPV4_ADDR, &[10, 9, 0, 1][..]));

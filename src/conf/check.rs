@@ -1,25 +1,26 @@
 //! Syntax to meaning: names become addresses and numbers, defaults are filled in, and what cannot
-//! be honoured is refused. Flows are made in `check/flow.rs`, proposals in `check/proposal.rs`,
-//! warnings about rules as a whole in `check/overlap.rs`.
+//! be honoured is refused (`check/able.rs` says what that is). Flows are made in `check/flow.rs`,
+//! proposals in `check/proposal.rs`, identities and secrets in `check/auth.rs`, `config` and
+//! `request` in `check/addressing.rs`, warnings about rules as a whole in `check/overlap.rs`.
 
+mod able;
+mod addressing;
+mod auth;
 mod flow;
 mod overlap;
 mod proposal;
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 
 use super::diagnostic::{Place, Severity};
 use super::ipsec::{Bundles, Rule, expand};
-use super::parse::{Parsed, Problem, hexadecimal};
+use super::parse::{Parsed, Problem};
 use super::source::{Files, Names};
-use super::syntax::{AuthClause, Ikev2Rule, Matching, Set, Spanned, Statement};
+use super::syntax::{Ikev2Rule, Matching, Set, Spanned, Statement};
 use super::{
-    Auth, Checked, Config, Globals, Identity, Lifetime, Mode, Policy, PolicyName, PolicySecret,
-    Prefix, SaProtocol, Start,
+    Checked, Config, Globals, Lifetime, Mode, Ocsp, Policy, PolicyName, PolicySecret, Prefix,
+    SaProtocol, Start,
 };
-use crate::crypto::Secret;
-use crate::wire::iana::v2::IdType;
 
 /// iked's lifetime of a child SA: three hours.
 const CHILD_SECONDS: u32 = 10_800;
@@ -29,9 +30,6 @@ const CHILD_BYTES: u64 = 4 << 30;
 
 /// The longest name, tag or identity in octets (iked's own limits are no larger).
 const NAME_LIMIT: usize = 255;
-
-/// The largest key in a file, in octets as hexadecimal digits.
-const KEY_FILE_LIMIT: usize = 1024;
 
 /// Judges what was parsed; `None` if there is an error. Remarks are added to `parsed`.
 pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -> Option<Checked> {
@@ -48,6 +46,7 @@ pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -
     let mut checked = Checked {
         config: Config::default(),
         secrets: Vec::new(),
+        users: Vec::new(),
         unresolved: Vec::new(),
         diagnostics: Vec::new(),
     };
@@ -92,10 +91,7 @@ impl Checker<'_> {
     fn statement(&mut self, statement: &Statement, checked: &mut Checked) -> Option<Place> {
         match statement {
             Statement::Set(set) => self.set(set, &mut checked.config.globals),
-            Statement::User(user) => {
-                self.exposed(user.name.place, "a password");
-                self.warn(user.name.place, "EAP is not available: this user cannot log in");
-            }
+            Statement::User(user) => self.user(user, &mut checked.users),
             Statement::Radius(words) => {
                 self.warn(words.place, "RADIUS is not available: this line has no effect");
             }
@@ -152,13 +148,16 @@ impl Checker<'_> {
                 globals.dpd_check_interval = u32::try_from(*seconds).unwrap_or(u32::MAX);
                 return;
             }
-            Set::Ocsp { url, .. } => {
-                globals.other.push(("ocsp".to_owned(), url.clone()));
-                let sentence = "certificates are not available: \"set ocsp\" has no effect";
-                return self.warn(set.place, sentence);
+            Set::Ocsp { url, tolerate, maxage } => {
+                let seconds = |time: u64| u32::try_from(time).unwrap_or(u32::MAX);
+                let tolerate = tolerate.map_or(0, seconds);
+                globals.ocsp =
+                    Some(Ocsp { url: url.clone(), tolerate, maxage: maxage.map(seconds) });
+                return self.set_is_able("ocsp", set.place);
             }
             Set::Flag(word) => word.as_str(),
         };
+        self.set_is_able(word, set.place);
         match word {
             "active" => globals.passive = false,
             "passive" => globals.passive = true,
@@ -174,11 +173,8 @@ impl Checker<'_> {
             "noenforcesingleikesa" => globals.enforce_single_ike_sa = false,
             "stickyaddress" => globals.sticky_address = true,
             "nostickyaddress" => globals.sticky_address = false,
-            other => {
-                globals.other.push((other.to_owned(), String::new()));
-                let sentence = format!("certificates are not available: \"{other}\" has no effect");
-                self.warn(set.place, sentence);
-            }
+            "cert_partial_chain" => globals.cert_partial_chain = true,
+            _ => {}
         }
     }
 
@@ -197,8 +193,9 @@ impl Checker<'_> {
         let flows = self.flows(rule, family);
         let protocol = rule.protocol.as_ref().map_or(SaProtocol::Esp, |p| p.value);
         let matching = rule.matching.as_ref().map(|m| m.value);
-        let auth = self.auth(rule, &name, matching, secrets);
-        self.unavailable(rule);
+        let auth = self.auth(rule, &name, secrets);
+        let (provision, wanted) = self.addressing(rule);
+        self.is_able(rule, matching);
         Some(Policy {
             start: self.start(rule, peer),
             quick: matching == Some(Matching::Quick),
@@ -219,6 +216,8 @@ impl Checker<'_> {
             local_id: self.local_id(rule, &auth),
             remote_id: rule.dstid.as_ref().and_then(|id| self.identity(id)),
             auth,
+            provision,
+            wanted,
             ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),
             child_lifetime: Lifetime {
                 seconds: self.seconds(rule.lifetime.as_ref(), CHILD_SECONDS),
@@ -269,128 +268,6 @@ impl Checker<'_> {
             self.error(start.place, Problem::says(sentence));
         }
         start.value
-    }
-
-    fn auth(
-        &mut self,
-        rule: &Ikev2Rule,
-        name: &PolicyName,
-        matching: Option<Matching>,
-        secrets: &mut Vec<PolicySecret>,
-    ) -> Auth {
-        let (word, place) = match &rule.auth {
-            Some(Spanned { value: AuthClause::Psk(psk), place }) => {
-                self.exposed(*place, "a psk");
-                secrets.push(PolicySecret { policy: name.clone(), psk: psk.clone() });
-                return Auth::Psk;
-            }
-            Some(Spanned { value: AuthClause::PskFile(path), place }) => {
-                if let Some(psk) = self.key_file(path, *place) {
-                    secrets.push(PolicySecret { policy: name.clone(), psk });
-                }
-                return Auth::Psk;
-            }
-            Some(Spanned { value: AuthClause::Eap(method), place }) => {
-                (format!("eap {method}"), *place)
-            }
-            Some(Spanned { value: AuthClause::Method(method), place }) => (method.clone(), *place),
-            None => ("signature".to_owned(), rule.start_of_rule.place),
-        };
-        if matching != Some(Matching::Skip) {
-            let sentence = match rule.auth {
-                None => "this rule has no psk, so it asks for certificates, which are not \
-                         available: write psk"
-                    .to_owned(),
-                Some(_) => format!("\"{word}\" is not available: write psk"),
-            };
-            self.error(place, Problem::says(sentence));
-        }
-        Auth::Unsupported(word)
-    }
-
-    /// A secret in a file that others can read is refused.
-    fn exposed(&mut self, place: Place, what: &str) {
-        let source = self.parsed.sources.get(place.file as usize);
-        let Some(reason) = source.and_then(|s| s.exposed.clone()) else { return };
-        self.error(place, Problem::says(format!("this file holds {what} and {reason}")));
-    }
-
-    /// The key in a file: hexadecimal digits, with 0x or without, as iked takes it.
-    fn key_file(&mut self, path: &str, place: Place) -> Option<Secret> {
-        let file = match self.files.read(path) {
-            Ok(file) => file,
-            Err(reason) => {
-                let sentence = format!("cannot read {path}: {reason}");
-                self.error(place, Problem::says(sentence));
-                return None;
-            }
-        };
-        if file.mode & 0o077 != 0 || !self.files.may_own_secrets(file.uid) {
-            let sentence = format!(
-                "{path} holds a key and others can read it or own it (mode {:03o}, user {})",
-                file.mode, file.uid
-            );
-            self.error(place, Problem::says(sentence));
-            return None;
-        }
-        let digits = std::str::from_utf8(&file.octets).unwrap_or("?").trim();
-        let digits = digits.strip_prefix("0x").unwrap_or(digits);
-        let octets =
-            hexadecimal(digits).filter(|o| !o.is_empty() && digits.len() <= KEY_FILE_LIMIT);
-        if octets.is_none() {
-            let expected =
-                format!("an even number of hexadecimal digits, at most {KEY_FILE_LIMIT}");
-            self.error(place, Problem::found(format!("other contents of {path}"), expected));
-        }
-        octets.map(Secret::new)
-    }
-
-    /// Clauses that are understood and cannot be honoured.
-    fn unavailable(&mut self, rule: &Ikev2Rule) {
-        if let Some(ipcomp) = &rule.ipcomp {
-            let sentence = "ipcomp is not available: leave the word out";
-            self.error(ipcomp.place, Problem::says(sentence));
-        }
-        for option in &rule.options {
-            let word = if option.value.request { "request" } else { "config" };
-            let sentence = format!("\"{word} {}\" is not available", option.value.name);
-            self.error(option.place, Problem::says(sentence));
-        }
-    }
-
-    /// `srcid`. Without one a rule with a psk is known by its local address, as its peers expect
-    /// of each other; otherwise by this host's name, as iked does.
-    fn local_id(&mut self, rule: &Ikev2Rule, auth: &Auth) -> Option<Identity> {
-        if let Some(id) = &rule.srcid {
-            return self.identity(id);
-        }
-        if *auth == Auth::Psk {
-            return None;
-        }
-        let name = self.names.hostname()?;
-        Some(Identity { id_type: IdType::ID_FQDN, data: name.into_bytes() })
-    }
-
-    /// An identity by its look: an address, `user@host`, `/C=…` (a DN), else a host's name.
-    fn identity(&mut self, word: &Spanned<String>) -> Option<Identity> {
-        let text = word.value.as_str();
-        if text.is_empty() || text.len() > NAME_LIMIT {
-            let expected = format!("an identity of 1 to {NAME_LIMIT} octets");
-            self.error(word.place, Problem::found(format!("{} octets", text.len()), expected));
-            return None;
-        }
-        if text.starts_with('/') {
-            let sentence = "a distinguished name needs certificates, which are not available";
-            self.error(word.place, Problem::says(sentence));
-            return None;
-        }
-        let (id_type, data) = match text.parse::<IpAddr>() {
-            Ok(IpAddr::V4(v4)) => (IdType::ID_IPV4_ADDR, v4.octets().to_vec()),
-            Ok(IpAddr::V6(v6)) => (IdType::ID_IPV6_ADDR, v6.octets().to_vec()),
-            Err(_) if text.contains('@') => (IdType::ID_RFC822_ADDR, text.as_bytes().to_vec()),
-            Err(_) => (IdType::ID_FQDN, text.as_bytes().to_vec()),
-        };
-        Some(Identity { id_type, data })
     }
 
     fn seconds(&mut self, value: Option<&Spanned<u64>>, default: u32) -> u32 {

@@ -10,9 +10,12 @@
 //! The parent makes it from the file and sends [`Config`] to the `ike` process and the secrets to
 //! the `ca` process; neither gets the other's part.
 
+pub mod addressing;
+pub mod auth;
 mod check;
 pub mod diagnostic;
 pub mod diff;
+pub mod dn;
 pub mod ipsec;
 pub mod ipsecctl;
 pub mod lex;
@@ -25,6 +28,8 @@ pub mod system;
 
 use std::net::IpAddr;
 
+pub use addressing::{AddressPool, CfgOption, Provision, Wanted};
+pub use auth::{Auth, EapMethod, Method, Signature};
 pub use diagnostic::{Diagnostic, Severity};
 pub use lookup::Index;
 pub use parse::parse;
@@ -44,6 +49,8 @@ pub struct Checked {
     pub config: Config,
     /// Everything only the `ca` process may hold.
     pub secrets: Vec<PolicySecret>,
+    /// The `user` lines: who may log in by EAP, and the passwords; for `ca` too.
+    pub users: Vec<UserSecret>,
     /// The rules that wait for a host name to get an address; they are not in `config`. To be
     /// checked again now and then.
     pub unresolved: Vec<PolicyName>,
@@ -74,6 +81,15 @@ pub struct PolicySecret {
     pub policy: PolicyName,
     /// The pre-shared key, as octets.
     pub psk: Secret,
+}
+
+/// A user who proves by EAP who he is; for the `ca` process alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UserSecret {
+    /// The EAP identity; unique within a configuration.
+    pub name: String,
+    /// The password, as octets.
+    pub password: Secret,
 }
 
 /// A policy's name: the operator's own, or `policy1`, `policy2` by position as iked does.
@@ -109,8 +125,21 @@ pub struct Globals {
     pub sticky_address: bool,
     /// `set vendorid`: send a Vendor ID payload.
     pub vendor_id: bool,
-    /// Other `set` lines, known and kept for later, as (word, value).
-    pub other: Vec<(String, String)>,
+    /// `set cert_partial_chain`: a trusted certificate need not be a root.
+    pub cert_partial_chain: bool,
+    /// `set ocsp`.
+    pub ocsp: Option<Ocsp>,
+}
+
+/// `set ocsp`: whom to ask whether a certificate was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ocsp {
+    /// The responder.
+    pub url: String,
+    /// By how many seconds an answer may lie outside its dates.
+    pub tolerate: u32,
+    /// After how many seconds an answer is too old, whatever its dates say.
+    pub maxage: Option<u32>,
 }
 
 impl Default for Globals {
@@ -124,7 +153,8 @@ impl Default for Globals {
             dpd_check_interval: 60,
             sticky_address: false,
             vendor_id: true,
-            other: Vec::new(),
+            cert_partial_chain: false,
+            ocsp: None,
         }
     }
 }
@@ -174,6 +204,10 @@ pub struct Policy {
     pub remote_id: Option<Identity>,
     /// `ikeauth`.
     pub auth: Auth,
+    /// `config`: what the peer is given.
+    pub provision: Provision,
+    /// `request`: what we ask of the peer.
+    pub wanted: Vec<Wanted>,
     /// `ikelifetime` in seconds; 0 is never.
     pub ike_lifetime: u32,
     /// `lifetime` and `bytes` of child SAs.
@@ -374,14 +408,4 @@ pub struct Identity {
     pub id_type: IdType,
     /// The identification data: 4 or 16 octets of an address, a name, DER of a DN, …
     pub data: Vec<u8>,
-}
-
-/// How the two sides prove who they are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Auth {
-    /// `psk`: both by the pre-shared key, which the `ca` process holds.
-    Psk,
-    /// A word the grammar knows and this version cannot honour; such a policy is refused when
-    /// it is checked for running, never silently skipped.
-    Unsupported(String),
 }

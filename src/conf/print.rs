@@ -103,8 +103,8 @@ fn write_rule(out: &mut String, rule: &Ikev2Rule, secrets: bool) -> fmt::Result 
     }
     for option in &rule.options {
         let word = if option.value.request { "request" } else { "config" };
-        write!(out, " {word} {} ", Quoted(&option.value.name))?;
-        write_host(out, &option.value.value)?;
+        write!(out, " {word} {} ", option.value.option.word())?;
+        write_host(out, &option.value.value.value)?;
     }
     write_string(out, "iface", rule.iface.as_ref())?;
     write_string(out, "tag", rule.tag.as_ref())?;
@@ -221,8 +221,8 @@ fn write_auth(out: &mut String, auth: &AuthClause, secrets: bool) -> fmt::Result
             write_psk(out, psk, secrets)
         }
         AuthClause::PskFile(path) => write!(out, " psk file {}", Quoted(path)),
-        AuthClause::Eap(method) => write!(out, " eap {}", Quoted(method)),
-        AuthClause::Method(method) => write!(out, " {method}"),
+        AuthClause::Eap(method) => write!(out, " eap \"{}\"", method.word()),
+        AuthClause::Signature(kind) => write!(out, " {}", kind.word()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The syntax tree: what the rules say, as written, each part with its place.
 
 use super::diagnostic::Place;
-use super::{Family, Mode, SaProtocol, Start};
+use super::{CfgOption, EapMethod, Family, Mode, SaProtocol, Signature, Start};
 use crate::crypto::Secret;
 
 /// A value and where it stands. Two are equal if their values are, wherever they stand.
@@ -208,9 +208,9 @@ pub enum AuthClause {
     /// `psk file PATH`.
     PskFile(String),
     /// `eap METHOD`.
-    Eap(String),
+    Eap(EapMethod),
     /// `rsa`, `ecdsa256`, `rfc7427`, `signature`, …
-    Method(String),
+    Signature(Signature),
 }
 
 /// A `config` or `request` option.
@@ -218,8 +218,8 @@ pub enum AuthClause {
 pub struct ConfigOption {
     /// `request` rather than `config`.
     pub request: bool,
-    /// `address`, `netmask`, `name-server`, …
-    pub name: String,
-    /// Its address.
-    pub value: Host,
+    /// What.
+    pub option: CfgOption,
+    /// Its address; for `domain` a word that is a name.
+    pub value: Spanned<Host>,
 }

@@ -158,7 +158,7 @@ impl Checker<'_> {
     }
 
     /// The prefixes that a host word means; `None` after an error.
-    fn prefixes(&mut self, host: &Spanned<Host>) -> Option<Vec<Prefix>> {
+    pub(super) fn prefixes(&mut self, host: &Spanned<Host>) -> Option<Vec<Prefix>> {
         let Host::Named { word, length } = &host.value else { return Some(Vec::new()) };
         match addresses(word, *length, self.names) {
             Addresses::Prefixes(prefixes) => Some(prefixes),

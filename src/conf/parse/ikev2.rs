@@ -6,7 +6,7 @@ use crate::conf::syntax::{
     AuthClause, ConfigOption, FlowClause, Host, Ikev2Rule, Matching, Side, SideHost, Spanned,
     Transforms,
 };
-use crate::conf::{Family, Mode, SaProtocol, Start};
+use crate::conf::{CfgOption, EapMethod, Family, Mode, SaProtocol, Signature, Start};
 use crate::crypto::Secret;
 
 /// The words that begin a clause; a rule's name that is one of them needs quotes.
@@ -52,8 +52,9 @@ const CLAUSES: &[&str] = &[
     "tap",
 ];
 
-/// Authentication methods that are one word.
-const METHODS: &[&str] = &["rsa", "ecdsa256", "ecdsa384", "ecdsa521", "rfc7427", "signature"];
+fn signature(word: &str) -> Option<Signature> {
+    Signature::WORDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind)
+}
 
 /// A whole rule, from `ikev2` to the end of the line.
 pub(super) fn rule(cursor: &mut Cursor) -> Result<Ikev2Rule, Fault> {
@@ -139,7 +140,7 @@ fn valued(cursor: &mut Cursor, rule: &mut Ikev2Rule, word: &str) -> Result<(), F
         "tag" => rule.tag.is_some(),
         "tap" => rule.tap.is_some(),
         "psk" | "eap" => rule.auth.is_some(),
-        method if METHODS.contains(&method) => rule.auth.is_some(),
+        method if signature(method).is_some() => rule.auth.is_some(),
         _ => {
             let what = "a clause of the rule";
             let problem = Problem::unknown(cursor.describe(), word, what, CLAUSES);
@@ -170,10 +171,13 @@ fn valued(cursor: &mut Cursor, rule: &mut Ikev2Rule, word: &str) -> Result<(), F
         "tap" => rule.tap = Some(cursor.string("an interface enc(4)")?),
         "psk" => rule.auth = Some(Spanned { value: psk(cursor)?, place }),
         "eap" => {
-            let method = cursor.string("an EAP method such as \"mschap-v2\"")?;
-            rule.auth = Some(Spanned { value: AuthClause::Eap(method.value), place });
+            let value = AuthClause::Eap(eap_method(cursor)?);
+            rule.auth = Some(Spanned { value, place });
         }
-        method => rule.auth = Some(Spanned { value: AuthClause::Method(method.into()), place }),
+        method => {
+            let kind = signature(method);
+            rule.auth = kind.map(|k| Spanned { value: AuthClause::Signature(k), place });
+        }
     }
     Ok(())
 }
@@ -311,16 +315,32 @@ fn transforms(cursor: &mut Cursor, rule: &mut Ikev2Rule) -> Result<(), Fault> {
     Ok(())
 }
 
+fn eap_method(cursor: &mut Cursor) -> Result<EapMethod, Fault> {
+    let word = cursor.string("an EAP method such as \"mschap-v2\"")?;
+    EapMethod::from_word(&word.value).ok_or_else(|| {
+        let known: Vec<&str> = EapMethod::WORDS.iter().map(|(word, _)| *word).collect();
+        let found = format!("\"{}\"", word.value);
+        (word.place, Problem::unknown(found, &word.value, "\"mschap-v2\" or \"radius\"", &known))
+    })
+}
+
+/// `config OPTION ADDRESS` or `request OPTION ADDRESS`.
 fn option(cursor: &mut Cursor, rule: &mut Ikev2Rule) -> Result<(), Fault> {
     let place = cursor.place();
     let request = cursor.is("request");
     cursor.next();
-    let name = cursor.string("an option such as \"address\" or \"name-server\"")?.value;
-    let value = match request {
-        true => cursor.any_host("an address or \"any\"")?,
-        false => cursor.named_host("an address or a network")?,
+    let word = cursor.string("an option such as \"address\" or \"name-server\"")?;
+    let Some(option) = CfgOption::from_word(&word.value) else {
+        let known: Vec<&str> = CfgOption::words().collect();
+        let what = format!("one of {}", known.join(", "));
+        let found = format!("\"{}\"", word.value);
+        return Err((word.place, Problem::unknown(found, &word.value, &what, &known)));
     };
-    let value = ConfigOption { request, name, value: value.value };
-    rule.options.push(Spanned { value, place });
+    let value = match (option, request) {
+        (CfgOption::Domain, false) => cursor.named_host("a name")?,
+        (_, true) => cursor.any_host("an address or \"any\"")?,
+        (_, false) => cursor.named_host("an address or a network")?,
+    };
+    rule.options.push(Spanned { value: ConfigOption { request, option, value }, place });
     Ok(())
 }

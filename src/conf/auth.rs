@@ -1,0 +1,108 @@
+//! How the two sides prove who they are: the `ikeauth` words of iked.conf(5).
+
+use serde::{Deserialize, Serialize};
+
+/// How each side of a policy proves who it is. Which side is ours depends on who starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Auth {
+    /// The side that opens the IKE SA.
+    pub initiator: Method,
+    /// The side that answers.
+    pub responder: Method,
+}
+
+/// How one side proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Method {
+    /// By the policy's pre-shared key, which the `ca` process holds.
+    Psk,
+    /// By a signature.
+    Signature(Signature),
+    /// By EAP (RFC 7296 §2.16).
+    Eap(EapMethod),
+}
+
+/// Which signatures a side may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Signature {
+    /// `signature`, or no word at all: whatever the key is for; by RFC 7427 where both sides can.
+    Any,
+    /// `rsa`: RSA with PKCS#1 padding (method 1).
+    Rsa,
+    /// `ecdsa256`: P-256 with SHA2-256 (method 9).
+    Ecdsa256,
+    /// `ecdsa384`: P-384 with SHA2-384 (method 10).
+    Ecdsa384,
+    /// `ecdsa521`: P-521 with SHA2-512 (method 11).
+    Ecdsa521,
+    /// `rfc7427`: Digital Signature only (method 14).
+    Rfc7427,
+}
+
+impl Signature {
+    /// Each kind and its word.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("rsa", Self::Rsa),
+        ("ecdsa256", Self::Ecdsa256),
+        ("ecdsa384", Self::Ecdsa384),
+        ("ecdsa521", Self::Ecdsa521),
+        ("rfc7427", Self::Rfc7427),
+        ("signature", Self::Any),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// How a peer proves by EAP who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EapMethod {
+    /// `eap "mschap-v2"`: by the passwords of `user` lines.
+    MsChapV2,
+    /// `eap "radius"`: whatever the RADIUS servers want.
+    Radius,
+}
+
+impl EapMethod {
+    /// Each method and its word.
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("mschap-v2", Self::MsChapV2), ("radius", Self::Radius)];
+
+    /// The method of a word; case and `_` for `-` do not matter, as in iked.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let plain = word.to_ascii_lowercase().replace('_', "-");
+        Self::WORDS.iter().find(|(known, _)| *known == plain).map(|(_, method)| *method)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, method)| *method == self).map_or("", |(word, _)| word)
+    }
+}
+
+impl Auth {
+    /// `psk`: both sides by the pre-shared key.
+    pub const PSK: Self = Self { initiator: Method::Psk, responder: Method::Psk };
+
+    /// Both sides by signatures of this kind.
+    pub fn signature(kind: Signature) -> Self {
+        Self { initiator: Method::Signature(kind), responder: Method::Signature(kind) }
+    }
+
+    /// `eap`: the initiator by EAP, the responder by any signature.
+    pub fn eap(method: EapMethod) -> Self {
+        Self { initiator: Method::Eap(method), responder: Method::Signature(Signature::Any) }
+    }
+
+    /// How we prove who we are.
+    pub fn ours(&self, initiator: bool) -> Method {
+        if initiator { self.initiator } else { self.responder }
+    }
+
+    /// How the peer must prove who it is.
+    pub fn theirs(&self, initiator: bool) -> Method {
+        self.ours(!initiator)
+    }
+}

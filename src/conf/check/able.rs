@@ -1,0 +1,51 @@
+//! What the language has and the daemon cannot do: refused by name and place, or warned of where it
+//! does no harm. A line here goes when the daemon learns it.
+
+use super::{Checker, Place, Problem};
+use crate::conf::syntax::{AuthClause, Ikev2Rule, Matching};
+
+impl Checker<'_> {
+    /// Clauses of a rule that cannot be honoured.
+    pub(super) fn is_able(&mut self, rule: &Ikev2Rule, matching: Option<Matching>) {
+        if let Some(ipcomp) = &rule.ipcomp {
+            let sentence = "ipcomp is not available: leave the word out";
+            self.error(ipcomp.place, Problem::says(sentence));
+        }
+        for option in &rule.options {
+            let word = if option.value.request { "request" } else { "config" };
+            let sentence = format!("\"{word} {}\" is not available", option.value.option.word());
+            self.error(option.place, Problem::says(sentence));
+        }
+        if matching != Some(Matching::Skip) {
+            self.auth_is_able(rule);
+        }
+    }
+
+    fn auth_is_able(&mut self, rule: &Ikev2Rule) {
+        let Some(clause) = &rule.auth else {
+            let sentence = "this rule has no psk, so it asks for certificates, which are not \
+                            available: write psk";
+            return self.error(rule.start_of_rule.place, Problem::says(sentence));
+        };
+        let word = match &clause.value {
+            AuthClause::Psk(_) | AuthClause::PskFile(_) => return,
+            AuthClause::Eap(method) => format!("eap {}", method.word()),
+            AuthClause::Signature(kind) => kind.word().to_owned(),
+        };
+        let sentence = format!("\"{word}\" is not available: write psk");
+        self.error(clause.place, Problem::says(sentence));
+    }
+
+    /// `user` lines.
+    pub(super) fn users_are_able(&mut self, place: Place) {
+        self.warn(place, "EAP is not available: this user cannot log in");
+    }
+
+    /// `set` lines without effect.
+    pub(super) fn set_is_able(&mut self, word: &str, place: Place) {
+        if matches!(word, "ocsp" | "cert_partial_chain") {
+            let sentence = format!("certificates are not available: \"set {word}\" has no effect");
+            self.warn(place, sentence);
+        }
+    }
+}
