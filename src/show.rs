@@ -53,10 +53,11 @@ pub fn sa(view: &SaView) -> String {
     let policy = view.policy.as_ref().map_or("(no policy yet)", |name| name.0.as_str());
     let role = if view.initiator { "initiator" } else { "responder" };
     let mut lines = vec![format!(
-        "{policy}: {}, {} with {}, {role}, {}",
+        "{policy}: {}, {} with {}, IKEv{} {role}, {}",
         view.state,
         view.local,
         view.remote,
+        view.version,
         ages(view.age, view.rekey_in)
     )];
     let id = |id: &Option<String>| printable(id.as_deref().unwrap_or("?"));
@@ -214,6 +215,7 @@ mod tests {
     fn view() -> SaView {
         let prefix = |text: &str| Prefix::new(text.parse().unwrap(), 24).unwrap();
         SaView {
+            version: 2,
             spis: ("0011223344556677".into(), "8899aabbccddeeff".into()),
             policy: Some(PolicyName("home".into())),
             initiator: true,
@@ -250,7 +252,7 @@ mod tests {
     #[test]
     fn an_sa_is_shown_with_its_children() {
         let wanted = "\
-home: established, 192.0.2.1:500 with 192.0.2.2:500, initiator, age 1m2s
+home: established, 192.0.2.1:500 with 192.0.2.2:500, IKEv2 initiator, age 1m2s
     ids    a.example with b?.example
     spis   0011223344556677 8899aabbccddeeff
     suite  ENCR_AES_GCM_16-256

@@ -192,6 +192,7 @@ pub fn policy(side: usize) -> Policy {
     let peer = 1 - side;
     Policy {
         name: PolicyName("test".into()),
+        version: Version::V2,
         start: if side == A { Start::Active } else { Start::Passive },
         quick: false,
         skip: false,

@@ -19,7 +19,7 @@ use super::source::{Files, Names};
 use super::syntax::{Ikev2Rule, Matching, Set, Spanned, Statement};
 use super::{
     Checked, Config, Globals, Lifetime, Mode, Ocsp, Policy, PolicyName, PolicySecret, Prefix,
-    SaProtocol, Start,
+    SaProtocol, Start, Version,
 };
 
 /// iked's lifetime of a child SA: three hours.
@@ -197,6 +197,7 @@ impl Checker<'_> {
         let (provision, wanted) = self.addressing(rule);
         self.is_able(rule, matching);
         Some(Policy {
+            version: Version::V2,
             start: self.start(rule, peer),
             quick: matching == Some(Matching::Quick),
             skip: matching == Some(Matching::Skip),

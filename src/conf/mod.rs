@@ -159,11 +159,13 @@ impl Default for Globals {
     }
 }
 
-/// One `ikev2` rule.
+/// One `ikev2` rule, or what an `ike` rule means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Its name.
     pub name: PolicyName,
+    /// The version of the protocol.
+    pub version: Version,
     /// Who starts.
     pub start: Start,
     /// `quick`: a match ends the search.
@@ -218,6 +220,35 @@ pub struct Policy {
     pub tap: Option<u32>,
     /// `iface`: the sec(4)/if_ipsec(4) interface.
     pub iface: Option<String>,
+}
+
+/// The version of the protocol that a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Version {
+    /// IKEv1 (`ike`), with the mode of its phase 1. The PRF of an IKE proposal is then its hash,
+    /// used with HMAC; the groups of a child proposal are those of PFS.
+    V1(Phase1),
+    /// IKEv2 (`ikev2`).
+    V2,
+}
+
+impl Version {
+    /// The major version.
+    pub fn major(self) -> u8 {
+        match self {
+            Self::V1(_) => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
+/// How phase 1 of IKEv1 begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase1 {
+    /// `main`: six messages, identities encrypted.
+    Main,
+    /// `aggressive`: three messages, identities in the clear.
+    Aggressive,
 }
 
 /// Who starts the negotiation.

@@ -20,7 +20,7 @@ use super::v2::cookie::Cookies;
 use super::view::Stats;
 use crate::conf::{Globals, PolicyName, SaProtocol};
 use crate::crypto::Random;
-use crate::wire::{EspSpi, IkeSpi};
+use crate::wire::{EspSpi, IkeSpi, MessageId};
 
 /// The engine without its IKE SAs.
 pub struct Core {
@@ -81,8 +81,8 @@ pub enum Owner {
     Spi {
         /// The IKE SA.
         sa: SaId,
-        /// Whether the peer's request is what it is for, rather than our own.
-        peers: bool,
+        /// Which negotiation.
+        negotiation: Negotiation,
         /// What is to be deleted should nobody want it any more (its SPI is not known yet).
         protocol: SaProtocol,
         /// From the peer to us.
@@ -99,6 +99,17 @@ pub enum Owner {
     },
     /// Nobody waits for it; what it was, should it fail.
     Nobody(&'static str),
+}
+
+/// Which negotiation of an IKE SA wants an SPI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Negotiation {
+    /// Our own request, of which there is one at a time.
+    Own,
+    /// The peer's request, likewise.
+    Peers,
+    /// The exchange with this message ID, one of several.
+    Exchange(MessageId),
 }
 
 /// A part of a child SA in the kernel.

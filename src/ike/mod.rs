@@ -19,6 +19,7 @@ pub mod sa;
 pub mod selector;
 pub mod table;
 pub mod timer;
+pub mod v1;
 pub mod v2;
 pub mod view;
 pub mod window;

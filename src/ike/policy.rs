@@ -83,10 +83,11 @@ impl Policies {
         }
     }
 
-    /// The policy for a peer: of those that fulfil the condition the last, unless one before it is
+    /// The policy for a peer that speaks this major version: of those that fulfil the condition the last, unless one before it is
     /// `quick`; one that is `default` only if there is no other.
     pub fn select(
         &self,
+        major: u8,
         local: SocketAddr,
         remote: SocketAddr,
         condition: impl Fn(&Policy) -> bool,
@@ -95,7 +96,8 @@ impl Policies {
             let within = |prefix: Option<crate::conf::Prefix>, address: IpAddr| {
                 prefix.is_none_or(|prefix| prefix.contains(address))
             };
-            within(policy.local, local.ip())
+            policy.version.major() == major
+                && within(policy.local, local.ip())
                 && within(policy.peer, remote.ip())
                 && condition(policy)
         };
@@ -116,17 +118,29 @@ impl Policies {
     /// The policy for a peer that has said who it is (and perhaps whom it wants).
     pub fn select_by_id(
         &self,
+        major: u8,
         local: SocketAddr,
         remote: SocketAddr,
         said: &Id,
         wanted: Option<&Id>,
         condition: impl Fn(&Policy) -> bool,
     ) -> Option<Arc<Policy>> {
-        self.select(local, remote, |policy| {
+        self.select(major, local, remote, |policy| {
             id::accepts(policy, said)
                 && wanted.is_none_or(|wanted| id::same(&id::ours(policy, local.ip()), wanted))
                 && condition(policy)
         })
+    }
+
+    /// What was looked for in vain, when no policy is for these addresses in this major version.
+    pub fn sought(&self, major: u8, local: SocketAddr, remote: SocketAddr) -> String {
+        let mut wanted = format!("the addresses {} and {}", local.ip(), remote.ip());
+        let other = 3 - major;
+        if let Some(policy) = self.select(other, local, remote, |_| true) {
+            let name = &policy.name.0;
+            wanted.push_str(&format!(" in IKEv{major}; policy {name} is for IKEv{other}"));
+        }
+        wanted
     }
 
     /// The policy whose flow the traffic met.

@@ -135,6 +135,13 @@ pub enum Event {
         /// What was looked for.
         wanted: String,
     },
+    /// The peer answers in the other version of the protocol.
+    OtherVersion {
+        /// The version that the policy is for.
+        ours: u8,
+        /// The version that the peer answers in.
+        theirs: u8,
+    },
     /// The peer does not answer.
     NoAnswer {
         /// To what.
@@ -258,12 +265,14 @@ impl Report {
             ChildDeleted, ChildEstablished, ChildRekeyed, Configured, Disagreed, Dropped, Finished,
             HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
             Internal, KernelFailed, KernelIncapable, Message, Misbehaved, NatFound, NoAnswer,
-            NoPolicy, PeerNotAuthenticated, QuestionRefused, Refused, Superseded, WillRetry,
+            NoPolicy, OtherVersion, PeerNotAuthenticated, QuestionRefused, Refused, Superseded,
+            WillRetry,
         };
         match self.event {
             Disagreed(_)
             | Refused { .. }
             | PeerNotAuthenticated { .. }
+            | OtherVersion { .. }
             | KernelFailed { .. }
             | QuestionRefused { .. }
             | KernelIncapable { .. }
@@ -356,6 +365,14 @@ impl fmt::Display for Event {
                  of the two sides differ"
             ),
             Event::NoPolicy { wanted } => write!(f, "no policy for {wanted}"),
+            Event::OtherVersion { ours, theirs } => {
+                let word = if *theirs == 1 { "ike" } else { "ikev2" };
+                write!(
+                    f,
+                    "we speak IKEv{ours} to the peer and it answers in IKEv{theirs}; make the rule \
+                     an `{word}` rule, or have the peer allow IKEv{ours}"
+                )
+            }
             Event::NoAnswer { exchange, sent } => {
                 write!(f, "no answer to {exchange}, sent {sent} times; peer down or UDP blocked?")
             }

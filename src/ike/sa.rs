@@ -1,19 +1,25 @@
 //! An IKE SA: what both versions have, and the seam between them.
+//!
+//! The seam is [`Body`], and the verbs of [`Sa`] that choose by it; nobody else asks for the version.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::child::Child;
-use super::core::{Core, name_of};
-use super::event::Time;
+use super::auth::{Answer, QuestionId};
+use super::child::{Child, ChildId};
+use super::core::{Core, Negotiation, Part, name_of};
+use super::event::{KernelAnswer, Time};
 use super::natt::Nat;
 use super::report::{Event, Gone};
 use super::selector::Hosts;
 use super::table::SaId;
-use super::v2;
+use super::v2::established::Task;
+use super::view::SaView;
 use super::window::Window;
-use crate::conf::{Policy, PolicyName};
-use crate::wire::IkeSpi;
+use super::{v1, v2};
+use crate::conf::{Policy, PolicyName, SaProtocol, Version};
+use crate::wire::v2::Id;
+use crate::wire::{EspSpi, Header, IkeSpi};
 
 /// An IKE SA, in whatever state.
 #[derive(Debug)]
@@ -27,8 +33,25 @@ pub struct Sa {
 /// The two versions.
 #[derive(Debug)]
 pub enum Body {
+    /// IKEv1 (RFC 2409): an ISAKMP SA.
+    V1(v1::State),
     /// IKEv2 (RFC 7296).
     V2(v2::State),
+}
+
+/// What is known of an IKE SA that stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// Our identity and the peer's.
+    pub ids: &'a (Id, Id),
+    /// When it became established.
+    pub since: Time,
+    /// When it is to be rekeyed.
+    pub rekey_at: Option<Time>,
+    /// Whether we are deleting it.
+    pub ending: bool,
+    /// Whether another takes over its children.
+    pub replaced: bool,
 }
 
 /// What an IKE SA of either version has.
@@ -63,15 +86,174 @@ pub struct Frame {
 }
 
 impl Sa {
+    /// Calls the peer of a policy, in the version that the policy is for; `None` (reported) if
+    /// that cannot be.
+    pub fn open(
+        core: &mut Core,
+        policy: Arc<Policy>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        first_contact: bool,
+    ) -> Option<Box<Self>> {
+        match policy.version {
+            Version::V1(_) => v1::initiate(core, policy, local, remote, first_contact),
+            Version::V2 => v2::init::initiate(core, policy, local, remote, first_contact),
+        }
+    }
+
+    /// A message for it has come.
+    pub fn receive(
+        &mut self,
+        core: &mut Core,
+        header: &Header,
+        octets: &[u8],
+        path: (SocketAddr, SocketAddr),
+    ) {
+        match (&self.body, header.version.major()) {
+            (Body::V1(_), 1) => v1::receive(self, core, header, octets, path),
+            (Body::V2(_), 2) => v2::receive(self, core, header, octets, path),
+            (body, theirs) => {
+                let ours = if matches!(body, Body::V1(_)) { 1 } else { 2 };
+                let event = Event::OtherVersion { ours, theirs };
+                // Once the peer has answered in our version, this is a stranger's.
+                if self.frame.initiator && self.frame.peer_spi.is_zero() {
+                    self.frame.report(core, event);
+                } else {
+                    self.frame.report(core, Event::Dropped { why: event.to_string() });
+                }
+            }
+        }
+    }
+
+    /// Negotiates one more child SA as the policy has it, unless one is on its way.
+    pub fn create_child(&mut self, core: &mut Core) {
+        match self.body {
+            Body::V1(_) => v1::want(self, core, v1::Task::CreateChild),
+            Body::V2(_) => v2::create_child(self, core),
+        }
+    }
+
+    /// Negotiates a successor for a child SA.
+    pub fn rekey_child(&mut self, core: &mut Core, id: ChildId) {
+        match self.body {
+            Body::V1(_) => v1::want(self, core, v1::Task::RekeyChild(id)),
+            Body::V2(_) => v2::want(self, core, Task::RekeyChild(id)),
+        }
+    }
+
+    /// Ends a child SA, with notice to the peer.
+    pub fn delete_child(&mut self, core: &mut Core, id: ChildId, why: Gone) {
+        match self.body {
+            Body::V1(_) => v1::want(self, core, v1::Task::DeleteChild(id, why)),
+            Body::V2(_) => v2::want(self, core, Task::DeleteChild(id, why)),
+        }
+    }
+
+    /// Ends it: with notice to the peer if it stands.
+    pub fn delete(&mut self, core: &mut Core, why: Gone) {
+        match self.body {
+            _ if !self.is_established() => self.abandon(core, why),
+            Body::V1(_) => v1::want(self, core, v1::Task::DeleteIke(why)),
+            Body::V2(_) => v2::want(self, core, Task::DeleteIke(why)),
+        }
+    }
+
+    /// Ends it at this time, because another does its work.
+    pub fn supersede(&mut self, core: &mut Core, at: Time) {
+        match self.body {
+            Body::V1(_) => v1::supersede(self, core, at),
+            Body::V2(_) => v2::established(self, core, |state, _, _| {
+                state.superseded_at = Some(at);
+            }),
+        }
+    }
+
+    /// Takes it down at once, without a word to the peer.
+    pub fn abandon(&mut self, core: &mut Core, why: Gone) {
+        match self.body {
+            Body::V1(_) => v1::drop_sa(self, core, why),
+            Body::V2(_) => v2::drop_sa(self, core, why),
+        }
+    }
+
+    /// Goes on with what waits to be done, after something changed around it.
+    pub fn advance(&mut self, core: &mut Core) {
+        match self.body {
+            Body::V1(_) => v1::advance(self, core),
+            Body::V2(_) => v2::established(self, core, |state, frame, core| {
+                state.advance(frame, core);
+            }),
+        }
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, core: &mut Core) {
+        match self.body {
+            Body::V1(_) => v1::timeout(self, core),
+            Body::V2(_) => v2::timeout(self, core),
+        }
+    }
+
+    /// The holder of the secrets answered.
+    pub fn answer(&mut self, core: &mut Core, question: QuestionId, answer: Answer) {
+        match self.body {
+            Body::V1(_) => v1::answer(self, core, question, answer),
+            Body::V2(_) => v2::answer(self, core, question, answer),
+        }
+    }
+
+    /// The kernel reserved an SPI, or did not. Gives it back if nobody wants it any more.
+    pub fn reserved(
+        &mut self,
+        core: &mut Core,
+        negotiation: Negotiation,
+        protocol: SaProtocol,
+        spi: Option<EspSpi>,
+    ) -> Option<EspSpi> {
+        match self.body {
+            Body::V1(_) => v1::reserved(self, core, negotiation, protocol, spi),
+            Body::V2(_) => v2::reserved(self, core, negotiation == Negotiation::Peers, spi),
+        }
+    }
+
+    /// The kernel answered a request about a part of a child.
+    pub fn installed(&mut self, core: &mut Core, id: ChildId, part: Part, answer: KernelAnswer) {
+        match self.body {
+            Body::V1(_) => v1::installed(self, core, id, part, answer),
+            Body::V2(_) => v2::installed(self, core, id, part, answer),
+        }
+    }
+
     /// Its name.
     pub fn id(&self) -> SaId {
         self.frame.id
     }
 
+    /// What is known of it if it is established.
+    pub fn standing(&self) -> Option<Standing<'_>> {
+        match &self.body {
+            Body::V1(state) => state.standing(),
+            Body::V2(state) => state.established().map(|state| Standing {
+                ids: &state.ids,
+                since: state.since,
+                rekey_at: state.rekey_at,
+                ending: state.is_ending(),
+                replaced: state.successor.is_some(),
+            }),
+        }
+    }
+
     /// Whether it is established.
     pub fn is_established(&self) -> bool {
-        let Body::V2(state) = &self.body;
-        state.established().is_some()
+        self.standing().is_some()
+    }
+
+    /// Whether its negotiation is still going on.
+    pub fn is_opening(&self) -> bool {
+        match &self.body {
+            Body::V1(state) => state.is_opening(),
+            Body::V2(state) => state.is_opening(),
+        }
     }
 
     /// The name of its policy.
@@ -81,8 +263,51 @@ impl Sa {
 
     /// When it is to be looked at next.
     pub fn next_timeout(&self, core: &Core) -> Option<Time> {
-        let Body::V2(state) = &self.body;
-        state.next_timeout(&self.frame, core)
+        match &self.body {
+            Body::V1(state) => state.next_timeout(&self.frame, core),
+            Body::V2(state) => state.next_timeout(&self.frame, core),
+        }
+    }
+
+    /// As it is shown.
+    pub fn view(&self, now: Time) -> SaView {
+        let frame = &self.frame;
+        let standing = self.standing();
+        let (version, word, suite) = match &self.body {
+            Body::V1(state) => (1, state.word(), state.suite().map(|suite| suite.to_string())),
+            Body::V2(state) => {
+                let suite = state.established().map(|state| state.protection.suite.to_string());
+                (2, state.word(), suite)
+            }
+        };
+        SaView {
+            version,
+            spis: frame.printed_spis(),
+            policy: Some(frame.policy.name.clone()),
+            initiator: frame.initiator,
+            state: match standing {
+                Some(standing) if standing.ending => "ending",
+                Some(standing) if standing.replaced => "replaced",
+                _ => word,
+            }
+            .into(),
+            local: frame.local,
+            remote: frame.remote,
+            local_id: standing.map(|standing| standing.ids.0.to_string()),
+            remote_id: standing.map(|standing| standing.ids.1.to_string()),
+            suite,
+            age: now.since(frame.created),
+            rekey_in: standing.and_then(|standing| standing.rekey_at).map(|at| at.since(now)),
+            children: frame.children.iter().map(|child| child.view(now)).collect(),
+        }
+    }
+}
+
+/// Moves the children of one IKE SA over to another.
+pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
+    for child in std::mem::take(&mut from.frame.children) {
+        core.by_spi.insert(child.agreement.spi_in, to.frame.id);
+        to.frame.adopt(child);
     }
 }
 

@@ -11,6 +11,8 @@ use crate::conf::{Mode, PolicyName, SaProtocol};
 /// An IKE SA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaView {
+    /// The major version of the protocol.
+    pub version: u8,
     /// Both SPIs, hexadecimal, initiator's first.
     pub spis: (String, String),
     /// The policy it was made by, once known.

@@ -381,7 +381,7 @@ impl AwaitAuthRequest {
         };
         let (local, remote) = (frame.local, frame.remote);
         let wanted = bag.idr.as_ref();
-        match core.policies.select_by_id(local, remote, said, wanted, allows) {
+        match core.policies.select_by_id(2, local, remote, said, wanted, allows) {
             Some(policy) if policy.skip => Err(format!("{said}: {} says skip", policy.name.0)),
             Some(policy) => {
                 frame.policy = policy;

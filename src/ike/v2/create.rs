@@ -5,7 +5,7 @@ use super::rules::Bag;
 use crate::conf::{Mode, Policy, SaProtocol};
 use crate::crypto::Secret;
 use crate::ike::child::{self, Agreement, Child, ChildId, DirectionKeys};
-use crate::ike::core::{Core, Owner};
+use crate::ike::core::{Core, Negotiation, Owner};
 use crate::ike::event::{Direction, KernelRequest, SaKey};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Disagreement, Event};
@@ -329,7 +329,8 @@ fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
 /// Asks the kernel for an SPI.
 pub fn reserve(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool) {
     let Hosts { local, remote } = frame.hosts();
-    let owner = Owner::Spi { sa: frame.id, peers, protocol, path: (remote, local) };
+    let negotiation = if peers { Negotiation::Peers } else { Negotiation::Own };
+    let owner = Owner::Spi { sa: frame.id, negotiation, protocol, path: (remote, local) };
     core.kernel(owner, KernelRequest::GetSpi { protocol, src: remote, dst: local });
 }
 

@@ -1,7 +1,7 @@
 //! What comes from elsewhere than the peer: answers of the holder of the secrets and of the kernel, time.
 
 use super::established::Active;
-use super::{State, drop_sa, step};
+use super::{State, drop_sa, established, step};
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::child::ChildId;
 use crate::ike::core::{Core, Part};
@@ -60,11 +60,9 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
             KernelAnswer::Counters(counters) => Some(counters),
             _ => None,
         };
-        let Body::V2(state) = &mut sa.body;
-        if let Some(state) = state.established_mut() {
-            state.counted(&mut sa.frame, core, id, counters);
-        }
-        return;
+        return established(sa, core, |state, frame, core| {
+            state.counted(frame, core, id, counters);
+        });
     }
     let failed = match answer {
         KernelAnswer::Failed(reason) => {
@@ -113,7 +111,7 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
             core.send(frame.local, frame.remote, octets);
         }
         Due::GiveUp(sent) => {
-            let Body::V2(state) = &sa.body;
+            let Body::V2(state) = &sa.body else { return };
             let exchange = match state {
                 State::AwaitInitResponse(_) => "IKE_SA_INIT".to_string(),
                 State::AwaitAuthResponse(_) => "IKE_AUTH".to_string(),
@@ -140,17 +138,9 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
         }
         other => other,
     });
-    let Body::V2(state) = &sa.body;
+    let Body::V2(state) = &sa.body else { return };
     if !initiator && state.is_opening() && half_open <= now {
         sa.frame.report(core, Event::HalfOpenExpired);
         drop_sa(sa, core, Gone::Failed);
-    }
-}
-
-/// The children of one IKE SA go over to another.
-pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
-    for child in std::mem::take(&mut from.frame.children) {
-        core.by_spi.insert(child.agreement.spi_in, to.frame.id);
-        to.frame.adopt(child);
     }
 }

@@ -361,7 +361,8 @@ fn choose(
     // A `skip` that names an identity waits until the peer says its own.
     let skips = |policy: &Policy| policy.skip && policy.remote_id.is_none();
     let policies = &core.policies;
-    let fitting = policies.select(local, remote, |policy| skips(policy) || chosen(policy).is_ok());
+    let fitting =
+        policies.select(2, local, remote, |policy| skips(policy) || chosen(policy).is_ok());
     match &fitting {
         Some(policy) if !policy.skip => {
             let chosen = chosen(policy).ok()?;
@@ -371,13 +372,13 @@ fn choose(
             let wanted = "this address: it is skipped".to_string();
             core.report(Some(remote), Some(&policy.name), Event::NoPolicy { wanted });
         }
-        None => match policies.select(local, remote, |_| true) {
+        None => match policies.select(2, local, remote, |_| true) {
             Some(nearest) => {
                 let Err(disagreement) = chosen(&nearest) else { return None };
                 core.report(Some(remote), Some(&nearest.name), Event::Disagreed(disagreement));
             }
             None => {
-                let wanted = format!("the addresses {} and {}", local.ip(), remote.ip());
+                let wanted = policies.sought(2, local, remote);
                 core.report(Some(remote), None, Event::NoPolicy { wanted });
             }
         },

@@ -37,8 +37,8 @@ use super::sa::{Body, Frame, Sa};
 use super::timer::earliest;
 use crate::wire::Header;
 use crate::wire::iana::v2::ExchangeType;
-use established::Established;
-pub use events::{answer, inherit, installed, reserved, timeout};
+use established::{Established, Task};
+pub use events::{answer, installed, reserved, timeout};
 use keys::Protection;
 use message::{read_sealed, refusal_advice, reply, send_request};
 pub use receive::receive;
@@ -162,15 +162,46 @@ impl State {
 
 /// Takes an SA down at once, without a word to the peer.
 pub fn drop_sa(sa: &mut Sa, core: &mut Core, why: Gone) {
-    let Body::V2(state) = &mut sa.body;
-    state.abandon(core);
-    *state = State::Gone;
+    if let Body::V2(state) = &mut sa.body {
+        state.abandon(core);
+        *state = State::Gone;
+    }
     sa.frame.close(core, why);
+}
+
+/// Works on the established state, if it is one.
+pub fn established(
+    sa: &mut Sa,
+    core: &mut Core,
+    work: impl FnOnce(&mut Established, &mut Frame, &mut Core),
+) {
+    let Body::V2(state) = &mut sa.body else { return };
+    if let Some(state) = state.established_mut() {
+        work(state, &mut sa.frame, core);
+    }
+}
+
+/// Wants something done by an established SA, as soon as it can.
+pub fn want(sa: &mut Sa, core: &mut Core, task: Task) {
+    established(sa, core, |state, frame, core| {
+        state.want(task);
+        state.advance(frame, core);
+    });
+}
+
+/// Negotiates one more child SA, unless one is on its way.
+pub fn create_child(sa: &mut Sa, core: &mut Core) {
+    established(sa, core, |state, frame, core| {
+        if !state.is_creating() {
+            state.want(Task::CreateChild);
+            state.advance(frame, core);
+        }
+    });
 }
 
 /// Works on the state, which is consumed and comes back as the next one.
 fn step(sa: &mut Sa, work: impl FnOnce(&mut Frame, State) -> State) {
-    let Body::V2(state) = &mut sa.body;
+    let Body::V2(state) = &mut sa.body else { return };
     let taken = std::mem::replace(state, State::Gone);
     *state = work(&mut sa.frame, taken);
 }

@@ -76,7 +76,7 @@ fn receive_request(
         Arrival::OutOfWindow => return drop_message(sa, core, "out of window"),
         Arrival::Duplicate(answer) => {
             let answer = answer.to_vec();
-            let Body::V2(state) = &sa.body;
+            let Body::V2(state) = &sa.body else { return };
             let opened = state.protection().map(|keys| seal::open(keys, header, datagram));
             let genuine = match header.exchange {
                 ExchangeType::IKE_SA_INIT => match state {

@@ -1,0 +1,87 @@
+//! What one IKE SA means for others: successors, peers that started anew, two opened at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use crate::ike::id;
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::inherit;
+use crate::ike::table::SaId;
+
+/// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
+const SUPERSEDED: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// The children of one IKE SA go over to another.
+    pub(super) fn inherit(&mut self, from: SaId, to: SaId) {
+        let (Some(mut old), Some(mut new)) = (self.table.take(from), self.table.take(to)) else {
+            return;
+        };
+        inherit(&mut old, &mut new, &mut self.core);
+        self.keep(new);
+        self.keep(old);
+        self.with(from, |sa, core| sa.advance(core));
+    }
+
+    /// What a newly authenticated peer means for its other IKE SAs.
+    pub(super) fn newly_established(&mut self, id: SaId, initial_contact: bool) {
+        let Some(sa) = self.table.get(id) else { return };
+        let Some(standing) = sa.standing() else { return };
+        let (created, remote_id) = (sa.frame.created, standing.ids.1.clone());
+        let (policy, peer) = (Arc::clone(&sa.frame.policy), sa.frame.remote);
+        self.core.policies.succeeded(&policy.name);
+        let others = self.table.ids(|other| {
+            let standing = other.standing();
+            other.id() != id && standing.is_some_and(|it| id::same(&it.ids.1, &remote_id))
+        });
+        let older = |engine: &Self, other: &SaId| {
+            let standing = engine.table.get(*other).and_then(|sa| sa.standing());
+            standing.is_some_and(|it| it.since < created)
+        };
+        if initial_contact {
+            // One that came to be since the peer began is not one that the peer has forgotten.
+            let old: Vec<_> = others.iter().filter(|other| older(self, other)).copied().collect();
+            if !old.is_empty() {
+                let event = Event::InitialContact { removed: old.len() };
+                self.core.report(Some(peer), Some(&policy.name), event);
+            }
+            for other in old {
+                self.with(other, |sa, core| sa.abandon(core, Gone::Forgotten));
+            }
+        } else if self.core.globals.enforce_single_ike_sa {
+            let old: Vec<_> = others.iter().filter(|other| older(self, other)).copied().collect();
+            for other in old {
+                self.with(other, |sa, core| sa.delete(core, Gone::Replaced));
+            }
+        }
+        for other in others {
+            self.supersede(id, other);
+        }
+    }
+
+    /// Both sides opened at once: of two IKE SAs for the same policy, opened by different sides, the
+    /// one with the lower initiator's SPI goes, deleted by the side that opened it.
+    fn supersede(&mut self, one: SaId, other: SaId) {
+        let (Some(first), Some(second)) = (self.table.get(one), self.table.get(other)) else {
+            return;
+        };
+        let alike = Arc::ptr_eq(&first.frame.policy, &second.frame.policy)
+            && first.frame.remote.ip() == second.frame.remote.ip()
+            && first.frame.initiator != second.frame.initiator;
+        if !alike {
+            return;
+        }
+        let loser = match first.frame.spis().0 < second.frame.spis().0 {
+            true => first,
+            false => second,
+        };
+        if !loser.frame.initiator {
+            return;
+        }
+        loser.frame.report(&mut self.core, Event::Superseded);
+        let id = loser.id();
+        let at = self.core.now.after(SUPERSEDED);
+        self.with(id, |sa, core| sa.supersede(core, at));
+    }
+}

@@ -1,0 +1,166 @@
+//! Policies at work: they come and go, call, wait, and try again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use crate::conf::{Config, PolicyName, Start};
+use crate::ike::core::Owner;
+use crate::ike::event::Acquire;
+use crate::ike::policy::Running;
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::Sa;
+use crate::ike::selector::covers;
+use crate::ike::table::SaId;
+use crate::ike::timer::{Timer, jitter};
+
+/// The pause before an active policy calls again after it lost its SA.
+const AFTER_LOSS: Duration = Duration::from_secs(1);
+
+/// The first and the longest pause after a failure.
+const AFTER_FAILURE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+
+impl Engine {
+    /// A policy without SA: if it is active it tries again after a pause.
+    pub(super) fn retry(&mut self, name: &PolicyName, failed: bool) {
+        if self.core.ending || self.core.globals.passive {
+            return;
+        }
+        let random = &mut *self.core.random;
+        let now = self.core.now;
+        let Some((index, running)) = self.core.policies.named(name) else { return };
+        if running.policy.start != Start::Active || running.callable().is_none() {
+            return;
+        }
+        let pause = match failed {
+            true => {
+                let (first, longest) = AFTER_FAILURE;
+                let pause = first.saturating_mul(1 << running.failures.min(8)).min(longest);
+                running.failures = running.failures.saturating_add(1);
+                jitter(pause, random)
+            }
+            false => AFTER_LOSS,
+        };
+        let due = now.after(pause);
+        self.timers.set(Timer::Policy(index), running.due, Some(due));
+        running.due = Some(due);
+        let peer = running.callable().map(|ip| SocketAddr::new(ip, self.core.settings.ports.0));
+        self.core.report(peer, Some(name), Event::WillRetry { after: pause });
+    }
+
+    /// Sees that a policy has an IKE SA and a child SA, or gets them.
+    pub(super) fn attempt(&mut self, index: u32, hint: Option<&Acquire>) {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(running) = self.core.policies.0.get_mut(at) else { return };
+        let (Some(peer), false) = (running.callable(), self.core.ending) else { return };
+        self.timers.set(Timer::Policy(index), running.due.take(), None);
+        let policy = Arc::clone(&running.policy);
+        let local = match (running.local(peer), hint) {
+            (local, Some(hint)) if local.is_unspecified() => hint.local,
+            (local, _) => local,
+        };
+        let mine = self.table.ids(|sa| Arc::ptr_eq(&sa.frame.policy, &policy));
+        let mut standing = None;
+        for id in mine {
+            let Some(sa) = self.table.get(id) else { continue };
+            // One is on its way already.
+            if sa.is_opening() {
+                return;
+            }
+            if sa.standing().is_some_and(|it| !it.ending && !it.replaced) {
+                standing = Some(id);
+            }
+        }
+        if let Some(id) = standing {
+            return self.fill(id, hint);
+        }
+        let port = self.core.settings.ports.0;
+        let (local, remote) = (SocketAddr::new(local, port), SocketAddr::new(peer, port));
+        let first = self.table.ids(|sa| sa.is_established() && sa.frame.remote.ip() == peer);
+        let core = &mut self.core;
+        match Sa::open(core, Arc::clone(&policy), local, remote, first.is_empty()) {
+            Some(sa) => self.keep(sa),
+            None => core.lost(&policy.name, Gone::Failed),
+        }
+    }
+
+    /// Sees that an established SA has a child for this traffic.
+    fn fill(&mut self, id: SaId, hint: Option<&Acquire>) {
+        let packet = hint.and_then(|acquire| acquire.selector);
+        let Some(sa) = self.table.get(id) else { return };
+        let serves = sa.frame.children.iter().any(|child| {
+            let flows = &child.agreement.flows;
+            packet.is_none_or(|packet| flows.iter().any(|flow| covers(flow, &packet)))
+        });
+        if !serves {
+            self.with(id, |sa, core| sa.create_child(core));
+        }
+    }
+
+    /// Traffic met a flow without SA.
+    pub(super) fn acquire(&mut self, acquire: &Acquire) {
+        match self.core.policies.of_acquire(acquire) {
+            Some(index) => self.attempt(index, Some(acquire)),
+            None => {
+                let wanted =
+                    format!("traffic to {}, which met a flow of no policy", acquire.remote);
+                let peer = SocketAddr::new(acquire.remote, self.core.settings.ports.0);
+                self.core.report(Some(peer), None, Event::NoPolicy { wanted });
+            }
+        }
+    }
+
+    /// The difference between two configurations is acted upon.
+    pub(super) fn configure(&mut self, config: &Config) {
+        let mut old = std::mem::take(&mut self.core.policies.0);
+        for (index, running) in (0..).zip(&mut old) {
+            self.timers.set(Timer::Policy(index), running.due.take(), None);
+        }
+        self.core.globals = config.globals.clone();
+        let mut fresh = Vec::new();
+        for (index, policy) in (0u32..).zip(&config.policies) {
+            let kept = old.iter().position(|running| *running.policy == *policy);
+            let running = match kept {
+                Some(at) => old.swap_remove(at),
+                None => {
+                    fresh.push(index);
+                    Running {
+                        policy: Arc::new(policy.clone()),
+                        reqid: self.core.reqid(),
+                        traps: Vec::new(),
+                        failures: 0,
+                        due: None,
+                    }
+                }
+            };
+            self.core.policies.0.push(running);
+        }
+        for gone in old {
+            gone.traps.iter().for_each(|flow| self.core.release(flow));
+            let ids = self.table.ids(|sa| Arc::ptr_eq(&sa.frame.policy, &gone.policy));
+            ids.into_iter().for_each(|id| self.end(id, Gone::ByConfiguration));
+        }
+        for index in fresh {
+            self.begin(index);
+        }
+        self.core.report(None, None, Event::Configured { policies: config.policies.len() });
+    }
+
+    /// A policy is new: its flows go into the kernel, and if it is active it calls.
+    fn begin(&mut self, index: u32) {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(running) = self.core.policies.0.get(at) else { return };
+        let traps = running.wanted_traps();
+        let calls = running.policy.start == Start::Active && running.callable().is_some();
+        for flow in &traps {
+            self.core.claim(Owner::Nobody("install a flow"), flow);
+        }
+        if let Some(running) = self.core.policies.0.get_mut(at) {
+            running.traps = traps;
+        }
+        if calls && !self.core.globals.passive {
+            self.attempt(index, None);
+        }
+    }
+}
