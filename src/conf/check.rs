@@ -7,6 +7,7 @@ mod able;
 mod addressing;
 mod auth;
 mod flow;
+mod ike;
 mod overlap;
 mod proposal;
 
@@ -40,6 +41,7 @@ pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -
         files,
         used: HashSet::new(),
         rules: 0,
+        ikes: 0,
         bundles: Bundles::default(),
         unresolved: false,
     };
@@ -52,8 +54,8 @@ pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -
     };
     let mut places = Vec::new();
     for statement in &statements {
-        if let Some(place) = checker.statement(statement, &mut checked) {
-            places.push(place);
+        if let Some((place, policies)) = checker.statement(statement, &mut checked) {
+            places.resize(places.len() + policies, place);
         }
     }
     overlap::warn(checker.parsed, &checked.config.policies, &places);
@@ -72,7 +74,9 @@ struct Checker<'a> {
     files: &'a dyn Files,
     /// The names of policies so far.
     used: HashSet<String>,
+    /// How many `ikev2` and `ike` rules there were so far.
     rules: usize,
+    ikes: usize,
     bundles: Bundles,
     /// Whether a host name of the present rule has no address now.
     unresolved: bool,
@@ -87,15 +91,23 @@ impl Checker<'_> {
         self.parsed.remark(Severity::Warning, place, Problem::says(sentence));
     }
 
-    /// The place of the rule, if the statement became a policy.
-    fn statement(&mut self, statement: &Statement, checked: &mut Checked) -> Option<Place> {
+    fn errors(&self) -> usize {
+        self.parsed.diagnostics.iter().filter(|it| it.severity == Severity::Error).count()
+    }
+
+    /// The place of the rule and how many policies the statement became, if it became any.
+    fn statement(
+        &mut self,
+        statement: &Statement,
+        checked: &mut Checked,
+    ) -> Option<(Place, usize)> {
         match statement {
             Statement::Set(set) => self.set(set, &mut checked.config.globals),
             Statement::User(user) => self.user(user, &mut checked.users),
             Statement::Radius(words) => {
                 self.warn(words.place, "RADIUS is not available: this line has no effect");
             }
-            Statement::Ipsec(rule) => self.ipsec(rule),
+            Statement::Ipsec(rule) => return Some((rule.end(), self.ipsec(rule, checked))),
             Statement::Ikev2(rule) => {
                 self.rules += 1;
                 self.unresolved = false;
@@ -111,33 +123,33 @@ impl Checker<'_> {
                 let new = &self.parsed.diagnostics[before..];
                 if !new.iter().any(|d| d.severity == Severity::Error) {
                     checked.config.policies.push(policy);
-                    return Some(rule.start_of_rule.place);
+                    return Some((rule.start_of_rule.place, 1));
                 }
             }
         }
         None
     }
 
-    /// Rules of ipsec.conf(5): flows and manual SAs are not the daemon's to load.
-    fn ipsec(&mut self, rule: &Rule) {
+    /// Rules of ipsec.conf(5): flows and manual SAs are not the daemon's to load. How many
+    /// policies a rule became.
+    fn ipsec(&mut self, rule: &Rule, checked: &mut Checked) -> usize {
         let place = rule.end();
         if rule.holds_secrets() {
             self.exposed(place, "a key");
         }
-        let (_, fault) = expand(rule, &mut self.bundles, self.names, self.files);
+        let (entries, fault) = expand(rule, &mut self.bundles, self.names, self.files);
         if let Some(sentence) = fault {
-            return self.error(place, Problem::says(sentence));
+            self.error(place, Problem::says(sentence));
+            return 0;
         }
         for sentence in rule.warnings() {
             self.warn(place, sentence);
         }
         match rule {
-            Rule::Ike(_) => {
-                let sentence = "IKEv1 is not available: write an ikev2 rule, or leave this one out";
-                self.error(place, Problem::says(sentence));
-            }
+            Rule::Ike(rule) => self.ike(rule, &entries, checked),
             Rule::Flow(_) | Rule::Sa(_) => {
                 self.warn(place, "the daemon does not load this rule: oakctl -f FILE does");
+                0
             }
         }
     }

@@ -12,6 +12,7 @@ mod table;
 use std::net::IpAddr;
 
 pub use expand::{Bundles, expand};
+pub(super) use isakmpd::is_sound;
 pub(super) use parse::{parse, starts_rule};
 pub use print::Style;
 pub(super) use print::{write_entry, write_rule};

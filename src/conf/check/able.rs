@@ -2,6 +2,7 @@
 //! does no harm. A line here goes when the daemon learns it.
 
 use super::{Checker, Place, Problem};
+use crate::conf::ipsec::IkeRule;
 use crate::conf::syntax::{AuthClause, Ikev2Rule, Matching};
 
 impl Checker<'_> {
@@ -34,6 +35,15 @@ impl Checker<'_> {
         };
         let sentence = format!("\"{word}\" is not available: write psk");
         self.error(clause.place, Problem::says(sentence));
+    }
+
+    /// Clauses of an `ike` rule that cannot be honoured.
+    pub(super) fn ike_is_able(&mut self, rule: &IkeRule) {
+        if rule.psk.is_none() {
+            let sentence = "this rule has no psk, so it asks for certificates, which are not \
+                            available: write psk";
+            self.error(rule.end.place, Problem::says(sentence));
+        }
     }
 
     /// `user` lines.

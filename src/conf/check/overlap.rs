@@ -31,9 +31,14 @@ fn shadowed(parsed: &mut Parsed, policies: &[Policy], places: &[Place]) {
 
 /// Whether each peer that `later` takes is taken by `earlier`.
 fn takes_all_of(earlier: &Policy, later: &Policy) -> bool {
+    let version = earlier.version.major() == later.version.major();
     let ids = earlier.remote_id.is_none() || earlier.remote_id == later.remote_id;
     let family = earlier.family.is_none() || earlier.family == later.family;
-    ids && family && covers(earlier.local, later.local) && covers(earlier.peer, later.peer)
+    version
+        && ids
+        && family
+        && covers(earlier.local, later.local)
+        && covers(earlier.peer, later.peer)
 }
 
 fn covers(outer: Option<Prefix>, inner: Option<Prefix>) -> bool {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{AUTH, Address, ENC, GROUP, IkeEntry, IkeMode, Kind, Phase, Transform, transform};
 use crate::conf::Mode;
+use crate::conf::source::Names;
 
 /// isakmpd's check intervals for a rule that is `dynamic`: of connections, and of dead peers.
 const DYNAMIC_CHECKS: [(&str, u32); 2] = [("Check-interval", 30), ("DPD-check-interval", 5)];
@@ -90,6 +91,15 @@ pub fn add(out: &mut String, entry: &IkeEntry, hostname: Option<&str>) -> Result
     traffic(&mut commands, entry, &names);
     commands.line(format!("C add [Phase 2]:{}={}", list(entry), names.connection));
     Ok(())
+}
+
+/// Whether isakmpd could do what an entry wants.
+///
+/// # Errors
+///
+/// What it could not, in ipsecctl's words.
+pub(in crate::conf) fn is_sound(entry: &IkeEntry, names: &dyn Names) -> Result<(), String> {
+    add(&mut String::new(), entry, names.hostname().as_deref())
 }
 
 /// The commands that remove an entry.
