@@ -69,6 +69,9 @@ pub fn sa(view: &SaView) -> String {
     if let Some(suite) = &view.suite {
         row("suite", suite.clone());
     }
+    if !view.path.is_empty() {
+        row("path", view.path.join(", "));
+    }
     for view in &view.children {
         row("child", child(view));
         row("", view.suite.clone());
@@ -147,6 +150,8 @@ pub fn stats(stats: &Stats) -> String {
         (stats.duplicates, "duplicates answered from the cache"),
         (stats.malformed, "datagrams dropped as malformed"),
         (stats.forged, "datagrams dropped because protection did not verify"),
+        (stats.fragments_in, "fragments taken"),
+        (stats.fragments_out, "fragments sent"),
         (stats.cookies, "cookies asked for"),
         (stats.half_open, "IKE SAs half open now"),
         (stats.established, "IKE SAs established"),
@@ -225,6 +230,7 @@ mod tests {
             local_id: Some("a.example".into()),
             remote_id: Some("b\u{7}.example".into()),
             suite: Some("ENCR_AES_GCM_16-256".into()),
+            path: vec!["NAT before us".into()],
             age: Duration::from_secs(62),
             rekey_in: None,
             children: vec![ChildView {

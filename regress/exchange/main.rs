@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod children;
+mod fragments;
 mod handshake;
 #[path = "../util/pair.rs"]
 mod pair;

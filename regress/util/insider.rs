@@ -71,7 +71,7 @@ impl Insider {
     ) -> Option<Vec<Payload>> {
         let header = seal::header(&self.frame, exchange, false, MessageId(self.next));
         self.next += 1;
-        let sealed = seal::seal(&mut self.protection, &header, payloads, &mut self.random);
+        let sealed = seal::seal(&mut self.protection, &header, payloads, None, &mut self.random);
         let answer = exchange_with_b(pair, &sealed.unwrap())?;
         let header = Header::parse(&answer).unwrap();
         seal::open(&self.protection, &header, &answer).ok()

@@ -17,10 +17,11 @@ use super::report::{Event, Gone, Report, Way};
 use super::sa::Sa;
 use super::table::SaId;
 use super::v2::cookie::Cookies;
+use super::v2::fragment::Pool;
 use super::view::Stats;
 use crate::conf::{Globals, PolicyName, SaProtocol};
 use crate::crypto::Random;
-use crate::wire::{EspSpi, IkeSpi, MessageId};
+use crate::wire::{EspSpi, Header, IkeSpi, MessageId};
 
 /// The engine without its IKE SAs.
 pub struct Core {
@@ -42,6 +43,8 @@ pub struct Core {
     pub stats: Stats,
     /// The secrets of cookies.
     pub cookies: Cookies,
+    /// What waits for missing fragments.
+    pub fragments: Pool,
     /// Whether each message is reported.
     pub trace: bool,
     /// Whether everything is being taken down.
@@ -136,6 +139,7 @@ impl Core {
             flows: FlowTable::default(),
             stats: Stats::default(),
             cookies: Cookies::default(),
+            fragments: Pool::default(),
             trace: false,
             ending: false,
             outputs: VecDeque::new(),
@@ -180,10 +184,13 @@ impl Core {
         self.last_reqid
     }
 
-    /// Sends octets.
+    /// Sends a message, or the fragments of one that stand back to back.
     pub fn send(&mut self, local: SocketAddr, remote: SocketAddr, octets: Vec<u8>) {
-        self.stats.datagrams_out += 1;
-        self.outputs.push_back(Output::Datagram { local, remote, octets });
+        for message in Header::messages(&octets) {
+            self.stats.datagrams_out += 1;
+            let octets = message.to_vec();
+            self.outputs.push_back(Output::Datagram { local, remote, octets });
+        }
     }
 
     /// Reports.

@@ -194,6 +194,16 @@ pub enum Event {
         /// Before the peer.
         remote: bool,
     },
+    /// The first message of an IKE SA in fragments.
+    Fragmented {
+        /// Whether it came or went.
+        way: Way,
+    },
+    /// Large datagrams do not get through.
+    FragmentsShrink {
+        /// How large they are from now on.
+        octets: u16,
+    },
     /// The peer forgot every SA that it had with us.
     InitialContact {
         /// How many of ours went.
@@ -263,10 +273,10 @@ impl Report {
     pub fn level(&self) -> Level {
         use Event::{
             ChildDeleted, ChildEstablished, ChildRekeyed, Configured, Disagreed, Dropped, Finished,
-            HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
-            Internal, KernelFailed, KernelIncapable, Message, Misbehaved, NatFound, NoAnswer,
-            NoPolicy, OtherVersion, PeerNotAuthenticated, QuestionRefused, Refused, Superseded,
-            WillRetry,
+            Fragmented, FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
+            InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, Message,
+            Misbehaved, NatFound, NoAnswer, NoPolicy, OtherVersion, PeerNotAuthenticated,
+            QuestionRefused, Refused, Superseded, WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -291,6 +301,8 @@ impl Report {
             | WillRetry { .. }
             | HalfOpenExpired
             | NatFound { .. }
+            | Fragmented { .. }
+            | FragmentsShrink { .. }
             | InitialContact { .. }
             | Superseded
             | Finished => Level::Info,
@@ -403,6 +415,16 @@ impl fmt::Display for Event {
                 (false, true) => "NAT found before the peer",
                 (false, false) => "no NAT found",
             }),
+            Event::Fragmented { way } => f.write_str(match way {
+                Way::In => "the peer sends messages in fragments",
+                Way::Out => "messages go out in fragments",
+            }),
+            Event::FragmentsShrink { octets } => {
+                write!(
+                    f,
+                    "no answer: large messages go in datagrams of {octets} octets from now on"
+                )
+            }
             Event::InitialContact { removed } => {
                 write!(f, "the peer started anew; {removed} old IKE SAs removed")
             }

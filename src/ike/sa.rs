@@ -14,6 +14,7 @@ use super::report::{Event, Gone};
 use super::selector::Hosts;
 use super::table::SaId;
 use super::v2::established::Task;
+use super::v2::fragment::Fragments;
 use super::view::SaView;
 use super::window::Window;
 use super::{v1, v2};
@@ -73,6 +74,10 @@ pub struct Frame {
     pub first_contact: bool,
     /// NATs on the way.
     pub nat: Nat,
+    /// How messages are cut, and what came in pieces.
+    pub fragments: Fragments,
+    /// The peer has proved who it is.
+    pub is_authenticated: bool,
     /// When it came to be.
     pub created: Time,
     /// When it is to be looked at next, as it stands in the timers.
@@ -296,6 +301,7 @@ impl Sa {
             local_id: standing.map(|standing| standing.ids.0.to_string()),
             remote_id: standing.map(|standing| standing.ids.1.to_string()),
             suite,
+            path: frame.path_remarks(),
             age: now.since(frame.created),
             rekey_in: standing.and_then(|standing| standing.rekey_at).map(|at| at.since(now)),
             children: frame.children.iter().map(|child| child.view(now)).collect(),
@@ -330,6 +336,8 @@ impl Frame {
             policy,
             first_contact: false,
             nat: Nat::default(),
+            fragments: Fragments::default(),
+            is_authenticated: false,
             created: now,
             deadline: None,
             window: Window::default(),
@@ -355,6 +363,28 @@ impl Frame {
     /// The outer addresses.
     pub fn hosts(&self) -> Hosts {
         Hosts { local: self.local.ip(), remote: self.remote.ip() }
+    }
+
+    /// What an operator may want to know of the path, in words.
+    pub fn path_remarks(&self) -> Vec<String> {
+        let nat = match (self.nat.local, self.nat.remote) {
+            (true, true) => Some("NAT before both sides"),
+            (true, false) => Some("NAT before us"),
+            (false, true) => Some("NAT before the peer"),
+            (false, false) if self.policy.force_natt => Some("UDP encapsulation forced"),
+            (false, false) => None,
+        };
+        let fragments = self.fragments.size.map(|size| {
+            let octets = size.octets(self.local.is_ipv4());
+            let used = match self.fragments.used {
+                (false, false) => "",
+                (true, false) => ", used out",
+                (false, true) => ", used in",
+                (true, true) => ", used both ways",
+            };
+            format!("fragments of {octets} octets{used}")
+        });
+        nat.map(str::to_owned).into_iter().chain(fragments).collect()
     }
 
     /// The ports of UDP encapsulation (ours, the peer's), where it is to be used.

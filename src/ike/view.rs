@@ -31,6 +31,8 @@ pub struct SaView {
     pub remote_id: Option<String>,
     /// The suite, printable ("ENCR_AES_GCM_16-256 PRF_HMAC_SHA2_256 Curve25519").
     pub suite: Option<String>,
+    /// What the path is like, where there is something to tell: NATs, fragments, mobility.
+    pub path: Vec<String>,
     /// How long it exists.
     pub age: Duration,
     /// Time until it is rekeyed.
@@ -81,6 +83,10 @@ pub struct Stats {
     pub malformed: u64,
     /// Datagrams dropped because protection did not verify.
     pub forged: u64,
+    /// Fragments taken.
+    pub fragments_in: u64,
+    /// Fragments sent.
+    pub fragments_out: u64,
     /// Cookies asked for.
     pub cookies: u64,
     /// IKE SAs half open.

@@ -144,6 +144,21 @@ impl Window {
         self.answer = Answer::Sent(octets.into());
     }
 
+    /// Our outstanding request says the same in other octets from now on (other fragments).
+    pub fn reword(&mut self, old: &[u8], new: &[u8]) {
+        if let Some(own) = self.own.as_mut().filter(|own| *own.octets == *old) {
+            own.octets = new.into();
+        }
+    }
+
+    /// As [`Window::reword`], for the answer to the peer's last request.
+    pub fn reword_answer(&mut self, id: MessageId, new: &[u8]) {
+        let last = id == self.answering();
+        if let (Answer::Sent(octets), true) = (&mut self.answer, last) {
+            *octets = new.into();
+        }
+    }
+
     /// When to look at our outstanding request.
     pub fn deadline(&self) -> Option<Time> {
         self.own.as_ref().map(|own| own.next)

@@ -196,6 +196,21 @@ impl Header {
         }
     }
 
+    /// The messages that stand back to back in these octets, each as long as its header says. What does
+    /// not parse is one.
+    pub fn messages(mut octets: &[u8]) -> impl Iterator<Item = &[u8]> {
+        std::iter::from_fn(move || {
+            if octets.is_empty() {
+                return None;
+            }
+            let header = Header::parse(octets).ok();
+            let len = header.map_or(octets.len(), |header| header.message(octets).len());
+            let (message, rest) = octets.split_at(len);
+            octets = rest;
+            Some(message)
+        })
+    }
+
     /// The octets of the message within its datagram: what the length says.
     pub fn message<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);

@@ -32,7 +32,8 @@ pub struct AwaitOwnAuth {
 /// An initiator that sent its IKE_AUTH request.
 #[derive(Debug)]
 pub struct AwaitAuthResponse {
-    protection: Protection,
+    /// Protects what follows.
+    pub protection: Protection,
     proofs: ProofKeys,
     opening: Opening,
     offering: Offering,

@@ -107,6 +107,7 @@ impl Established {
         remote_id: Id,
     ) -> Box<Self> {
         core.stats.established += 1;
+        frame.is_authenticated = true;
         frame.report(
             core,
             Event::IkeEstablished {

@@ -1,7 +1,7 @@
 //! What comes from elsewhere than the peer: answers of the holder of the secrets and of the kernel, time.
 
 use super::established::Active;
-use super::{State, drop_sa, established, step};
+use super::{State, drop_sa, established, fragment, step};
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::child::ChildId;
 use crate::ike::core::{Core, Part};
@@ -108,7 +108,7 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
         Due::Again(octets) => {
             let octets = octets.to_vec();
             core.stats.retransmits += 1;
-            core.send(frame.local, frame.remote, octets);
+            again(sa, core, octets);
         }
         Due::GiveUp(sent) => {
             let Body::V2(state) = &sa.body else { return };
@@ -125,8 +125,9 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
             return drop_sa(sa, core, ending.unwrap_or(Gone::PeerVanished));
         }
     }
-    let half_open = frame.created.after(core.settings.half_open);
-    let initiator = frame.initiator;
+    let half_open = sa.frame.created.after(core.settings.half_open);
+    let initiator = sa.frame.initiator;
+    sa.frame.fragments.expire(now);
     step(sa, |frame, state| match state {
         State::Established(mut state) => {
             state.timeout(frame, core);
@@ -143,4 +144,18 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
         sa.frame.report(core, Event::HalfOpenExpired);
         drop_sa(sa, core, Gone::Failed);
     }
+}
+
+/// Sends our request again: as it was, unless it seems to be too large for the path.
+fn again(sa: &mut Sa, core: &mut Core, mut octets: Vec<u8>) {
+    let Body::V2(state) = &mut sa.body else { return };
+    let frame = &mut sa.frame;
+    if frame.fragments.repeats_in_vain(true)
+        && let Some(keys) = state.protection_mut()
+        && let Some(smaller) = fragment::smaller(frame, core, keys, &octets)
+    {
+        frame.window.reword(&octets, &smaller);
+        octets = smaller;
+    }
+    core.send(frame.local, frame.remote, octets);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::auth::{AwaitAuthRequest, begin_initiator};
 use super::keys::{Seeds, expand, first_seed};
 use super::rules::{Bag, Message, sort};
-use super::{State, refusal_advice};
+use super::{State, fragment, refusal_advice};
 use crate::conf::Policy;
 use crate::crypto::{IkeSuite, KeyExchange, kex};
 use crate::ike::core::Core;
@@ -100,6 +100,7 @@ impl AwaitInitResponse {
         payloads.push(own_ke(&self.kex));
         payloads.push(Payload::Nonce(Nonce(self.nonce.clone())));
         payloads.extend(nat_notifications(frame));
+        payloads.extend(fragment::notification(core));
         let (initiator, responder) = (frame.id.0, IkeSpi::ZERO);
         let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(true, false));
         let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
@@ -214,6 +215,7 @@ impl AwaitInitResponse {
             nat.get_or_insert_default().local = true;
         }
         float(frame, core, nat);
+        frame.fragments.negotiated(core, &bag.notifies);
         let shared = self.kex.shared(&ke.data).map_err(|error| error.to_string())?;
         let seeds = Seeds { nonces: (&self.nonce, &nonce), spis: frame.spis() };
         let seed = first_seed(&suite, &seeds, &shared).map_err(|error| error.to_string())?;
@@ -324,6 +326,10 @@ fn respond(
     ];
     if announces {
         payloads.extend(nat_notifications(frame));
+    }
+    frame.fragments.negotiated(core, &bag.notifies);
+    if frame.fragments.size.is_some() {
+        payloads.extend(fragment::notification(core));
     }
     let shared = kex.shared(&ke.data).map_err(|error| error.to_string())?;
     let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(false, true));

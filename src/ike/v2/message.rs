@@ -1,7 +1,7 @@
 //! Protected messages: opening a response, sending a request, answering one.
 
 use super::keys::Protection;
-use super::seal;
+use super::{fragment, seal};
 use crate::ike::core::Core;
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::Frame;
@@ -9,15 +9,16 @@ use crate::wire::iana::v2::{ExchangeType, NotifyType};
 use crate::wire::v2::Payload;
 use crate::wire::{Header, dump};
 
-/// Opens a response: `Err(None)` if it is not from the peer, `Err(Some)` if it does not parse.
+/// Opens a message: `Err(None)` if it is not from the peer or not whole yet, `Err(Some)` if it does not
+/// parse.
 pub fn read_sealed(
-    frame: &Frame,
+    frame: &mut Frame,
     core: &mut Core,
     protection: &Protection,
     header: &Header,
     datagram: &[u8],
 ) -> Result<Vec<Payload>, Option<String>> {
-    match seal::open(protection, header, datagram) {
+    match fragment::open(frame, core, protection, header, datagram) {
         Ok(payloads) => {
             let summary = || dump::summary(header, &payloads);
             core.ladder(Way::In, frame.local, frame.remote, summary);
@@ -28,6 +29,7 @@ pub fn read_sealed(
             frame.report(core, Event::Dropped { why });
             Err(None)
         }
+        Err(seal::Fault::Incomplete) => Err(None),
         Err(seal::Fault::Malformed(error)) => {
             core.stats.malformed += 1;
             Err(Some(error.to_string()))
@@ -47,12 +49,17 @@ pub fn send_request(
         Some(id) => {
             let header = seal::header(frame, exchange, false, id);
             core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, payloads));
-            seal::seal(protection, &header, payloads, &mut *core.random)
+            {
+                let room = frame.fragments.room(frame.local);
+                seal::seal(protection, &header, payloads, room, &mut *core.random)
+            }
         }
         None => Err("the message IDs are used up".into()),
     };
     match sealed {
         Ok(octets) => {
+            fragment::sent(frame, core, &octets);
+            frame.fragments.asked();
             frame.window.sent(&octets, core.now, &core.settings.backoff, &mut *core.random);
             core.send(frame.local, frame.remote, octets);
             true
@@ -75,9 +82,12 @@ pub fn reply(
 ) -> bool {
     let header = seal::header(frame, exchange, true, frame.window.answering());
     core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, payloads));
-    match seal::seal(protection, &header, payloads, &mut *core.random) {
+    let room = frame.fragments.room(frame.local);
+    match seal::seal(protection, &header, payloads, room, &mut *core.random) {
         Ok(octets) => {
             frame.window.replied(&octets);
+            fragment::sent(frame, core, &octets);
+            frame.fragments.answered();
             core.send(frame.local, frame.remote, octets);
             true
         }

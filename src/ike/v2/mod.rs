@@ -19,6 +19,7 @@ pub mod cookie;
 pub mod create;
 pub mod established;
 mod events;
+pub mod fragment;
 pub mod inform;
 pub mod init;
 pub mod keys;
@@ -132,10 +133,21 @@ impl State {
         }
     }
 
+    /// What protects the message that is to go out again.
+    fn protection_mut(&mut self) -> Option<&mut Protection> {
+        match self {
+            State::AwaitAuthResponse(state) => Some(&mut state.protection),
+            State::Established(state) => Some(&mut state.protection),
+            State::Lingering(state) => Some(&mut state.protection),
+            _ => None,
+        }
+    }
+
     /// When it is to be looked at next.
     pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
+        let fragments = frame.fragments.deadline();
         match self {
-            State::Established(state) => state.next_timeout(frame, core),
+            State::Established(state) => earliest([state.next_timeout(frame, core), fragments]),
             State::Lingering(state) => Some(state.until),
             State::Gone => None,
             _ => {
@@ -143,7 +155,7 @@ impl State {
                     true => None,
                     false => Some(frame.created.after(core.settings.half_open)),
                 };
-                earliest([limit, frame.window.deadline()])
+                earliest([limit, frame.window.deadline(), fragments])
             }
         }
     }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use super::established::{Active, Established};
 use super::inform::After;
+use super::keys::Protection;
 use super::message::{read_sealed, reply};
 use super::rules::{self, Message, sort};
-use super::{Lingering, State, seal, step};
+use super::{Lingering, State, fragment, seal, step};
 use crate::ike::core::Core;
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Frame, Sa};
@@ -77,17 +78,16 @@ fn receive_request(
         Arrival::Duplicate(answer) => {
             let answer = answer.to_vec();
             let Body::V2(state) = &sa.body else { return };
-            let opened = state.protection().map(|keys| seal::open(keys, header, datagram));
             let genuine = match header.exchange {
                 ExchangeType::IKE_SA_INIT => match state {
                     State::AwaitAuthRequest(state) => *state.opening.messages.0 == *datagram,
                     _ => false,
                 },
-                _ => !matches!(opened, None | Some(Err(seal::Fault::Forged(_)))),
+                _ => state.protection().is_some_and(|keys| asks_again(keys, header, datagram)),
             };
             if genuine {
                 core.stats.duplicates += 1;
-                core.send(local, remote, answer);
+                answer_again(sa, core, header, answer, (local, remote));
             }
             return;
         }
@@ -112,6 +112,37 @@ fn receive_request(
             other
         }
     });
+}
+
+/// Whether a duplicate is authentic and calls for the answer: of one in fragments the first does
+/// (RFC 7383 §2.6.1).
+fn asks_again(keys: &Protection, header: &Header, datagram: &[u8]) -> bool {
+    match seal::unseal(keys, header, datagram) {
+        Ok(piece) => piece.fragment.is_none_or(|fragment| fragment.number == 1),
+        Err(seal::Fault::Malformed(_)) => true,
+        Err(seal::Fault::Forged(_) | seal::Fault::Incomplete) => false,
+    }
+}
+
+/// Sends the answer again: as it was, unless it seems to be too large for the path.
+fn answer_again(
+    sa: &mut Sa,
+    core: &mut Core,
+    header: &Header,
+    mut answer: Vec<u8>,
+    (local, remote): (SocketAddr, SocketAddr),
+) {
+    let Body::V2(state) = &mut sa.body else { return };
+    let frame = &mut sa.frame;
+    if header.exchange != ExchangeType::IKE_SA_INIT
+        && frame.fragments.repeats_in_vain(false)
+        && let Some(keys) = state.protection_mut()
+        && let Some(smaller) = fragment::smaller(frame, core, keys, &answer)
+    {
+        frame.window.reword_answer(header.message_id, &smaller);
+        answer = smaller;
+    }
+    core.send(local, remote, answer);
 }
 
 fn established_response(
@@ -156,8 +187,10 @@ fn established_request(
     header: &Header,
     datagram: &[u8],
 ) -> State {
-    let payloads = match seal::open(&state.protection, header, datagram) {
+    let opened = fragment::open(frame, core, &state.protection, header, datagram);
+    let payloads = match opened {
         Ok(payloads) => payloads,
+        Err(seal::Fault::Incomplete) => return State::Established(state),
         Err(seal::Fault::Forged(why)) => {
             core.stats.forged += 1;
             frame.report(core, Event::Dropped { why });

@@ -158,6 +158,7 @@ impl Established {
         let policy = frame.policy.clone();
         let mut new = Frame::new(SaId(seed.own), seed.initiator, local, remote, policy, core.now);
         (new.peer_spi, new.nat) = (seed.peers, frame.nat);
+        (new.fragments, new.is_authenticated) = (frame.fragments.successor(), true);
         let state = Self::standing(&new, core, protection, self.ids.clone());
         Ok(Box::new(Sa { frame: new, body: Body::V2(State::Established(state)) }))
     }
