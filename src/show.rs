@@ -262,6 +262,7 @@ home: established, 192.0.2.1:500 with 192.0.2.2:500, IKEv2 initiator, age 1m2s
     ids    a.example with b?.example
     spis   0011223344556677 8899aabbccddeeff
     suite  ENCR_AES_GCM_16-256
+    path   NAT before us
     child  esp tunnel in UDP, in 0x00001234 out 0xc0000001, installed, age 1m, rekey in 59m
            ENCR_AES_CBC-128
            10.0.1.0/24 -> 10.0.2.0/24 port 80 proto 6
