@@ -10,3 +10,4 @@ mod insider;
 #[path = "../util/pair.rs"]
 mod pair;
 mod wire;
+mod wire_v1;

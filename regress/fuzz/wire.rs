@@ -11,21 +11,21 @@ use crate::corpus::{Case, Kind, cases};
 const ROUNDS: u32 = 2000;
 
 /// A 64-bit xorshift generator (Marsaglia, 2003).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() >> 16).unwrap() % limit.max(1)
     }
 
-    fn octet(&mut self) -> u8 {
+    pub fn octet(&mut self) -> u8 {
         let edges = [0, 1, 2, 3, 4, 7, 8, 0x7f, 0x80, 0xff];
         match self.below(3) {
             0 => edges[self.below(edges.len())],
@@ -35,7 +35,7 @@ impl Random {
 }
 
 /// Changes some octets, cuts some out, doubles some or swaps in those of another message.
-fn mutate(random: &mut Random, octets: &mut Vec<u8>, other: &[u8]) {
+pub fn mutate(random: &mut Random, octets: &mut Vec<u8>, other: &[u8]) {
     for _ in 0..=random.below(4) {
         let at = random.below(octets.len());
         let span = random.below(24).min(octets.len() - at);
@@ -65,7 +65,7 @@ fn mutate(random: &mut Random, octets: &mut Vec<u8>, other: &[u8]) {
 }
 
 /// Sets the length of a mutated datagram right, so that most of them get past the header.
-fn set_length(octets: &mut [u8]) {
+pub fn set_length(octets: &mut [u8]) {
     let length = u32::try_from(octets.len()).unwrap();
     if let Some(field) = octets.get_mut(24..28) {
         field.copy_from_slice(&length.to_be_bytes());
@@ -113,10 +113,15 @@ fn attempt(case: &Case, octets: &mut [u8]) -> bool {
     }
 }
 
+/// How often each captured message is mutated.
+pub fn rounds() -> u32 {
+    let rounds = std::env::var("OAKD_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok());
+    rounds.unwrap_or(ROUNDS)
+}
+
 #[test]
 fn mutated_messages_never_panic_and_come_back_the_same() {
-    let rounds = std::env::var("OAKD_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok());
-    let rounds = rounds.unwrap_or(ROUNDS);
+    let rounds = rounds();
     let cases = cases();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut parsed, mut refused) = (0u64, 0u64);

@@ -1,5 +1,6 @@
 //! The captured messages in `captures/`: two strongSwan daemons in one conversation, from the refused
-//! first IKE_SA_INIT to the rekeyed IKE SA.
+//! first IKE_SA_INIT to the rekeyed IKE SA; and those in `captures-v1/`: Main Mode and Aggressive Mode of
+//! such two, each with Quick Mode and dead peer detection behind it.
 //!
 //! A case is a text file: comments (`#`), a line that says what the octets are (`datagram`, or `inside N`
 //! for the opened content of an encrypted payload whose first payload has type N), hexadecimal octets
@@ -31,9 +32,19 @@ pub struct Case {
     pub expected: String,
 }
 
-/// All cases in the order of their names.
+/// All cases of IKEv2 in the order of their names.
 pub fn cases() -> Vec<Case> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("regress/wire/captures");
+    cases_in("captures")
+}
+
+/// All cases of IKEv1. The type of a first payload is a number of that version's registry, and what is
+/// opened has its padding still.
+pub fn cases_v1() -> Vec<Case> {
+    cases_in("captures-v1")
+}
+
+fn cases_in(folder: &str) -> Vec<Case> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("regress/wire").join(folder);
     let entries = fs::read_dir(&folder).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();

@@ -6,3 +6,4 @@ mod corpus;
 mod malformed;
 mod pictures;
 mod sealed;
+mod v1;

@@ -41,6 +41,32 @@ impl Attribute {
         Attribute { attribute_type, value: AttributeValue::Short(value) }
     }
 
+    /// The value as a number, most significant octet first; none if it exceeds 64 bits or is empty.
+    pub fn to_number(&self) -> Option<u64> {
+        match &self.value {
+            AttributeValue::Short(value) => Some((*value).into()),
+            AttributeValue::Long(octets) => {
+                let zeroes = octets.iter().take_while(|octet| **octet == 0).count();
+                let significant = octets.get(zeroes..).unwrap_or_default();
+                let fits = significant.len() <= 8 && !octets.is_empty();
+                let number = |octets: &[u8]| octets.iter().fold(0, |n, o| n << 8 | u64::from(*o));
+                fits.then(|| number(significant))
+            }
+        }
+    }
+
+    /// An attribute with a number for its value: in two octets where they suffice, else in four or eight.
+    pub fn number(attribute_type: u16, value: u64) -> Attribute {
+        if let Ok(value) = u16::try_from(value) {
+            return Attribute::short(attribute_type, value);
+        }
+        let octets = match u32::try_from(value) {
+            Ok(value) => value.to_be_bytes().to_vec(),
+            Err(_) => value.to_be_bytes().to_vec(),
+        };
+        Attribute { attribute_type, value: AttributeValue::Long(octets) }
+    }
+
     pub(crate) fn parse(input: &[u8]) -> Parsed<'_, Attribute> {
         let (rest, tagged) = number16("attribute type")(input)?;
         let attribute_type = tagged & !FORMAT_BIT;

@@ -161,7 +161,7 @@ fn attributes(config: &Config) -> String {
 }
 
 /// Opaque octets in hexadecimal, cut short.
-struct Octets<'a>(&'a [u8]);
+pub(super) struct Octets<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Octets<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::header::Version;
+use super::iana::v1;
 use super::iana::v2::{PayloadType, ProtocolId};
 
 /// Octets that do not parse: where, and why.
@@ -24,6 +25,8 @@ pub enum Place {
     Header,
     /// A payload of IKEv2.
     Payload(PayloadType),
+    /// A payload of IKEv1.
+    PayloadV1(v1::PayloadType),
 }
 
 /// Why octets do not parse.
@@ -111,6 +114,10 @@ pub enum Reason {
     CriticalUnknown(PayloadType),
     /// A major version that we do not speak (RFC 7296 §2.5).
     MajorVersion(Version),
+    /// A domain of interpretation that we do not speak (RFC 2408 §2.1).
+    Doi(v1::Doi),
+    /// A situation that we do not know or want (RFC 2407 §4.2).
+    Situation(v1::Situation),
     /// Text that is not UTF-8 or another value out of its grammar.
     Malformed {
         /// Which field.
@@ -127,6 +134,11 @@ impl Error {
     /// An error in a payload of IKEv2 that begins at `offset`.
     pub(crate) fn payload(payload: PayloadType, offset: usize, reason: Reason) -> Error {
         Error { place: Place::Payload(payload), offset, reason }
+    }
+
+    /// An error in a payload of IKEv1 that begins at `offset`.
+    pub(crate) fn payload_v1(payload: v1::PayloadType, offset: usize, reason: Reason) -> Error {
+        Error { place: Place::PayloadV1(payload), offset, reason }
     }
 }
 
@@ -146,6 +158,10 @@ impl fmt::Display for Place {
             Place::Payload(PayloadType::D) => f.write_str("Delete payload"),
             Place::Payload(PayloadType::V) => f.write_str("Vendor ID payload"),
             Place::Payload(payload) => write!(f, "{payload} payload"),
+            Place::PayloadV1(v1::PayloadType::N) => f.write_str("Notification payload"),
+            Place::PayloadV1(v1::PayloadType::D) => f.write_str("Delete payload"),
+            Place::PayloadV1(v1::PayloadType::VID) => f.write_str("Vendor ID payload"),
+            Place::PayloadV1(payload) => write!(f, "{payload} payload"),
         }
     }
 }
@@ -181,6 +197,8 @@ impl fmt::Display for Reason {
                 write!(f, "critical payload of unknown type {}", payload.0)
             }
             Reason::MajorVersion(version) => write!(f, "version {version} is not spoken here"),
+            Reason::Doi(doi) => write!(f, "DOI {doi} is not spoken here"),
+            Reason::Situation(situation) => write!(f, "situation {situation} is not spoken here"),
             Reason::Malformed { field } => write!(f, "{field} is malformed"),
         }
     }

@@ -25,6 +25,7 @@ use nom::combinator::map;
 use nom::number::complete::{be_u8, be_u32};
 
 use super::error::{Error, Reason};
+use super::iana::v1;
 use super::iana::v2::{ExchangeType, PayloadType};
 use super::numbers::{IkeSpi, MessageId};
 use super::payload::Parsed;
@@ -151,6 +152,42 @@ impl Header {
             message_id,
             length: 0,
         }
+    }
+
+    /// A header of IKEv1; the first payload's type and the length are filled in when a message is
+    /// emitted.
+    pub fn v1(
+        initiator: IkeSpi,
+        responder: IkeSpi,
+        exchange: v1::ExchangeType,
+        flags: Flags,
+        message_id: MessageId,
+    ) -> Header {
+        Header {
+            initiator,
+            responder,
+            next_payload: PayloadType::NONE,
+            version: Version::V1,
+            exchange: ExchangeType(exchange.0),
+            flags,
+            message_id,
+            length: 0,
+        }
+    }
+
+    /// The exchange, by the names of IKEv1.
+    pub fn exchange_v1(&self) -> v1::ExchangeType {
+        v1::ExchangeType(self.exchange.0)
+    }
+
+    /// The type of the first payload, by the names of IKEv1.
+    pub fn next_payload_v1(&self) -> v1::PayloadType {
+        v1::PayloadType(self.next_payload.0)
+    }
+
+    /// This header with another first payload of IKEv1.
+    pub fn with_next_v1(self, first: v1::PayloadType) -> Header {
+        Header { next_payload: PayloadType(first.0), ..self }
     }
 
     /// Reads the header of a datagram, without non-ESP marker.

@@ -14,6 +14,7 @@ pub mod header;
 pub mod iana;
 pub mod numbers;
 pub mod payload;
+pub mod v1;
 pub mod v2;
 
 pub use error::{Error, Place, Reason};

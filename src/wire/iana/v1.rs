@@ -50,6 +50,63 @@ registry! {
     }
 }
 
+/// A domain of interpretation: whose numbers a payload speaks (RFC 2408 §2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Doi(pub u32);
+
+impl Doi {
+    /// ISAKMP's own (RFC 2408 §3.4).
+    pub const ISAKMP: Doi = Doi(0);
+    /// IPsec (RFC 2407 §4.2).
+    pub const IPSEC: Doi = Doi(1);
+}
+
+impl std::fmt::Display for Doi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Doi::ISAKMP => f.write_str("ISAKMP"),
+            Doi::IPSEC => f.write_str("IPSEC"),
+            Doi(number) => write!(f, "DOI_{number} (unknown)"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Doi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// IPSEC Situation Definition: a set of bits (RFC 2407 §4.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Situation(pub u32);
+
+impl Situation {
+    /// The SA is identified by the identities of the peers; the only one that is spoken here.
+    pub const IDENTITY_ONLY: Situation = Situation(1);
+}
+
+impl std::fmt::Display for Situation {
+    /// The names of the bits, as RFC 2407 §4.2 spells them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = [(1, "SIT_IDENTITY_ONLY"), (2, "SIT_SECRECY"), (4, "SIT_INTEGRITY")];
+        let known: Vec<_> = names.iter().filter(|(bit, _)| self.0 & bit != 0).collect();
+        match self.0 & !7 {
+            0 if self.0 != 0 => {
+                let known: Vec<_> = known.iter().map(|(_, name)| *name).collect();
+                f.write_str(&known.join(" "))
+            }
+            _ => write!(f, "{:#x}", self.0),
+        }
+    }
+}
+
+impl std::fmt::Debug for Situation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
 registry! {
     /// Attribute classes of phase 1 (RFC 2409 appendix A).
     IkeAttribute(u16) "IKE_ATTRIBUTE" {
@@ -114,8 +171,89 @@ registry! {
         64222 HYBRID_RESP_RSA ("HybridRespRSA") "draft-ietf-ipsec-isakmp-hybrid-auth";
         65001 XAUTH_INIT_PRE_SHARED ("XAUTHInitPreShared") "draft-beaulieu-ike-xauth";
         65002 XAUTH_RESP_PRE_SHARED ("XAUTHRespPreShared") "draft-beaulieu-ike-xauth";
+        65003 XAUTH_INIT_DSS ("XAUTHInitDSS") "draft-beaulieu-ike-xauth";
+        65004 XAUTH_RESP_DSS ("XAUTHRespDSS") "draft-beaulieu-ike-xauth";
         65005 XAUTH_INIT_RSA ("XAUTHInitRSA") "draft-beaulieu-ike-xauth";
         65006 XAUTH_RESP_RSA ("XAUTHRespRSA") "draft-beaulieu-ike-xauth";
+    }
+}
+
+registry! {
+    /// Certificate encodings (RFC 2408 §3.9).
+    CertEncoding(u8) "CERT" {
+        0 NONE ("none") "RFC 2408";
+        1 PKCS7 ("PKCS #7 wrapped X.509 certificate") "RFC 2408";
+        2 PGP ("PGP Certificate") "RFC 2408";
+        3 DNS_SIGNED_KEY ("DNS Signed Key") "RFC 2408";
+        4 X509_SIGNATURE ("X.509 Certificate - Signature") "RFC 2408";
+        5 X509_KEY_EXCHANGE ("X.509 Certificate - Key Exchange") "RFC 2408";
+        6 KERBEROS_TOKENS ("Kerberos Tokens") "RFC 2408";
+        7 CRL ("Certificate Revocation List (CRL)") "RFC 2408";
+        8 ARL ("Authority Revocation List (ARL)") "RFC 2408";
+        9 SPKI ("SPKI Certificate") "RFC 2408";
+        10 X509_ATTRIBUTE ("X.509 Certificate - Attribute") "RFC 2408";
+    }
+}
+
+registry! {
+    /// Messages of the transaction exchange.
+    ConfigType(u8) "CFG" {
+        1 REQUEST ("ISAKMP_CFG_REQUEST") "draft-ietf-ipsec-isakmp-mode-cfg";
+        2 REPLY ("ISAKMP_CFG_REPLY") "draft-ietf-ipsec-isakmp-mode-cfg";
+        3 SET ("ISAKMP_CFG_SET") "draft-ietf-ipsec-isakmp-mode-cfg";
+        4 ACK ("ISAKMP_CFG_ACK") "draft-ietf-ipsec-isakmp-mode-cfg";
+    }
+}
+
+registry! {
+    /// Attributes of the transaction exchange: configuration, XAUTH, and those of Cisco's Unity clients.
+    ConfigAttribute(u16) "CFG_ATTRIBUTE" {
+        1 INTERNAL_IP4_ADDRESS "draft-ietf-ipsec-isakmp-mode-cfg";
+        2 INTERNAL_IP4_NETMASK "draft-ietf-ipsec-isakmp-mode-cfg";
+        3 INTERNAL_IP4_DNS "draft-ietf-ipsec-isakmp-mode-cfg";
+        4 INTERNAL_IP4_NBNS "draft-ietf-ipsec-isakmp-mode-cfg";
+        5 INTERNAL_ADDRESS_EXPIRY "draft-ietf-ipsec-isakmp-mode-cfg";
+        6 INTERNAL_IP4_DHCP "draft-ietf-ipsec-isakmp-mode-cfg";
+        7 APPLICATION_VERSION "draft-ietf-ipsec-isakmp-mode-cfg";
+        8 INTERNAL_IP6_ADDRESS "draft-ietf-ipsec-isakmp-mode-cfg";
+        9 INTERNAL_IP6_NETMASK "draft-ietf-ipsec-isakmp-mode-cfg";
+        10 INTERNAL_IP6_DNS "draft-ietf-ipsec-isakmp-mode-cfg";
+        11 INTERNAL_IP6_NBNS "draft-ietf-ipsec-isakmp-mode-cfg";
+        12 INTERNAL_IP6_DHCP "draft-ietf-ipsec-isakmp-mode-cfg";
+        13 INTERNAL_IP4_SUBNET "draft-ietf-ipsec-isakmp-mode-cfg";
+        14 SUPPORTED_ATTRIBUTES "draft-ietf-ipsec-isakmp-mode-cfg";
+        15 INTERNAL_IP6_SUBNET "draft-ietf-ipsec-isakmp-mode-cfg";
+        16520 XAUTH_TYPE ("XAUTH-TYPE") "draft-beaulieu-ike-xauth";
+        16521 XAUTH_USER_NAME ("XAUTH-USER-NAME") "draft-beaulieu-ike-xauth";
+        16522 XAUTH_USER_PASSWORD ("XAUTH-USER-PASSWORD") "draft-beaulieu-ike-xauth";
+        16523 XAUTH_PASSCODE ("XAUTH-PASSCODE") "draft-beaulieu-ike-xauth";
+        16524 XAUTH_MESSAGE ("XAUTH-MESSAGE") "draft-beaulieu-ike-xauth";
+        16525 XAUTH_CHALLENGE ("XAUTH-CHALLENGE") "draft-beaulieu-ike-xauth";
+        16526 XAUTH_DOMAIN ("XAUTH-DOMAIN") "draft-beaulieu-ike-xauth";
+        16527 XAUTH_STATUS ("XAUTH-STATUS") "draft-beaulieu-ike-xauth";
+        16528 XAUTH_NEXT_PIN ("XAUTH-NEXT-PIN") "draft-beaulieu-ike-xauth";
+        16529 XAUTH_ANSWER ("XAUTH-ANSWER") "draft-beaulieu-ike-xauth";
+        28672 UNITY_BANNER "Cisco Unity";
+        28673 UNITY_SAVE_PASSWD "Cisco Unity";
+        28674 UNITY_DEF_DOMAIN "Cisco Unity";
+        28675 UNITY_SPLITDNS_NAME "Cisco Unity";
+        28676 UNITY_SPLIT_INCLUDE "Cisco Unity";
+        28677 UNITY_NATT_PORT "Cisco Unity";
+        28678 UNITY_LOCAL_LAN "Cisco Unity";
+        28679 UNITY_PFS "Cisco Unity";
+        28680 UNITY_FW_TYPE "Cisco Unity";
+        28681 UNITY_BACKUP_SERVERS "Cisco Unity";
+        28682 UNITY_DDNS_HOSTNAME "Cisco Unity";
+    }
+}
+
+registry! {
+    /// Ways of extended authentication: the values of XAUTH-TYPE.
+    XauthType(u16) "XAUTH_TYPE" {
+        0 GENERIC ("Generic") "draft-beaulieu-ike-xauth";
+        1 RADIUS_CHAP ("RADIUS-CHAP") "draft-beaulieu-ike-xauth";
+        2 OTP "draft-beaulieu-ike-xauth";
+        3 SKEY ("S/KEY") "draft-beaulieu-ike-xauth";
     }
 }
 
@@ -191,6 +329,16 @@ registry! {
         22 ESP_CAMELLIA "RFC 4312" ["camellia-128" 128, "camellia-192" 192, "camellia-256" 256];
         23 ESP_NULL_AUTH_AES_GMAC ("ESP_NULL_AUTH_AES-GMAC") "RFC 4543"
             ["aes-128-gmac" 128, "aes-192-gmac" 192, "aes-256-gmac" 256];
+    }
+}
+
+registry! {
+    /// IPSEC IPCOMP Transform Identifiers.
+    IpcompTransform(u8) "IPCOMP" {
+        1 IPCOMP_OUI "RFC 2407";
+        2 IPCOMP_DEFLATE "RFC 2407";
+        3 IPCOMP_LZS "RFC 2407";
+        4 IPCOMP_LZJH "RFC 3051";
     }
 }
 
@@ -305,6 +453,13 @@ registry! {
     }
 }
 
+impl NotifyType {
+    /// Whether it tells of an error rather than of a status (RFC 2408 §3.14.1).
+    pub fn is_error(self) -> bool {
+        self < Self::CONNECTED
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,11 +474,16 @@ mod tests {
             EncryptionId::TABLE,
             HashId::TABLE,
             AuthMethod::TABLE,
+            CertEncoding::TABLE,
+            ConfigType::TABLE,
+            ConfigAttribute::TABLE,
+            XauthType::TABLE,
             LifeType::TABLE,
             ProtocolId::TABLE,
             IsakmpTransform::TABLE,
             AhTransform::TABLE,
             EspTransform::TABLE,
+            IpcompTransform::TABLE,
             IpsecAttribute::TABLE,
             EncapsulationMode::TABLE,
             IntegrityId::TABLE,

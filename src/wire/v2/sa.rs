@@ -31,17 +31,12 @@ use crate::wire::iana::v2::{
 };
 use crate::wire::numbers::Spi;
 use crate::wire::payload::{
-    Parsed, emit_sized, fail, fixed, number8, number16, saturate8, sized, whole,
+    LAST, MORE_PROPOSALS, MORE_TRANSFORMS, Parsed, check_mark, emit_sized, fail, fixed, number8,
+    number16, saturate8, sized, substructure, whole,
 };
 
 /// The most transforms we take in one SA payload, over all its proposals.
 pub const MAX_TRANSFORMS: usize = 1024;
-
-const LAST: u8 = 0;
-const MORE_PROPOSALS: u8 = 2;
-const MORE_TRANSFORMS: u8 = 3;
-const PROPOSAL_HEADER_LEN: usize = 8;
-const TRANSFORM_HEADER_LEN: usize = 8;
 
 /// The proposals of an SA payload: one or more, at most 255 of at most 255 transforms each, and at
 /// most [`MAX_TRANSFORMS`] transforms in all.
@@ -135,7 +130,7 @@ impl Sa {
 impl Proposal {
     /// Reads a proposal of at most `room` transforms, and its mark.
     fn parse(input: &[u8], room: usize) -> Parsed<'_, (u8, Proposal)> {
-        let (rest, (mark, inside)) = substructure("proposal length", PROPOSAL_HEADER_LEN, input)?;
+        let (rest, (mark, inside)) = substructure("proposal length", input)?;
         let (inside, number) = number8("proposal number")(inside)?;
         let (inside, protocol) = number8("protocol ID")(inside)?;
         let (inside, spi_size) = number8("SPI size")(inside)?;
@@ -222,7 +217,7 @@ impl Transform {
 
     /// Reads a transform and its mark.
     fn parse(input: &[u8]) -> Parsed<'_, (u8, Transform)> {
-        let (rest, (mark, inside)) = substructure("transform length", TRANSFORM_HEADER_LEN, input)?;
+        let (rest, (mark, inside)) = substructure("transform length", input)?;
         let (inside, transform_type) = number8("transform type")(inside)?;
         let (inside, _) = fixed("reserved", 1)(inside)?;
         let (mut inside, id) = number16("transform ID")(inside)?;
@@ -252,34 +247,6 @@ impl Transform {
 }
 
 const KEY_LENGTH: u16 = TransformAttribute::KEY_LENGTH.0;
-
-/// Reads mark, reserved octet and length of a proposal or transform, and cuts it out: what is left
-/// after it, its mark, and its octets after the length.
-fn substructure<'a>(
-    field: &'static str,
-    least: usize,
-    input: &'a [u8],
-) -> Parsed<'a, (u8, &'a [u8])> {
-    let (rest, mark) = number8(field)(input)?;
-    let (rest, _) = fixed(field, 1)(rest)?;
-    let (_, size) = number16(field)(rest)?;
-    let size = usize::from(size);
-    if size < least {
-        return fail(Reason::BadLength { field, size, wanted: "8 or more" });
-    }
-    let (rest, octets) = sized(field, size)(input)?;
-    Ok((rest, (mark, &octets[4..])))
-}
-
-fn check_mark(
-    field: &'static str,
-    mark: u8,
-    more: u8,
-    is_last: bool,
-) -> Result<(), nom::Err<Reason>> {
-    let right = if is_last { LAST } else { more };
-    if mark == right { Ok(()) } else { fail(Reason::BadLastMark { field, mark }) }
-}
 
 /// Whether a proposal for this protocol may carry an SPI of this size (RFC 7296 §3.3.1).
 fn spi_suits(protocol: ProtocolId, size: usize) -> bool {
