@@ -157,7 +157,7 @@ fn a_bundle_of_ah_esp_and_ipcomp() {
     let line = "SA 1 PROTO_IPSEC_AH SPI 0x00000001 [1 AH_SHA, HMAC-SHA, Tunnel]; \
         1 PROTO_IPSEC_ESP SPI 0x00000002 [1 ESP_3DES, HMAC-SHA, Tunnel]; \
         1 PROTO_IPCOMP SPI 1234 [1 IPCOMP_DEFLATE, Tunnel]";
-    same(&octets, Payload::Sa(sa), line);
+    same(octets, Payload::Sa(sa), line);
 }
 
 #[test]
