@@ -37,6 +37,7 @@ fuzz:
 
 bench:
 	$(CARGO) bench --locked --workspace
+	regress/bench/peers
 
 lint:
 	$(CARGO) fmt --all --check

@@ -5,6 +5,7 @@
 //! restart of the system's logger is nobody's concern but the parent's.
 
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,13 @@ impl Log {
             Sink::Parent { waiting, .. } => {
                 waiting.push_back(Line { level, text: bounded(text) });
             }
-            Sink::Stderr => eprintln!("{} {process}: {}", utc(SystemTime::now()), printable(&text)),
+            Sink::Stderr => {
+                // One write for a line: cheap, and whole should another process write there too.
+                let time = utc(SystemTime::now());
+                let line = format!("{time} {process}: {}\n", printable(&text));
+                // Nobody can be told that nobody listens, and the daemon must outlive its terminal.
+                let _ = io::stderr().write_all(line.as_bytes());
+            }
             Sink::Syslog(connection) => {
                 let line = format!("{process}: {}", printable(&text));
                 to_syslog(connection, level, &line);
