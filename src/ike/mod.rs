@@ -13,6 +13,7 @@ pub mod flow;
 pub mod id;
 pub mod natt;
 pub mod policy;
+pub mod pool;
 pub mod proposal;
 pub mod report;
 pub mod sa;
