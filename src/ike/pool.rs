@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::conf::Prefix;
 use crate::wire::v2::Id;
 
 /// Of how many addresses that nobody has now it is remembered who had them.
@@ -57,7 +56,7 @@ pub struct Lease {
 /// What is asked of the pools.
 pub struct Wish<'a> {
     /// The pools that may serve, of one family, in order.
-    pub pools: &'a [Prefix],
+    pub pools: &'a [Range],
     /// Addresses that belong to somebody else.
     pub reserved: &'a [IpAddr],
     /// Who asks.
@@ -68,6 +67,22 @@ pub struct Wish<'a> {
     pub take_over: bool,
 }
 
+/// The addresses of a pool, inclusive; both of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Range {
+    /// The first.
+    pub first: IpAddr,
+    /// The last.
+    pub last: IpAddr,
+}
+
+impl Range {
+    /// Whether an address is among them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
+    }
+}
+
 /// No pool has an address left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhausted;
@@ -75,7 +90,7 @@ pub struct Exhausted;
 /// All pools, and every address that is out or remembered.
 #[derive(Debug, Default)]
 pub struct Pools {
-    pools: BTreeMap<Prefix, Pool>,
+    pools: BTreeMap<Range, Pool>,
     entries: HashMap<IpAddr, Entry>,
     held_by: HashMap<Holder, Vec<IpAddr>>,
     sequence: u64,
@@ -85,7 +100,7 @@ pub struct Pools {
 #[derive(Debug)]
 struct Entry {
     holder: Holder,
-    pool: Prefix,
+    pool: Range,
     /// How many IKE SAs have it.
     count: u32,
     /// When it was given back; 0 as long as it is out.
@@ -148,7 +163,7 @@ impl Pools {
     }
 
     /// Who had an address before the engine began.
-    pub fn recall(&mut self, lease: Lease, pools: &[Prefix]) {
+    pub fn recall(&mut self, lease: Lease, pools: &[Range]) {
         let Lease { address, holder } = lease;
         let Some(pool) = pool_of(pools, address) else { return };
         if self.entries.contains_key(&address) || holder.0.len() > LONGEST_HOLDER {
@@ -192,7 +207,7 @@ impl Pools {
         }
     }
 
-    fn assign(&mut self, address: IpAddr, pool: Prefix, holder: Holder, count: u32) {
+    fn assign(&mut self, address: IpAddr, pool: Range, holder: Holder, count: u32) {
         self.forget(address);
         self.held_by.entry(holder.clone()).or_default().push(address);
         self.entries.insert(address, Entry { holder, pool, count, freed: 0 });
@@ -200,35 +215,32 @@ impl Pools {
 
     /// Whether nobody has or had an address that may be given.
     fn is_free(&self, wish: &Wish<'_>, address: IpAddr) -> bool {
-        let pool = pool_of(wish.pools, address);
-        pool.is_some_and(|pool| {
-            let range = range(&pool);
-            (range.0..=range.1).contains(&number(address))
-        }) && !wish.reserved.contains(&address)
+        pool_of(wish.pools, address).is_some()
+            && !wish.reserved.contains(&address)
             && !self.entries.contains_key(&address)
     }
 
     /// The next address that was never out.
-    fn unused(&mut self, prefix: Prefix, wish: &Wish<'_>) -> Option<(Prefix, IpAddr)> {
-        let pool = self.pools.get_mut(&prefix)?;
+    fn unused(&mut self, range: Range, wish: &Wish<'_>) -> Option<(Range, IpAddr)> {
+        let pool = self.pools.get_mut(&range)?;
         if pool.next.is_none() && std::mem::take(&mut pool.forgotten) {
-            pool.next = Some(range(&prefix).0);
+            pool.next = Some(number(range.first));
         }
         while let Some(next) = pool.next {
             pool.next = next.checked_add(1).filter(|next| *next <= pool.last);
-            let address = address(next, prefix.address().is_ipv4());
+            let address = address(next, range.first.is_ipv4());
             if !self.entries.contains_key(&address) && !wish.reserved.contains(&address) {
-                return Some((prefix, address));
+                return Some((range, address));
             }
         }
         None
     }
 
     /// The address that was given back the longest ago.
-    fn oldest(&self, prefix: Prefix, wish: &Wish<'_>) -> Option<(Prefix, IpAddr)> {
-        let free = &self.pools.get(&prefix)?.free;
+    fn oldest(&self, range: Range, wish: &Wish<'_>) -> Option<(Range, IpAddr)> {
+        let free = &self.pools.get(&range)?.free;
         let mut free = free.iter().map(|(_, address)| *address);
-        free.find(|address| !wish.reserved.contains(address)).map(|address| (prefix, address))
+        free.find(|address| !wish.reserved.contains(address)).map(|address| (range, address))
     }
 
     /// Forgets who had an address.
@@ -248,9 +260,9 @@ impl Pools {
         }
     }
 
-    fn forget_some(&mut self, prefix: Prefix) {
+    fn forget_some(&mut self, range: Range) {
         while self.free > MOST_REMEMBERED {
-            let Some(pool) = self.pools.get_mut(&prefix) else { return };
+            let Some(pool) = self.pools.get_mut(&range) else { return };
             let Some((_, address)) = pool.free.first().copied() else { return };
             pool.forgotten = true;
             self.forget(address);
@@ -259,24 +271,18 @@ impl Pools {
 }
 
 impl Pool {
-    fn new(prefix: &Prefix) -> Self {
-        let (first, last) = range(prefix);
-        let next = (first <= last).then_some(first);
-        Self { last, next, free: BTreeSet::new(), forgotten: false }
+    fn new(range: &Range) -> Self {
+        let (first, last) = (number(range.first), number(range.last));
+        Self {
+            last,
+            next: (first <= last).then_some(first),
+            free: BTreeSet::new(),
+            forgotten: false,
+        }
     }
 }
 
-/// The addresses that can be given: not those of the network, of all its hosts, of its routers.
-fn range(prefix: &Prefix) -> (u128, u128) {
-    let (first, last) = (number(prefix.address()), number(prefix.last()));
-    match (prefix.address(), prefix.length()) {
-        (IpAddr::V4(_), 0..=30) => (first + 1, last - 1),
-        (IpAddr::V6(_), 0..=126) => (first + 1, last),
-        _ => (first, last),
-    }
-}
-
-fn pool_of(pools: &[Prefix], address: IpAddr) -> Option<Prefix> {
+fn pool_of(pools: &[Range], address: IpAddr) -> Option<Range> {
     pools.iter().find(|pool| pool.contains(address)).copied()
 }
 
@@ -300,9 +306,9 @@ mod tests {
     use super::*;
     use crate::wire::iana::v2::IdType;
 
-    fn prefix(text: &str) -> Prefix {
-        let (address, length) = text.split_once('/').unwrap();
-        Prefix::new(address.parse().unwrap(), length.parse().unwrap()).unwrap()
+    fn range(text: &str) -> Range {
+        let (first, last) = text.split_once('-').unwrap();
+        Range { first: first.parse().unwrap(), last: last.parse().unwrap() }
     }
 
     fn holder(name: &str) -> Holder {
@@ -321,7 +327,7 @@ mod tests {
         take_over: bool,
     ) -> Option<String> {
         let wish = Wish {
-            pools: &[prefix(pool)],
+            pools: &[range(pool)],
             reserved: &["10.0.0.2".parse().unwrap()],
             holder: holder(name),
             preferred: preferred.map(|text| text.parse().unwrap()),
@@ -337,8 +343,8 @@ mod tests {
     #[test]
     fn each_gets_another_until_none_is_left_and_who_returns_gets_his_own() {
         let mut pools = Pools::default();
-        let pool = "10.0.0.0/29";
-        // Not the network, not the reserved one, not the one of all hosts.
+        let pool = "10.0.0.1-10.0.0.6";
+        // Not the reserved one.
         let all: Vec<_> = (0..6).map(|n| take(&mut pools, pool, &format!("h{n}"))).collect();
         let given: Vec<_> = all.iter().flatten().map(String::as_str).collect();
         assert_eq!(given, ["10.0.0.1", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
@@ -353,7 +359,7 @@ mod tests {
     #[test]
     fn one_identity_twice_has_two_addresses_unless_it_takes_over() {
         let mut pools = Pools::default();
-        let pool = "10.0.0.0/24";
+        let pool = "10.0.0.1-10.0.0.254";
         assert_eq!(take(&mut pools, pool, "a").as_deref(), Some("10.0.0.1"));
         assert_eq!(take(&mut pools, pool, "a").as_deref(), Some("10.0.0.3"));
         assert_eq!(wish(&mut pools, pool, "a", None, true).as_deref(), Some("10.0.0.1"));
@@ -367,7 +373,7 @@ mod tests {
     #[test]
     fn a_wish_is_granted_if_it_costs_nobody_anything() {
         let mut pools = Pools::default();
-        let pool = "10.0.0.0/24";
+        let pool = "10.0.0.1-10.0.0.254";
         let wants = |pools: &mut Pools, name: &str, address| {
             wish(pools, pool, name, Some(address), false).unwrap()
         };
@@ -382,17 +388,23 @@ mod tests {
     fn what_was_kept_is_known_again() {
         let mut pools = Pools::default();
         let lease = Lease { address: "2001:db8::7".parse().unwrap(), holder: holder("a") };
-        pools.recall(lease.clone(), &[prefix("10.0.0.0/24")]);
-        assert_eq!(take(&mut pools, "2001:db8::/64", "b").as_deref(), Some("2001:db8::1"));
-        pools.recall(lease, &[prefix("2001:db8::/64")]);
-        assert_eq!(take(&mut pools, "2001:db8::/64", "a").as_deref(), Some("2001:db8::7"));
-        assert_eq!(take(&mut pools, "10.0.0.9/32", "a").as_deref(), Some("10.0.0.9"));
+        pools.recall(lease.clone(), &[range("10.0.0.1-10.0.0.254")]);
+        assert_eq!(
+            take(&mut pools, "2001:db8::1-2001:db8::ffff", "b").as_deref(),
+            Some("2001:db8::1")
+        );
+        pools.recall(lease, &[range("2001:db8::1-2001:db8::ffff")]);
+        assert_eq!(
+            take(&mut pools, "2001:db8::1-2001:db8::ffff", "a").as_deref(),
+            Some("2001:db8::7")
+        );
+        assert_eq!(take(&mut pools, "10.0.0.9-10.0.0.9", "a").as_deref(), Some("10.0.0.9"));
     }
 
     #[test]
     fn a_hundred_thousand_are_no_burden() {
         let mut pools = Pools::default();
-        let pool = "10.0.0.0/15";
+        let pool = "10.0.0.1-10.1.255.254";
         let begun = std::time::Instant::now();
         let mut given = Vec::new();
         for n in 0..100_000 {
