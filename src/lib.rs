@@ -9,6 +9,7 @@
 //! floor 0   sys (and the pfkey crate)  the libc room; kernel dialects
 //! ```
 
+pub mod capture;
 pub mod conf;
 pub mod crypto;
 pub mod ike;

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::conf::{Mode, SaProtocol};
 use crate::ike::event::{Direction, KernelSelector, SaCounters};
-use crate::ike::report::{self, Way};
+use crate::ike::report::{self, Explained, Report, Way};
 use crate::ike::view::{ChildView, SaView, Stats};
 use crate::log::{printable, utc};
 use crate::proc::message::{Event, FlowView};
@@ -168,12 +168,7 @@ pub fn event(event: &Event) -> String {
     let report::Event::Disagreed(it) = &event.report.event else {
         return format!("{time} {}", printable(&event.report.to_string()));
     };
-    let who = match (&event.report.policy, event.report.peer) {
-        (Some(policy), Some(peer)) => format!("{} ({peer})", policy.0),
-        (Some(policy), None) => policy.0.clone(),
-        (None, Some(peer)) => peer.to_string(),
-        (None, None) => "somebody".into(),
-    };
+    let who = who(&event.report);
     let mut lines = vec![format!("{time} {who}: no agreement on {}: {}", it.about, it.mismatch)];
     lines.extend(it.ours.iter().map(|line| format!("    we allow         {line}")));
     lines.extend(it.theirs.iter().map(|line| format!("    the peer offers  {line}")));
@@ -181,9 +176,52 @@ pub fn event(event: &Event) -> String {
     lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// A message as a rung of the ladder; `None` for what is no message.
+fn who(report: &Report) -> String {
+    match (&report.policy, report.peer) {
+        (Some(policy), Some(peer)) => format!("{} ({peer})", policy.0),
+        (Some(policy), None) => policy.0.clone(),
+        (None, Some(peer)) => peer.to_string(),
+        (None, None) => "somebody".into(),
+    }
+}
+
+/// A failure in full: with whom, what was negotiated, what each side wants, the one thing that does
+/// not match, what to change.
+pub fn explanation(event: &Event) -> String {
+    let report = &event.report;
+    let mut lines = Vec::new();
+    let mut row = |name: &str, text: &str| lines.push(format!("{name:<14} {text}"));
+    row("when", &utc(UNIX_EPOCH + Duration::from_secs(event.at)));
+    if let Some(policy) = &report.policy {
+        row("policy", &policy.0);
+    }
+    if let Some(peer) = report.peer {
+        row("peer", &peer.to_string());
+    }
+    if let Some(identity) = &report.identity {
+        row("identity", identity);
+    }
+    let Explained { what, ours, theirs, reason, advice } = report.event.explained();
+    row("what failed", &what);
+    let mut list = |name: &str, lines: &[String]| {
+        for (at, line) in lines.iter().enumerate() {
+            row(if at == 0 { name } else { "" }, line);
+        }
+    };
+    list("on our side", &ours);
+    list("peer's side", &theirs);
+    row("because", &reason);
+    if !advice.is_empty() {
+        row("what to do", &advice);
+    }
+    lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// A message as a rung of the ladder, its payloads below; `None` for what is no message.
 pub fn rung(event: &Event) -> Option<String> {
-    let report::Event::Message { way, local, summary } = &event.report.event else { return None };
+    let report::Event::Message { way, local, summary, payloads } = &event.report.event else {
+        return None;
+    };
     let time = utc(UNIX_EPOCH + Duration::from_secs(event.at));
     let time = time.get(11..19).unwrap_or_default();
     let peer = event.report.peer.map(|peer| peer.to_string()).unwrap_or_default();
@@ -191,7 +229,9 @@ pub fn rung(event: &Event) -> Option<String> {
         Way::In => "<────",
         Way::Out => "────>",
     };
-    Some(printable(&format!("{time}  {local:<22} {arrow}  {peer:<22}  {summary}")))
+    let mut lines = vec![format!("{time}  {local:<22} {arrow}  {peer:<22}  {summary}")];
+    lines.extend(payloads.iter().map(|payload| format!("            {payload}")));
+    Some(lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]
@@ -200,7 +240,7 @@ mod tests {
 
     use super::*;
     use crate::conf::{PolicyName, Prefix};
-    use crate::ike::report::{Disagreement, Report};
+    use crate::ike::report::Disagreement;
 
     #[test]
     fn spans_show_their_two_largest_units() {
@@ -282,6 +322,7 @@ home: established, 192.0.2.1:500 with 192.0.2.2:500, IKEv2 initiator, age 1m2s
         let report = Report {
             peer: Some("192.0.2.2:500".parse().unwrap()),
             policy: None,
+            identity: None,
             event: report::Event::Disagreed(Box::new(it)),
         };
         let text = event(&Event { at: 0, report });

@@ -75,7 +75,7 @@ fn one_connection_is_one_request() {
     let Some(daemon) = Daemon::start(&[]) else { return };
     let stream = UnixStream::connect(daemon.path("sock")).unwrap();
     let mut link: Link<Request, Reply> = Link::new(stream.into()).unwrap();
-    link.send(&Request::Monitor(Default::default())).unwrap();
+    link.send(&Request::Monitor { watch: Default::default(), whom: None }).unwrap();
     link.send(&Request::Show(Show::Stats)).unwrap();
     let end = super::daemon::eventually(|| link.recv().err());
     assert!(matches!(end, Some(imsg::Error::Closed)), "{end:?}");

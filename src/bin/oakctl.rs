@@ -1,17 +1,21 @@
 //! oakctl(8): words to a control request, and the printed answer.
 
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use getopts::{Matches, Options};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use oakd::capture;
 use oakd::conf::{self, ipsecctl, system};
 use oakd::ike::event::Command;
+use oakd::ike::view::IkeKeys;
 use oakd::log::Detail;
 use oakd::proc::imsg::{self, Link};
-use oakd::proc::message::{Reply, Request, Show, Watch};
+use oakd::proc::message::{Event, Reply, Request, Show, Watch};
 use oakd::show;
 
 const SOCKET: &str = "/var/run/oakd.sock";
@@ -19,12 +23,15 @@ const FILE: &str = "/etc/oakd.conf";
 
 const BRIEF: &str = "\
 usage: oakctl [-j] [-s socket] command
-       oakctl -n [-D macro=value] [-f file]
+       oakctl [-j] [-s socket] [-k file] [-w file] trace [peer]
+       oakctl -n [-dkv] [-D macro=value] [-f file]
 
 commands:
   show [sa|flows|stats|errors]   what is there; without a word SAs and errors
-  monitor                        reports as they come
-  trace                          each message, as a ladder
+  explain PEER                   why it failed last with this peer, and what to do
+  monitor [PEER]                 reports as they come
+  trace [PEER]                   each message, as a ladder; -w: into a file for
+                                 Wireshark, -k: with the keys that open it
   reload                         read the configuration again
   reset all|sa|id NAME           delete SAs; all: and start again
   log brief|verbose              how much the daemon logs";
@@ -34,7 +41,9 @@ enum Action {
     /// These requests, one connection each.
     Ask(Vec<Request>),
     /// Messages only, as a ladder.
-    Trace,
+    Trace(Option<String>),
+    /// The last failure with a peer.
+    Explain(String),
     /// Check a configuration file, without a daemon.
     Check,
 }
@@ -48,10 +57,11 @@ fn main() -> ExitCode {
         .optopt("f", "", &format!("with -n: the file (default {FILE})"), "FILE")
         .optflag("h", "help", "show this")
         .optflag("j", "", "print JSON")
-        .optflag("k", "", "with -n -v: print keys too")
+        .optflagopt("k", "", "with trace: write keys for Wireshark; with -n -v: print keys", "FILE")
         .optflag("n", "", "check a configuration file, without a daemon")
         .optopt("s", "", &format!("control socket (default {SOCKET})"), "SOCKET")
-        .optflag("v", "", "with -n: print the rules as ipsecctl does");
+        .optflag("v", "", "with -n: print the rules as ipsecctl does")
+        .optopt("w", "", "with trace: write the datagrams for Wireshark", "FILE");
     let matches = match options.parse(&arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&options, &error.to_string()),
@@ -71,16 +81,8 @@ fn main() -> ExitCode {
         Action::Ask(requests) => requests
             .iter()
             .try_for_each(|request| ask(&socket, request, &mut |reply| print(reply, json))),
-        Action::Trace => ask(&socket, &Request::Monitor(Watch::Messages), &mut |reply| {
-            if let Reply::Event(event) = reply {
-                match show::rung(event) {
-                    Some(_) if json => print(reply, true)?,
-                    Some(rung) => line(&rung)?,
-                    None => (),
-                }
-            }
-            Ok(())
-        }),
+        Action::Trace(whom) => trace(&matches, &socket, whom, json),
+        Action::Explain(whom) => explain(&socket, &whom, json),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,6 +112,13 @@ fn action(matches: &Matches) -> Result<Action, String> {
     if matches.opt_present("f") || matches.opt_present("D") {
         return Err("-f and -D go with -n".into());
     }
+    let files = matches.opt_present("w") || matches.opt_present("k");
+    if files && words.first() != Some(&"trace") {
+        return Err("-w and -k go with trace".into());
+    }
+    if matches.opt_present("k") && matches.opt_str("k").is_none() {
+        return Err("-k: the name of a file is wanted".into());
+    }
     let ask = |request| Ok(Action::Ask(vec![request]));
     match words.as_slice() {
         ["show"] => Ok(Action::Ask(vec![Request::Show(Show::Sas), Request::Show(Show::Failures)])),
@@ -117,8 +126,13 @@ fn action(matches: &Matches) -> Result<Action, String> {
         ["show", "flow" | "flows"] => ask(Request::Show(Show::Flows)),
         ["show", "stats"] => ask(Request::Show(Show::Stats)),
         ["show", "error" | "errors"] => ask(Request::Show(Show::Failures)),
-        ["monitor"] => ask(Request::Monitor(Watch::Reports)),
-        ["trace"] => Ok(Action::Trace),
+        ["explain", whom] => Ok(Action::Explain((*whom).to_owned())),
+        ["monitor"] => ask(Request::Monitor { watch: Watch::Reports, whom: None }),
+        ["monitor", whom] => {
+            ask(Request::Monitor { watch: Watch::Reports, whom: Some((*whom).to_owned()) })
+        }
+        ["trace"] => Ok(Action::Trace(None)),
+        ["trace", whom] => Ok(Action::Trace(Some((*whom).to_owned()))),
         ["reload"] => ask(Request::Reload),
         ["reset", "all"] => ask(Request::Command(Command::ResetAll)),
         ["reset", "sa"] => ask(Request::Command(Command::ResetSa)),
@@ -127,6 +141,100 @@ fn action(matches: &Matches) -> Result<Action, String> {
         ["log", "verbose"] => ask(Request::Detail(Detail::Verbose)),
         [] => Err("what is to be done?".into()),
         words => Err(format!("unknown command: {}", words.join(" "))),
+    }
+}
+
+/// Prints messages as they come, and writes them and their keys to files.
+fn trace(matches: &Matches, socket: &str, whom: Option<String>, json: bool) -> Result<(), String> {
+    let packets = matches.opt_str("w").map(|path| Sink::new(path, false)).transpose()?;
+    let keys = matches.opt_str("k").map(|path| Sink::new(path, true)).transpose()?;
+    let (mut packets, mut keys) = (packets, keys);
+    if let Some(sink) = &mut packets {
+        sink.write(&capture::head())?;
+    }
+    let watch = match (&packets, &keys) {
+        (_, Some(_)) => Watch::Keys,
+        (Some(_), None) => Watch::Packets,
+        (None, None) => Watch::Messages,
+    };
+    let mut v1_keys: Option<Sink> = None;
+    ask(socket, &Request::Monitor { watch, whom }, &mut |reply| match reply {
+        Reply::Event(event) => match show::rung(event) {
+            Some(_) if json => print(reply, true),
+            Some(rung) => line(&rung),
+            None => Ok(()),
+        },
+        Reply::Packet(packet) => match &mut packets {
+            Some(sink) => sink.write(&capture::packet(packet)),
+            None => Ok(()),
+        },
+        Reply::Keys(shown) => {
+            let Some(sink) = &mut keys else { return Ok(()) };
+            let sink = match **shown {
+                IkeKeys::V2 { .. } => sink,
+                // Wireshark has a table of its own for these.
+                IkeKeys::V1 { .. } => match &mut v1_keys {
+                    Some(sink) => sink,
+                    empty => empty.insert(Sink::new(format!("{}.ikev1", sink.path), true)?),
+                },
+            };
+            match capture::table_line(shown) {
+                Ok(row) => sink.write(format!("{row}\n").as_bytes()),
+                Err(why) => sink.write(format!("# {why}\n").as_bytes()),
+            }
+        }
+        Reply::Lost(_) => print(reply, json),
+        _ => Ok(()),
+    })
+}
+
+/// A file that is written as things come; for its owner alone.
+struct Sink {
+    path: String,
+    file: File,
+}
+
+impl Sink {
+    /// Creates it. One with secrets must not be readable by others from before.
+    fn new(path: String, secret: bool) -> Result<Self, String> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let opened = options.open(&path).and_then(|file| {
+            if secret {
+                file.set_permissions(Permissions::from_mode(0o600))?;
+            }
+            Ok(file)
+        });
+        match opened {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(format!("{path}: {error}")),
+        }
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), String> {
+        self.file.write_all(octets).map_err(|error| format!("{}: {error}", self.path))
+    }
+}
+
+/// Prints the last failure with a peer, in full.
+fn explain(socket: &str, whom: &str, json: bool) -> Result<(), String> {
+    let mut last: Option<Event> = None;
+    ask(socket, &Request::Show(Show::Failures), &mut |reply| {
+        if let Reply::Event(event) = reply
+            && event.report.concerns(whom)
+            && last.as_ref().is_none_or(|last| last.at <= event.at)
+        {
+            last = Some(event.clone());
+        }
+        Ok(())
+    })?;
+    match last {
+        Some(event) if json => print(&Reply::Event(event), true),
+        Some(event) => line(&show::explanation(&event)),
+        None => Err(format!(
+            "nothing failed with {whom} since it last succeeded (or since the daemon started); \
+             `oakctl show` tells what stands, and names policies and identities"
+        )),
     }
 }
 
@@ -171,6 +279,7 @@ fn print(reply: &Reply, json: bool) -> Result<(), String> {
         Reply::Flow(view) => show::flow(view),
         Reply::Stats(stats) => show::stats(stats).trim_end().to_owned(),
         Reply::Event(event) => show::event(event),
+        Reply::Packet(_) | Reply::Keys(_) => return Ok(()),
         Reply::Lost(count) => format!("({count} reports are missing here)"),
         Reply::Done(text) | Reply::Refused(text) => text.clone(),
     };

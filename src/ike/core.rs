@@ -19,8 +19,10 @@ use super::table::SaId;
 use super::v2::cookie::Cookies;
 use super::v2::fragment::Pool;
 use super::view::Stats;
-use crate::conf::{Globals, PolicyName, SaProtocol};
+use crate::conf::{Globals, Policy, PolicyName, SaProtocol};
 use crate::crypto::Random;
+use crate::wire::dump::Rung;
+use crate::wire::v2::Id;
 use crate::wire::{EspSpi, Header, IkeSpi, MessageId};
 
 /// The engine without its IKE SAs.
@@ -47,6 +49,8 @@ pub struct Core {
     pub fragments: Pool,
     /// Whether each message is reported.
     pub trace: bool,
+    /// The policy of the IKE SA at work, and who the peer is or should be.
+    pub at_work: Option<(Arc<Policy>, Option<Id>)>,
     /// Whether everything is being taken down.
     pub ending: bool,
     /// What waits to be polled.
@@ -141,6 +145,7 @@ impl Core {
             cookies: Cookies::default(),
             fragments: Pool::default(),
             trace: false,
+            at_work: None,
             ending: false,
             outputs: VecDeque::new(),
             deeds: VecDeque::new(),
@@ -194,9 +199,13 @@ impl Core {
     }
 
     /// Reports.
+    ///
+    /// What is not said is taken from the IKE SA at work.
     pub fn report(&mut self, peer: Option<SocketAddr>, policy: Option<&PolicyName>, event: Event) {
-        let policy = policy.cloned();
-        self.outputs.push_back(Output::Report(Report { peer, policy, event }));
+        let at_work = self.at_work.as_ref();
+        let policy = policy.or(at_work.map(|(policy, _)| &policy.name)).cloned();
+        let identity = at_work.and_then(|(_, id)| id.as_ref()).map(ToString::to_string);
+        self.outputs.push_back(Output::Report(Report { peer, policy, identity, event }));
     }
 
     /// Reports a message, if that is wanted.
@@ -205,10 +214,11 @@ impl Core {
         way: Way,
         local: SocketAddr,
         remote: SocketAddr,
-        summary: impl FnOnce() -> String,
+        rung: impl FnOnce() -> Rung,
     ) {
         if self.trace {
-            self.report(Some(remote), None, Event::Message { way, local, summary: summary() });
+            let Rung { summary, payloads } = rung();
+            self.report(Some(remote), None, Event::Message { way, local, summary, payloads });
         }
     }
 
@@ -291,6 +301,6 @@ impl Core {
 }
 
 /// A policy's name, shared.
-pub fn name_of(policy: Option<&Arc<crate::conf::Policy>>) -> Option<PolicyName> {
+pub fn name_of(policy: Option<&Arc<Policy>>) -> Option<PolicyName> {
     policy.map(|policy| policy.name.clone())
 }

@@ -5,6 +5,7 @@ mod peers;
 mod policies;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Settings;
@@ -17,8 +18,9 @@ use super::report::{Event, Gone};
 use super::sa::Sa;
 use super::table::{SaId, Table};
 use super::timer::{Timer, Timers};
-use super::view::{SaView, Stats};
+use super::view::{IkeKeys, SaView, Stats};
 use super::{v1, v2};
+use crate::conf::PolicyName;
 use crate::crypto::Random;
 use crate::wire::Header;
 use crate::wire::v2::Notify;
@@ -89,6 +91,26 @@ impl Engine {
     pub fn sas(&self, now: Time) -> Vec<SaView> {
         let ids = self.table.ids(|sa| sa.is_opening() || sa.is_established());
         ids.into_iter().filter_map(|id| self.table.get(id)).map(|sa| sa.view(now)).collect()
+    }
+
+    /// Whose IKE SA a message belongs to: the policy, and who the peer is or should be.
+    pub fn whose(&self, octets: &[u8]) -> Option<(PolicyName, Option<String>)> {
+        let sa = self.sa_of(octets)?;
+        Some((sa.policy_name().clone(), sa.peer_id().map(|id| id.to_string())))
+    }
+
+    /// The keys that protect a message. They are for nobody but an operator who asks for them.
+    pub fn keys(&self, octets: &[u8]) -> Option<IkeKeys> {
+        self.sa_of(octets)?.keys()
+    }
+
+    /// The IKE SA of a message, whichever side sent it.
+    fn sa_of(&self, octets: &[u8]) -> Option<&Sa> {
+        let header = Header::parse(octets).ok()?;
+        let half_open = || self.table.half_open(header.initiator);
+        let own = [header.initiator, header.responder].map(SaId);
+        let id = own.into_iter().find(|id| self.table.contains(*id)).or_else(half_open)?;
+        self.table.get(id)
     }
 
     /// The flows that are in the kernel.
@@ -171,11 +193,13 @@ impl Engine {
     fn with(&mut self, id: SaId, work: impl FnOnce(&mut Sa, &mut Core)) {
         let Some(mut sa) = self.table.take(id) else { return };
         let stood = sa.is_established();
+        self.core.at_work = Some((Arc::clone(&sa.frame.policy), sa.peer_id()));
         work(&mut sa, &mut self.core);
-        if sa.frame.gone.is_some() {
-            return self.bury(sa, stood);
+        match sa.frame.gone {
+            Some(_) => self.bury(sa, stood),
+            None => self.keep(sa),
         }
-        self.keep(sa);
+        self.core.at_work = None;
     }
 
     fn keep(&mut self, mut sa: Box<Sa>) {

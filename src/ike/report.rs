@@ -15,6 +15,8 @@ pub struct Report {
     pub peer: Option<SocketAddr>,
     /// The policy, where it is known.
     pub policy: Option<PolicyName>,
+    /// Who the peer says it is, or should be, where that is known.
+    pub identity: Option<String>,
     /// What happened.
     pub event: Event,
 }
@@ -224,6 +226,8 @@ pub enum Event {
         local: SocketAddr,
         /// One line of its payloads.
         summary: String,
+        /// What each payload says.
+        payloads: Vec<String>,
     },
     /// Everything is taken down.
     Finished,
@@ -311,10 +315,133 @@ impl Report {
         }
     }
 
+    /// Whether it concerns whom an operator names: by address, identity or policy.
+    pub fn concerns(&self, whom: &str) -> bool {
+        let (policy, identity) = (self.policy.as_ref(), self.identity.as_deref());
+        concerns(whom, self.peer, policy, identity)
+    }
+
     /// Whether it explains why a negotiation failed.
     pub fn explains_failure(&self) -> bool {
         self.level() == Level::Error
-            || matches!(self.event, Event::NoAnswer { .. } | Event::NoPolicy { .. })
+            || matches!(
+                self.event,
+                Event::NoAnswer { .. }
+                    | Event::NoPolicy { .. }
+                    | Event::HalfOpenExpired
+                    | Event::Misbehaved { .. }
+            )
+    }
+}
+
+/// Whether a peer is the one that an operator names: by address, identity (with or without its type)
+/// or policy.
+pub fn concerns(
+    whom: &str,
+    peer: Option<SocketAddr>,
+    policy: Option<&PolicyName>,
+    identity: Option<&str>,
+) -> bool {
+    let address = whom.parse().ok();
+    let named = |identity: &str| {
+        let bare = identity.split_once(' ').map_or(identity, |(_, bare)| bare);
+        identity.eq_ignore_ascii_case(whom) || bare.eq_ignore_ascii_case(whom)
+    };
+    policy.is_some_and(|policy| policy.0 == whom)
+        || address.is_some() && peer.map(|peer| peer.ip()) == address
+        || identity.is_some_and(named)
+}
+
+/// A failure taken apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// What did not come about.
+    pub what: String,
+    /// What our side wants or offered, a line each.
+    pub ours: Vec<String>,
+    /// What the peer wants or offers, a line each.
+    pub theirs: Vec<String>,
+    /// The one thing that stood in the way.
+    pub reason: String,
+    /// What to change, on which side.
+    pub advice: String,
+}
+
+impl Event {
+    /// What failed and why, part by part.
+    pub fn explained(&self) -> Explained {
+        let of = |what: &str, reason: String, advice: &str| Explained {
+            what: what.into(),
+            reason,
+            advice: advice.into(),
+            ..Explained::default()
+        };
+        match self {
+            Event::Disagreed(it) => Explained {
+                what: format!("no agreement on {}", it.about),
+                ours: it.ours.clone(),
+                theirs: it.theirs.clone(),
+                reason: it.mismatch.clone(),
+                advice: it.advice.clone(),
+            },
+            Event::Refused { what, notify, offered, advice } => Explained {
+                what: format!("the peer refused {what}"),
+                ours: offered.clone(),
+                theirs: vec![format!("{notify}; what it wants instead it does not say")],
+                reason: notify.clone(),
+                advice: advice.clone(),
+            },
+            Event::NoAnswer { exchange, .. } => {
+                of("the peer does not answer", self.to_string(), silence_advice(exchange))
+            }
+            Event::NoPolicy { .. } => of(
+                "no policy is for this peer",
+                self.to_string(),
+                "compare `local` and `peer` of the policies with these addresses; where the peer's \
+                 address changes, write `peer any`",
+            ),
+            Event::HalfOpenExpired => of(
+                "the peer began and did not go on",
+                self.to_string(),
+                "see the peer's log: it disliked our answer, or did not get it; behind a NAT it goes \
+                 on over UDP 4500, which must pass both ways",
+            ),
+            Event::KernelFailed { .. } => of(
+                "the kernel refused",
+                self.to_string(),
+                "where it is the algorithm, write `childsa` with one that this kernel has",
+            ),
+            Event::KernelIncapable { wanted, able, .. } => Explained {
+                ours: wanted.clone(),
+                theirs: vec![format!("(the kernel) {able}")],
+                ..of(
+                    "no child SA can be proposed",
+                    self.to_string(),
+                    "write `childsa` with what this kernel can do, on both sides",
+                )
+            },
+            Event::Misbehaved { .. } => of(
+                "the peer broke the protocol",
+                self.to_string(),
+                "nothing here can be changed about it; `oakctl trace` shows the messages",
+            ),
+            other => of("a negotiation failed", other.to_string(), ""),
+        }
+    }
+}
+
+/// What to look at when nothing comes back.
+fn silence_advice(exchange: &str) -> &'static str {
+    match exchange {
+        "IKE_SA_INIT" => {
+            "see whether the peer runs, whether its address is right, and whether UDP 500 passes both \
+             ways"
+        }
+        "IKE_AUTH" => {
+            "the peer answered before: see whether UDP 4500 passes (a NAT needs it) and large datagrams \
+             with it, and what the peer's log says"
+        }
+        _ => "the peer was there before: see whether it still runs and has a way to us",
     }
 }
 
@@ -432,7 +559,7 @@ impl fmt::Display for Event {
                 f.write_str("both sides opened at once; the IKE SA with the lower SPI will go")
             }
             Event::Internal { what } => write!(f, "internal fault: {what}"),
-            Event::Message { way, local, summary } => match way {
+            Event::Message { way, local, summary, .. } => match way {
                 Way::In => write!(f, "--> {local} {summary}"),
                 Way::Out => write!(f, "<-- {local} {summary}"),
             },

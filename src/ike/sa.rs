@@ -9,16 +9,18 @@ use super::auth::{Answer, QuestionId};
 use super::child::{Child, ChildId};
 use super::core::{Core, Negotiation, Part, name_of};
 use super::event::{KernelAnswer, Time};
+use super::id;
 use super::natt::Nat;
 use super::report::{Event, Gone};
 use super::selector::Hosts;
 use super::table::SaId;
 use super::v2::established::Task;
 use super::v2::fragment::Fragments;
-use super::view::SaView;
+use super::view::{IkeKeys, SaView};
 use super::window::Window;
 use super::{v1, v2};
 use crate::conf::{Policy, PolicyName, SaProtocol, Version};
+use crate::crypto::cipher::Keys;
 use crate::wire::v2::Id;
 use crate::wire::{EspSpi, Header, IkeSpi};
 
@@ -264,6 +266,33 @@ impl Sa {
     /// The name of its policy.
     pub fn policy_name(&self) -> &PolicyName {
         &self.frame.policy.name
+    }
+
+    /// Who the peer is, or should be.
+    pub fn peer_id(&self) -> Option<Id> {
+        let said = self.standing().map(|standing| standing.ids.1.clone());
+        said.or_else(|| id::expected(&self.frame.policy))
+    }
+
+    /// The keys that protect its messages, if there are any yet.
+    pub fn keys(&self) -> Option<IkeKeys> {
+        match &self.body {
+            Body::V1(_) => None,
+            Body::V2(state) => {
+                let keys = state.keys()?;
+                let pair = |keys: &Keys| (keys.encryption.clone(), keys.integrity.clone());
+                let (from_initiator, from_responder) = match self.frame.initiator {
+                    true => (&keys.outbound, &keys.inbound),
+                    false => (&keys.inbound, &keys.outbound),
+                };
+                Some(IkeKeys::V2 {
+                    spis: self.frame.printed_spis(),
+                    suite: keys.suite,
+                    from_initiator: pair(from_initiator),
+                    from_responder: pair(from_responder),
+                })
+            }
+        }
     }
 
     /// When it is to be looked at next.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{KernelSelector, SaCounters};
 use crate::conf::{Mode, PolicyName, SaProtocol};
+use crate::crypto::{IkeSuite, Secret};
 
 /// An IKE SA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,29 @@ pub struct ChildView {
     pub rekey_in: Option<Duration>,
     /// Counters, where they were asked for.
     pub counters: Option<(SaCounters, SaCounters)>,
+}
+
+/// The keys of an IKE SA, for whoever has to read what it protected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IkeKeys {
+    /// Of IKEv1: one key for both directions.
+    V1 {
+        /// The initiator's cookie, hexadecimal.
+        cookie: String,
+        /// The key of the cipher.
+        key: Secret,
+    },
+    /// Of IKEv2.
+    V2 {
+        /// Both SPIs, hexadecimal, initiator's first.
+        spis: (String, String),
+        /// The algorithms.
+        suite: IkeSuite,
+        /// SK_ei (with the salt behind, where there is one) and SK_ai.
+        from_initiator: (Secret, Secret),
+        /// SK_er and SK_ar.
+        from_responder: (Secret, Secret),
+    },
 }
 
 /// Counters of the engine since it started.

@@ -11,7 +11,7 @@ use mio::Token;
 use super::Role;
 use super::child::{Child, Fault, Part, batch, claimed};
 use super::imsg::{self, Link};
-use super::message::{Asked, ClientId, Down, Event, MAX_REQUEST, Reply, Request, Told, Up, Watch};
+use super::message::{Asked, ClientId, Down, MAX_REQUEST, Reply, Request, Told, Up, Watch};
 use crate::ike::report::Level;
 
 const IKE: Token = Token(1);
@@ -37,8 +37,8 @@ enum Stage {
     Paused,
     /// The parent is to answer.
     Parent,
-    /// It looks on; so many reports are missing.
-    Onlooker(Watch, u64),
+    /// It looks on.
+    Onlooker(Watch),
     /// It has the last reply, or will have when it reads.
     Done,
 }
@@ -46,6 +46,10 @@ enum Stage {
 struct Client {
     link: Link<Reply, Request>,
     stage: Stage,
+    /// Which peer it wants to hear of; nobody is everybody.
+    whom: Option<String>,
+    /// So many reports are missing.
+    lost: u64,
     until: Option<Instant>,
 }
 
@@ -141,7 +145,7 @@ impl Control {
             self.next += 1;
             child.events.watch(&link, client_token(id))?;
             let until = Some(Instant::now() + PATIENCE);
-            self.clients.insert(id, Client { link, stage: Stage::New, until });
+            self.clients.insert(id, Client { link, stage: Stage::New, whom: None, lost: 0, until });
         }
     }
 
@@ -197,8 +201,9 @@ impl Control {
                 client.stage = Stage::Ike;
                 self.ask(child, id, Asked::Command(id, command));
             }
-            Request::Monitor(watch) => {
-                client.stage = Stage::Onlooker(watch, 0);
+            Request::Monitor { watch, whom } => {
+                client.stage = Stage::Onlooker(watch);
+                client.whom = whom;
                 self.tell_watch();
             }
             Request::Reload => {
@@ -236,7 +241,7 @@ impl Control {
         child.events.forget(&client.link);
         match client.stage {
             Stage::Ike | Stage::Paused => self.ask(child, id, Asked::Gone(id)),
-            Stage::Onlooker(..) => self.tell_watch(),
+            Stage::Onlooker(_) => self.tell_watch(),
             _ => (),
         }
         Ok(())
@@ -257,7 +262,22 @@ impl Control {
                         child.events.again(client_token(id));
                     }
                 }
-                Told::Report(event) => self.broadcast(&event),
+                Told::Report(event) => {
+                    let closely = match event.report.level() {
+                        Level::Trace => Watch::Messages,
+                        _ => Watch::Reports,
+                    };
+                    let reply = Reply::Event(event.clone());
+                    self.broadcast(closely, |whom| event.report.concerns(whom), &reply);
+                }
+                Told::Packet(packet) => {
+                    let reply = Reply::Packet(packet.clone());
+                    self.broadcast(Watch::Packets, |whom| packet.whose.is(whom), &reply);
+                }
+                Told::Keys(whose, keys) => {
+                    let reply = Reply::Keys(keys);
+                    self.broadcast(Watch::Keys, |whom| whose.is(whom), &reply);
+                }
             }
         }
         if let Err(error) = end {
@@ -267,26 +287,22 @@ impl Control {
         Ok(())
     }
 
-    /// A report to everybody who looks on so closely.
-    fn broadcast(&mut self, event: &Event) {
-        let closely = match event.report.level() {
-            Level::Trace => Watch::Messages,
-            _ => Watch::Reports,
-        };
+    /// Something for everybody who looks on so closely and wants to hear of this peer.
+    fn broadcast(&mut self, closely: Watch, concerns: impl Fn(&str) -> bool, reply: &Reply) {
         for client in self.clients.values_mut() {
-            let Stage::Onlooker(watch, lost) = &mut client.stage else { continue };
-            if *watch < closely {
+            let Stage::Onlooker(watch) = client.stage else { continue };
+            if watch < closely || client.whom.as_deref().is_some_and(|whom| !concerns(whom)) {
                 continue;
             }
             if client.link.queued() > ONLOOKER_QUEUE {
-                *lost += 1;
+                client.lost += 1;
                 continue;
             }
             // A client that is gone is noticed when it is read.
-            if *lost > 0 && client.link.send(&Reply::Lost(*lost)).is_ok() {
-                *lost = 0;
+            if client.lost > 0 && client.link.send(&Reply::Lost(client.lost)).is_ok() {
+                client.lost = 0;
             }
-            let _ = client.link.send(&Reply::Event(event.clone()));
+            let _ = client.link.send(reply);
         }
     }
 
@@ -304,7 +320,7 @@ impl Control {
     /// Tells `ike` how closely anybody looks on.
     fn tell_watch(&mut self) {
         let watched = self.clients.values().filter_map(|client| match client.stage {
-            Stage::Onlooker(watch, _) => Some(watch),
+            Stage::Onlooker(watch) => Some(watch),
             _ => None,
         });
         let watch = watched.max().unwrap_or_default();

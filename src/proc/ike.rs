@@ -1,7 +1,8 @@
 //! The process around the engine: what comes in by sockets and links becomes inputs, and outputs go
 //! out by them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,16 +13,18 @@ use super::Role;
 use super::child::{Child, Fault, Part, batch, claimed};
 use super::imsg::{self, Link};
 use super::message::{
-    AskCa, Asked, CaTells, ClientId, Down, Event, Reply, Settings, Show, Told, Up, Watch,
+    AskCa, Asked, CaTells, ClientId, Down, Event, Packet, Reply, Settings, Show, Told, Up, Watch,
+    Whose,
 };
 use super::poll::BATCH;
 use super::road::Road;
-use crate::conf::Config;
+use crate::conf::{Config, PolicyName};
 use crate::crypto::SystemRandom;
 use crate::ike::Engine;
 use crate::ike::auth::{Answer, Question, QuestionId};
 use crate::ike::event::{Command, Input, Output, Time};
-use crate::ike::report::{self, Level, Report};
+use crate::ike::report::{self, Level, Report, Way};
+use crate::ike::view::IkeKeys;
 use crate::net::{Datagram, Net, Sockets};
 
 const CA: Token = Token(1);
@@ -32,11 +35,16 @@ const KERNEL: Token = Token(4);
 const SOCKETS: usize = 16;
 
 /// Of how many peers the last failure is kept.
-const MAX_FAILURES: usize = 64;
+const MAX_FAILURES: usize = 256;
+/// Of how many IKE SAs it is kept that their keys were told.
+const MAX_KEYS_TOLD: usize = 4096;
 /// How many items of a list go to a client before it has to ask for more.
 const PAGE: usize = 32;
 /// With so many octets waiting for `control`, reports for onlookers are dropped.
 const CONTROL_QUEUE: usize = 512 * 1024;
+
+/// Whose a failure is.
+type Failed = (Option<PolicyName>, Option<IpAddr>);
 
 /// The engine and everything around it.
 pub struct Ike {
@@ -50,7 +58,11 @@ pub struct Ike {
     control: Option<Link<Told, Asked>>,
     listings: BTreeMap<ClientId, VecDeque<Reply>>,
     watch: Watch,
-    failures: BTreeMap<String, Event>,
+    /// The IKE SAs of which onlookers have the keys.
+    keys_told: HashSet<(String, String)>,
+    /// The port that IKE shares with ESP.
+    encap_port: u16,
+    failures: BTreeMap<Failed, Event>,
     /// A configuration that is being handed over.
     coming: Option<Config>,
     /// One that waits until the kernel has said what it can do.
@@ -70,6 +82,8 @@ impl Default for Ike {
             control: None,
             listings: BTreeMap::new(),
             watch: Watch::Nothing,
+            keys_told: HashSet::new(),
+            encap_port: crate::net::NATT_PORT,
             failures: BTreeMap::new(),
             coming: None,
             waiting: None,
@@ -160,6 +174,7 @@ impl Ike {
     fn set_up(&mut self, child: &mut Child, settings: &Settings) {
         let own = crate::ike::Settings { ports: settings.ports, ..Default::default() };
         self.engine = Engine::new(Box::new(SystemRandom), own);
+        self.encap_port = settings.ports.1;
         if settings.relayed {
             self.net = Net::Relayed(None);
         }
@@ -217,7 +232,7 @@ impl Ike {
         for _ in 0..BATCH {
             let Net::Direct(sockets) = &mut self.net else { return Ok(()) };
             let Some(datagram) = sockets.recv(index)? else { return Ok(()) };
-            self.datagram(&datagram);
+            self.datagram(child, &datagram)?;
             self.settle(child)?;
         }
         child.events.again(Token(SOCKETS + index));
@@ -233,15 +248,18 @@ impl Ike {
             child.lost(Role::Relay, &error)?;
         }
         for (datagram, _) in datagrams {
-            self.datagram(&datagram);
+            self.datagram(child, &datagram)?;
             self.settle(child)?;
         }
         Ok(())
     }
 
-    fn datagram(&mut self, datagram: &Datagram) {
+    fn datagram(&mut self, child: &mut Child, datagram: &Datagram) -> Result<(), Fault> {
         let Datagram { local, remote, octets } = datagram;
+        let whose = self.whose(datagram);
         self.handle(Input::Datagram { local: *local, remote: *remote, octets });
+        // A first message belongs to nobody before it is read, a last one to nobody after it.
+        self.show_packet(child, Way::In, datagram, whose)
     }
 
     fn answers(&mut self, child: &mut Child) -> Result<(), Fault> {
@@ -284,7 +302,12 @@ impl Ike {
                     };
                     self.tell(child, &Told::Reply(client, reply))?;
                 }
-                Asked::Watch(watch) => self.set_watch(watch),
+                Asked::Watch(watch) => {
+                    if watch == Watch::Keys && self.watch != Watch::Keys {
+                        child.log.notice("keys of IKE SAs are handed to oakctl, as root asked for");
+                    }
+                    self.set_watch(watch);
+                }
             }
         }
         if let Err(error) = end {
@@ -298,7 +321,9 @@ impl Ike {
 
     fn set_watch(&mut self, watch: Watch) {
         self.watch = watch;
-        self.handle(Input::Command(Command::Trace(watch == Watch::Messages)));
+        // Whoever came has not seen what others have.
+        self.keys_told.clear();
+        self.handle(Input::Command(Command::Trace(watch >= Watch::Messages)));
     }
 
     // ---- what goes ----
@@ -331,7 +356,10 @@ impl Ike {
         let now = self.now();
         match output {
             Output::Datagram { local, remote, octets } => {
-                self.send(child, Datagram { local, remote, octets });
+                let datagram = Datagram { local, remote, octets };
+                let whose = self.whose(&datagram);
+                self.show_packet(child, Way::Out, &datagram, whose)?;
+                self.send(child, datagram);
             }
             Output::Keepalive { local, remote } => {
                 self.send(child, Datagram { local, remote, octets: Vec::new() });
@@ -372,7 +400,7 @@ impl Ike {
         let event = Event { at, report };
         self.remember(&event);
         let seen = match event.report.level() {
-            Level::Trace => self.watch == Watch::Messages,
+            Level::Trace => self.watch >= Watch::Messages,
             _ => self.watch != Watch::Nothing,
         };
         let room = self.control.as_ref().is_some_and(|link| link.queued() < CONTROL_QUEUE);
@@ -385,12 +413,12 @@ impl Ike {
     /// Keeps the last failure of each peer; what succeeds since clears it.
     fn remember(&mut self, event: &Event) {
         let report = &event.report;
-        let peer = match (&report.policy, report.peer) {
-            (Some(policy), _) => policy.0.clone(),
-            (None, Some(peer)) => peer.ip().to_string(),
-            (None, None) => return,
-        };
+        let peer = (report.policy.clone(), report.peer.map(|peer| peer.ip()));
+        if peer == (None, None) {
+            return;
+        }
         if let report::Event::ChildEstablished { .. } = report.event {
+            self.failures.remove(&(None, peer.1));
             self.failures.remove(&peer);
         }
         if !report.explains_failure() {
@@ -402,6 +430,61 @@ impl Ike {
             oldest.and_then(|peer| self.failures.remove(&peer));
         }
         self.failures.insert(peer, event.clone());
+    }
+
+    // ---- what onlookers see ----
+
+    /// Whose a datagram is, if anybody looks so closely.
+    fn whose(&self, datagram: &Datagram) -> Option<Whose> {
+        if self.watch < Watch::Packets {
+            return None;
+        }
+        let known = self.engine.whose(&datagram.octets);
+        let (policy, identity) = known.map_or((None, None), |(name, id)| (Some(name), id));
+        Some(Whose { remote: datagram.remote, policy, identity })
+    }
+
+    /// Shows a datagram, and the keys that open it to whoever asked for them.
+    fn show_packet(
+        &mut self,
+        child: &mut Child,
+        way: Way,
+        datagram: &Datagram,
+        whose: Option<Whose>,
+    ) -> Result<(), Fault> {
+        let known = whose.filter(|whose| whose.policy.is_some());
+        let Some(whose) = known.or_else(|| self.whose(datagram)) else { return Ok(()) };
+        let room = self.control.as_ref().is_some_and(|link| link.queued() < CONTROL_QUEUE);
+        if datagram.octets.is_empty() || !room {
+            return Ok(());
+        }
+        if self.watch == Watch::Keys {
+            self.show_keys(child, &datagram.octets, &whose)?;
+        }
+        let packet = Packet {
+            at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO),
+            way,
+            local: datagram.local,
+            encap: datagram.local.port() == self.encap_port,
+            whose,
+            octets: datagram.octets.clone(),
+        };
+        self.tell(child, &Told::Packet(Box::new(packet)))
+    }
+
+    fn show_keys(&mut self, child: &mut Child, octets: &[u8], whose: &Whose) -> Result<(), Fault> {
+        let Some(keys) = self.engine.keys(octets) else { return Ok(()) };
+        let name = match &keys {
+            IkeKeys::V1 { cookie, .. } => (cookie.clone(), String::new()),
+            IkeKeys::V2 { spis, .. } => spis.clone(),
+        };
+        if self.keys_told.len() >= MAX_KEYS_TOLD {
+            self.keys_told.clear();
+        }
+        match self.keys_told.insert(name) {
+            true => self.tell(child, &Told::Keys(whose.clone(), Box::new(keys))),
+            false => Ok(()),
+        }
     }
 
     fn listing(&self, show: Show) -> VecDeque<Reply> {

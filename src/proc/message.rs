@@ -10,16 +10,17 @@
 //! `ike` and `ca` speak in [`AskCa`] and [`CaTells`], `ike` and `relay` in [`crate::net::Datagram`].
 //! Which child may say what is judged by the parent ([`super::parent`]).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Role;
-use crate::conf::{Globals, Mode, Policy, PolicySecret, SaProtocol};
+use crate::conf::{Globals, Mode, Policy, PolicyName, PolicySecret, SaProtocol};
 use crate::ike::auth::{Answer, Question, QuestionId};
 use crate::ike::event::{Command, Direction, KernelFlow, KernelSelector};
-use crate::ike::report::Report;
-use crate::ike::view::{SaView, Stats};
+use crate::ike::report::{Report, Way, concerns};
+use crate::ike::view::{IkeKeys, SaView, Stats};
 use crate::log::{Detail, Line};
 use crate::net::Spec;
 
@@ -138,6 +139,10 @@ pub enum Watch {
     Reports,
     /// And each message.
     Messages,
+    /// And its octets.
+    Packets,
+    /// And the keys that open them.
+    Keys,
 }
 
 /// From `ike` to `control`.
@@ -149,6 +154,10 @@ pub enum Told {
     Pause(ClientId),
     /// For everybody who looks on.
     Report(Event),
+    /// For everybody who looks on so closely.
+    Packet(Box<Packet>),
+    /// For everybody who asked for keys.
+    Keys(Whose, Box<IkeKeys>),
 }
 
 /// What an oakctl asks: one request per connection.
@@ -157,7 +166,12 @@ pub enum Request {
     /// Show these.
     Show(Show),
     /// Reports from now on, until the connection ends.
-    Monitor(Watch),
+    Monitor {
+        /// How closely.
+        watch: Watch,
+        /// Only what concerns this peer (address, identity or policy).
+        whom: Option<String>,
+    },
     /// Do this.
     Command(Command),
     /// Read the configuration again.
@@ -177,6 +191,10 @@ pub enum Reply {
     Stats(Stats),
     /// Why a negotiation failed, or what happened just now.
     Event(Event),
+    /// A datagram that came or went.
+    Packet(Box<Packet>),
+    /// The keys of an IKE SA.
+    Keys(Box<IkeKeys>),
     /// Reports came faster than they were read: so many are missing here.
     Lost(u64),
     /// That was all.
@@ -209,6 +227,41 @@ impl From<KernelFlow> for FlowView {
         let KernelFlow { direction, selector, protocol, mode, local, remote, reqid, .. } = flow;
         Self { direction, selector, protocol, mode, local, remote, reqid }
     }
+}
+
+/// Who a datagram is from or to, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whose {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The policy.
+    pub policy: Option<PolicyName>,
+    /// Who the peer is or should be.
+    pub identity: Option<String>,
+}
+
+impl Whose {
+    /// Whether it is the peer that an operator names.
+    pub fn is(&self, whom: &str) -> bool {
+        concerns(whom, Some(self.remote), self.policy.as_ref(), self.identity.as_deref())
+    }
+}
+
+/// A datagram as it was sent or received, without the non-ESP marker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packet {
+    /// When, since 1970.
+    pub at: Duration,
+    /// Whether it came or went.
+    pub way: Way,
+    /// Our address.
+    pub local: SocketAddr,
+    /// Whether ESP shares the port: then the non-ESP marker stood before it.
+    pub encap: bool,
+    /// The other side.
+    pub whose: Whose,
+    /// Its octets.
+    pub octets: Vec<u8>,
 }
 
 /// A report with its time.

@@ -22,6 +22,21 @@ pub fn summary(header: &Header, payloads: &[Payload]) -> String {
     line
 }
 
+/// A message as a rung of a ladder. Keys, shared secrets and proofs are not in it: of these only the
+/// kind and the length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rung {
+    /// The message on one line.
+    pub summary: String,
+    /// Its payloads, a line each.
+    pub payloads: Vec<String>,
+}
+
+/// A message with what its payloads say.
+pub fn rung(header: &Header, payloads: &[Payload]) -> Rung {
+    Rung { summary: summary(header, payloads), payloads: payloads.iter().map(line).collect() }
+}
+
 /// Many lines: the header, then each payload with its content.
 pub fn dump(header: &Header, payloads: &[Payload]) -> String {
     let direction = if header.is_response() { "response" } else { "request" };

@@ -20,7 +20,7 @@ use crate::wire::{EspSpi, Header};
 /// An initiator that awaits its own proof from the holder of the secrets, and an SPI.
 #[derive(Debug)]
 pub struct AwaitOwnAuth {
-    protection: Protection,
+    pub(super) protection: Protection,
     proofs: ProofKeys,
     opening: Opening,
     question: QuestionId,
@@ -43,7 +43,7 @@ pub struct AwaitAuthResponse {
 /// An initiator that awaits the verdict about the responder's proof.
 #[derive(Debug)]
 pub struct AwaitResponderVerdict {
-    protection: Protection,
+    pub(super) protection: Protection,
     opening: Opening,
     offering: Offering,
     spi: EspSpi,
@@ -66,7 +66,7 @@ pub struct AwaitAuthRequest {
 /// A responder that awaits the verdict about the initiator's proof.
 #[derive(Debug)]
 pub struct AwaitInitiatorVerdict {
-    protection: Protection,
+    pub(super) protection: Protection,
     proofs: ProofKeys,
     opening: Opening,
     question: QuestionId,
@@ -77,7 +77,7 @@ pub struct AwaitInitiatorVerdict {
 /// A responder that awaits its own proof, and the kernel for the first child SA.
 #[derive(Debug)]
 pub struct AwaitOwnProof {
-    protection: Protection,
+    pub(super) protection: Protection,
     question: QuestionId,
     auth: Option<Vec<u8>>,
     child: FirstChild,

@@ -105,8 +105,8 @@ impl AwaitInitResponse {
         let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(true, false));
         let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
         let octets = emit_message(&header, &payloads);
-        let summary = || dump::summary(&header, &payloads);
-        core.ladder(Way::Out, frame.local, frame.remote, summary);
+        let rung = || dump::rung(&header, &payloads);
+        core.ladder(Way::Out, frame.local, frame.remote, rung);
         frame.window.sent(&octets, core.now, &core.settings.backoff, &mut *core.random);
         core.send(frame.local, frame.remote, octets);
     }
@@ -242,7 +242,7 @@ pub fn request(
     }
     let bag = match parse_message(datagram) {
         Ok((_, payloads)) => {
-            core.ladder(Way::In, local, remote, || dump::summary(header, &payloads));
+            core.ladder(Way::In, local, remote, || dump::rung(header, &payloads));
             sort(Message::InitRequest, payloads)
                 .map_err(|why| (why, Notify::new(NotifyType::INVALID_SYNTAX)))
         }
@@ -335,7 +335,7 @@ fn respond(
     let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(false, true));
     let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
     let octets = emit_message(&header, &payloads);
-    core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, &payloads));
+    core.ladder(Way::Out, frame.local, frame.remote, || dump::rung(&header, &payloads));
     let seeds = Seeds { nonces: (peers, &nonce), spis: frame.spis() };
     let seed = first_seed(&suite, &seeds, &shared).map_err(|error| error.to_string())?;
     let (protection, proofs) =
@@ -404,7 +404,7 @@ pub fn refuse(
     let (initiator, responder) = (header.initiator, header.responder);
     let answer = Header::v2(initiator, responder, header.exchange, flags, header.message_id);
     let payloads = [Payload::Notify(notify)];
-    core.ladder(Way::Out, local, remote, || dump::summary(&answer, &payloads));
+    core.ladder(Way::Out, local, remote, || dump::rung(&answer, &payloads));
     core.send(local, remote, emit_message(&answer, &payloads));
 }
 
@@ -415,7 +415,7 @@ fn read(
     (local, remote): (SocketAddr, SocketAddr),
 ) -> Result<Bag, String> {
     let (header, payloads) = parse_message(datagram).map_err(|error| error.to_string())?;
-    core.ladder(Way::In, local, remote, || dump::summary(&header, &payloads));
+    core.ladder(Way::In, local, remote, || dump::rung(&header, &payloads));
     sort(message, payloads)
 }
 

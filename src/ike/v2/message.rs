@@ -20,8 +20,8 @@ pub fn read_sealed(
 ) -> Result<Vec<Payload>, Option<String>> {
     match fragment::open(frame, core, protection, header, datagram) {
         Ok(payloads) => {
-            let summary = || dump::summary(header, &payloads);
-            core.ladder(Way::In, frame.local, frame.remote, summary);
+            let rung = || dump::rung(header, &payloads);
+            core.ladder(Way::In, frame.local, frame.remote, rung);
             Ok(payloads)
         }
         Err(seal::Fault::Forged(why)) => {
@@ -48,7 +48,7 @@ pub fn send_request(
     let sealed = match frame.window.next_own() {
         Some(id) => {
             let header = seal::header(frame, exchange, false, id);
-            core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, payloads));
+            core.ladder(Way::Out, frame.local, frame.remote, || dump::rung(&header, payloads));
             {
                 let room = frame.fragments.room(frame.local);
                 seal::seal(protection, &header, payloads, room, &mut *core.random)
@@ -81,7 +81,7 @@ pub fn reply(
     payloads: &[Payload],
 ) -> bool {
     let header = seal::header(frame, exchange, true, frame.window.answering());
-    core.ladder(Way::Out, frame.local, frame.remote, || dump::summary(&header, payloads));
+    core.ladder(Way::Out, frame.local, frame.remote, || dump::rung(&header, payloads));
     let room = frame.fragments.room(frame.local);
     match seal::seal(protection, &header, payloads, room, &mut *core.random) {
         Ok(octets) => {

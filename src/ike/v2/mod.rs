@@ -143,6 +143,22 @@ impl State {
         }
     }
 
+    /// What protects its messages, in whatever state, if there are keys yet.
+    pub fn keys(&self) -> Option<&Protection> {
+        match self {
+            State::AwaitOwnAuth(state) => Some(&state.protection),
+            State::AwaitAuthResponse(state) => Some(&state.protection),
+            State::AwaitResponderVerdict(state) => Some(&state.protection),
+            State::AwaitInitiatorVerdict(state) => Some(&state.protection),
+            State::AwaitOwnProof(state) => Some(&state.protection),
+            State::AwaitInitResponse(_)
+            | State::AwaitAuthRequest(_)
+            | State::Established(_)
+            | State::Lingering(_)
+            | State::Gone => self.protection(),
+        }
+    }
+
     /// When it is to be looked at next.
     pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
         let fragments = frame.fragments.deadline();

@@ -205,7 +205,7 @@ fn established_request(
             return State::Established(state);
         }
     };
-    core.ladder(Way::In, frame.local, frame.remote, || dump::summary(header, &payloads));
+    core.ladder(Way::In, frame.local, frame.remote, || dump::rung(header, &payloads));
     state.heard = core.now;
     frame.window.accepted();
     let message = match header.exchange {
