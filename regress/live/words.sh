@@ -245,6 +245,30 @@ shows() {
 }
 shown() { ctl "$1" show "$2" 2>>"$work/$1/log" | grep -qiE -- "$3"; }
 
+# trace_from HOST [PEER]: oakctl trace on HOST from now on; the ladder, the datagrams and the keys into files.
+trace_from() {
+	local dir=$work/$1
+	timeout 60 "$OAKD_PROGRAMS/oakctl" -s "$dir/sock" -w "$dir/pcap" -k "$dir/keys" trace ${2:+"$2"} >"$dir/ladder" 2>&1 &
+	eventually grep -qs 'keys of IKE SAs' "$dir/log" || fail "$1: nobody traces"
+	say "$1: traced"
+}
+# traced HOST PATTERN: a line of the ladder comes to match.
+traced() {
+	eventually grep -qE -- "$2" "$work/$1/ladder" || fail "$1: the ladder does not show: $2"
+	say "$1: $(grep -E -m1 -- "$2" "$work/$1/ladder" | cut -c1-120)"
+}
+# decrypts HOST FIELD VALUE: Wireshark, with the keys, comes to read this value of a field of IKE.
+decrypts() {
+	mkdir -p "$work/$1/.config/wireshark"
+	eventually wireshark_reads "$@" || fail "$1: Wireshark does not read $2 = $3: $(cat "$work/$1/tshark")"
+	say "$1: Wireshark reads $2 = $3"
+}
+wireshark_reads() {
+	cp "$work/$1/keys" "$work/$1/.config/wireshark/ikev2_decryption_table"
+	HOME=$work/$1 timeout 20 tshark -r "$work/$1/pcap" -T fields -e ip.src -e "$2" >"$work/$1/tshark" 2>"$work/$1/tshark.err" &&
+		grep -qF -- "$3" <(cut -f 2- "$work/$1/tshark")
+}
+
 # remember HOST / same_sas HOST / new_sas HOST: compare the kernel's SPIs with those of before.
 declare -A remembered=()
 remember() { remembered[$1]=$(spis "$1"); }
