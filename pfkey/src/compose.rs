@@ -1,6 +1,7 @@
 //! From a neutral [`Request`] to the messages of a dialect.
 
 mod flow;
+mod moves;
 
 use crate::alg::{Authentication, Compression, Encryption, Protocol};
 use crate::codec::{Packet, Sockaddr};
@@ -120,6 +121,7 @@ impl Composer {
             Request::GetSpi(ask) => self.get_spi(ask),
             Request::Add(sa) => self.add(M::Add, sa),
             Request::Update(sa) => self.add(M::Update, sa),
+            Request::Move(to) => self.moved(to),
             Request::Delete(id) => self.named(M::Delete, id),
             Request::Get(id) => self.named(M::Get, id),
             Request::AddFlow(flow) => self.flow(true, flow),

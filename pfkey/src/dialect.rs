@@ -13,7 +13,7 @@ pub(crate) mod rfc2367;
 
 use crate::alg::{Authentication, Compression, Encryption, KeySizes, Protocol};
 use crate::layout::Layout;
-pub use behaviour::{Behaviour, DumpBy, EmptyDump, SockOpt, UdpEncapsulation};
+pub use behaviour::{Behaviour, DumpBy, EmptyDump, Interface, Moves, SockOpt, UdpEncapsulation};
 use std::fmt;
 
 /// A row of a table: the header's name, its number, what it is in our words.

@@ -3,7 +3,7 @@
 use crate::alg::{Authentication, Capabilities, Compression, Encryption, Protocol};
 use crate::dialect::MessageType;
 use crate::policy::{Flow, Identity, Mode, Selector};
-use crate::request::{Encap, Iface, Lifetime, SaId, Spi};
+use crate::request::{Encap, Iface, Lifetime, SaId, SaSpec, Spi};
 use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 
@@ -144,6 +144,50 @@ pub struct SaInfo {
     pub rdomain: Option<(u16, u16)>,
     /// Path MTU learnt.
     pub mtu: Option<u32>,
+}
+
+impl SaInfo {
+    /// The SA as it would be added again: `None` without the keys, which only an answer to GET
+    /// (and DUMP) brings.
+    ///
+    /// ```
+    /// use pfkey::{SaInfo, SaSpec};
+    /// // Adds an SA that was read from one kernel to another.
+    /// fn copied(info: &SaInfo) -> Option<SaSpec> {
+    ///     let mut spec = info.to_spec()?;
+    ///     spec.soft.add_seconds = 0;
+    ///     Some(spec)
+    /// }
+    /// ```
+    pub fn to_spec(&self) -> Option<SaSpec> {
+        let SaId { protocol, spi, src, dst, .. } = self.id;
+        let mut spec = SaSpec::new(protocol, spi, src, dst, self.mode.unwrap_or(Mode::Transport));
+        spec.reqid = self.reqid;
+        spec.encryption = match self.encryption {
+            Some(Encryption::Null) => Some((Encryption::Null, Secret::new(Vec::new()))),
+            Some(algorithm) => Some((algorithm, self.encryption_key.clone()?)),
+            None => None,
+        };
+        // Some kernels tell an authentication of their own making beside a combined mode.
+        let combined = self.encryption.is_some_and(Encryption::is_aead);
+        spec.authentication = match self.authentication.filter(|_| !combined) {
+            Some(Authentication::Null) | None => None,
+            Some(algorithm) => Some((algorithm, self.authentication_key.clone()?)),
+        };
+        spec.compression = self.compression;
+        spec.esn = self.esn;
+        spec.replay_window = self.replay_window;
+        spec.soft = self.soft.unwrap_or_default();
+        spec.hard = self.hard.unwrap_or_default();
+        spec.encap = self.encap;
+        spec.selector = self.selector;
+        spec.identities = self.identities.0.clone().zip(self.identities.1.clone());
+        spec.tag.clone_from(&self.tag);
+        spec.tap = self.tap;
+        spec.rdomain = self.rdomain;
+        spec.iface = self.iface;
+        Some(spec)
+    }
 }
 
 /// Packet and octet counters of an SA (`struct sadb_x_counter`).

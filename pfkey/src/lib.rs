@@ -20,7 +20,7 @@ mod sys;
 pub use alg::{Authentication, Capabilities, Compression, Encryption, KeySizes, Protocol};
 pub use codec::{Packet, Sockaddr};
 pub use compose::ComposeError;
-pub use dialect::{Behaviour, Dialect, ExtType, MessageType, SockOpt};
+pub use dialect::{Behaviour, Dialect, ExtType, Interface, MessageType, Moves, SockOpt};
 pub use event::{
     Acquire, Counters, Expire, FlowInfo, Incoming, NewMapping, Reply, ReplyData, SaInfo, SaState,
 };
@@ -30,6 +30,6 @@ pub use message::{Builder, Header, Message, ParseError};
 pub use policy::{
     Direction, Flow, FlowKind, Identity, IdentityKind, Mode, Port, Prefix, Selector, Transform,
 };
-pub use request::{Encap, GetSpi, Iface, Lifetime, Request, SaId, SaSpec, Spi};
+pub use request::{Encap, GetSpi, Iface, Lifetime, Move, Request, SaId, SaSpec, Spi};
 pub use secret::Secret;
 pub use socket::{Dump, Socket};

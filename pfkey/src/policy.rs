@@ -175,6 +175,9 @@ pub struct Transform {
     /// Endpoints of the SA as the packet sees them: outer source and destination.
     /// `None` in transport mode takes the packet's own.
     pub endpoints: Option<(IpAddr, IpAddr)>,
+    /// What comes without it is taken too: IPComp on input, for a packet that does not shrink is
+    /// sent as it is (RFC 3173 §2.2). OpenBSD does so without being told.
+    pub optional: bool,
 }
 
 /// The name by which a key manager knows an end, as a kernel keeps it beside an SA or flow.

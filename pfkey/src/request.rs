@@ -27,6 +27,9 @@ pub enum Request {
     Update(Box<SaSpec>),
     /// Add an SA whose SPI the peer chose: an outbound SA.
     Add(Box<SaSpec>),
+    /// Give a live SA other addresses or UDP ports, its counters kept. How far a kernel can do
+    /// it, [`Behaviour::moves`](crate::Behaviour::moves) tells.
+    Move(Box<Move>),
     /// Delete an SA.
     Delete(SaId),
     /// Ask for an SA's counters, lifetimes and keys.
@@ -125,6 +128,32 @@ pub struct Encap {
     pub src_port: u16,
     /// UDP port of the SA's destination address.
     pub dst_port: u16,
+}
+
+/// A live SA's other addresses or UDP ports (RFC 4555; a NAT's new mapping).
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The SA as it is named now.
+    pub id: SaId,
+    /// Which way it carries packets.
+    pub direction: Direction,
+    /// As in [`SaSpec`]: unchanged, but KAME kernels want it told.
+    pub mode: Mode,
+    /// See [`SaSpec::reqid`].
+    pub reqid: u32,
+    /// The outer source from now on.
+    pub src: IpAddr,
+    /// The outer destination from now on.
+    pub dst: IpAddr,
+    /// UDP encapsulation from now on. OpenBSD can change its port, not whether there is any;
+    /// Linux copies it as it was.
+    pub encap: Option<Encap>,
+    /// When to warn: told again, for FreeBSD takes its absence for "never".
+    pub soft: Lifetime,
+    /// When to delete: likewise.
+    pub hard: Lifetime,
+    /// What its flow selects, by which Linux finds the SA's flow and moves that too.
+    pub selector: Option<Selector>,
 }
 
 /// A route-based interface: sec(4) on OpenBSD. (if_ipsec(4) on FreeBSD is tied by reqid.)

@@ -20,6 +20,7 @@
 //! ```
 
 mod flows;
+mod moves;
 mod rules;
 mod sadb;
 mod values;
@@ -62,6 +63,8 @@ pub struct Kernel {
     next_reqid: u32,
     /// Whether IPComp is switched on, which on OpenBSD it is not at first.
     ipcomp: bool,
+    /// Routing domains that there are.
+    rdomains: BTreeSet<u16>,
     /// An answer to all found a queue full, which on NetBSD takes it from everybody.
     lost: bool,
     /// OpenBSD's groups: SPIs applied first and next.
@@ -149,6 +152,7 @@ impl Kernel {
             next_id: 0,
             next_reqid: 16385,
             ipcomp: dialect.flows != FlowStyle::Flows,
+            rdomains: BTreeSet::from([0]),
             lost: false,
             groups: Vec::new(),
             acquired: Vec::new(),
@@ -177,6 +181,11 @@ impl Kernel {
     /// Switches IPComp on: sysctl net.inet.ipcomp.enable of OpenBSD.
     pub fn enable_ipcomp(&mut self) {
         self.ipcomp = true;
+    }
+
+    /// Makes a routing domain (OpenBSD).
+    pub fn add_rdomain(&mut self, rdomain: u16) {
+        self.rdomains.insert(rdomain);
     }
 
     /// The SPI that the next GETSPI without one is to give.
@@ -271,6 +280,7 @@ impl Kernel {
             M::Flush => self.flush(socket, &m),
             M::Dump => self.dump(socket, &m),
             M::Acquire => self.user_acquire(socket, &m),
+            M::Migrate if self.rules.all_by_reply => self.migrate(&m),
             _ if self.dialect.flows == FlowStyle::Flows => self.openbsd_flows(socket, &m),
             _ => self.policies(socket, &m),
         }

@@ -5,7 +5,7 @@ use crate::codec::{Packet, Sockaddr};
 use crate::dialect::{ExtType, FlowStyle, MessageType, PolicyStyle, kame, linux, openbsd};
 use crate::ext::{Address, Ext, IpsecRequest, Policy};
 use crate::message::{Builder, Header};
-use crate::policy::{Direction, Flow, FlowKind, Mode, Port, Prefix};
+use crate::policy::{Direction, Flow, FlowKind, Mode, Port, Prefix, Selector};
 use std::net::SocketAddr;
 
 impl Composer {
@@ -126,8 +126,9 @@ impl Composer {
         };
         let mut m = Builder::new(self.dialect, header);
         let s = &flow.selector;
-        m.push(ExtType::AddressSrc, &selector_side(s.protocol, s.src, s.src_port)?);
-        m.push(ExtType::AddressDst, &selector_side(s.protocol, s.dst, s.dst_port)?);
+        let (src, dst) = selector_sides(s)?;
+        m.push(ExtType::AddressSrc, &src);
+        m.push(ExtType::AddressDst, &dst);
         let requests =
             if add && kind == kame::POLICY_IPSEC { self.requests(flow)? } else { Vec::new() };
         let mut policy = Policy::plain(kind as u16, direction as u8).with(&requests);
@@ -154,6 +155,7 @@ impl Composer {
                     return Err(ComposeError::Contradiction("a tunnel without endpoints"));
                 }
                 let level = match flow.kind {
+                    _ if t.optional => kame::LEVEL_USE,
                     FlowKind::Use | FlowKind::Acquire => kame::LEVEL_USE,
                     _ if t.reqid != 0 => kame::LEVEL_UNIQUE,
                     _ => kame::LEVEL_REQUIRE,
@@ -176,6 +178,12 @@ impl Composer {
             })
             .collect()
     }
+}
+
+/// A selector as KAME has it in SRC and DST.
+pub(super) fn selector_sides(s: &Selector) -> Result<(Ext<'static>, Ext<'static>), ComposeError> {
+    let src = selector_side(s.protocol, s.src, s.src_port)?;
+    Ok((src, selector_side(s.protocol, s.dst, s.dst_port)?))
 }
 
 fn selector_side(protocol: u8, prefix: Prefix, port: Port) -> Result<Ext<'static>, ComposeError> {

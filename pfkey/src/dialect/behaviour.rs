@@ -21,6 +21,38 @@ pub enum EmptyDump {
     Errno(u8),
 }
 
+/// Whether and how an SA is tied to an interface that routes lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// It cannot be asked for. (NetBSD's ipsecif(4) takes the SAs of a reqid that the kernel chose.)
+    None,
+    /// sec(4): the SA names its unit ([`SaSpec::iface`](crate::SaSpec::iface)).
+    Unit {
+        /// The interface's name before its unit.
+        name: &'static str,
+    },
+    /// if_ipsec(4): the interface has flows of its own, and SAs with its reqid are its.
+    Reqid {
+        /// The interface's name before its unit.
+        name: &'static str,
+    },
+}
+
+/// How far a live SA can be given other addresses or ports ([`Request::Move`](crate::Request::Move)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moves {
+    /// Both, by UPDATE; with `encap`, UDP encapsulation can be switched on and off too.
+    Update {
+        /// See above.
+        encap: bool,
+    },
+    /// The addresses, by MIGRATE with the selector of its flow, which moves along; everybody is
+    /// told by a message that names nobody. Ports change by UPDATE with the keys.
+    Migrate,
+    /// Not at all: it can be deleted and added under the same SPI, and counts from 1 again.
+    Never,
+}
+
 /// What makes the kernel take ESP out of UDP (RFC 3948).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UdpEncapsulation {
@@ -61,8 +93,18 @@ pub struct Behaviour {
     /// Whether lifetimes, NAT-T port or addresses of a live SA can be changed by UPDATE without
     /// harm. NetBSD resets sequence numbers; Linux wants the keys again.
     pub update_live: bool,
+    /// Whether IPComp must be tied to the SA that protects its packets by
+    /// [`Request::Group`](crate::Request::Group). Elsewhere the flow names both.
+    pub groups: bool,
+    /// Whether and how an SA is tied to an interface that routes lead to.
+    pub interface: Interface,
+    /// How far a live SA can be given other addresses or ports.
+    pub moves: Moves,
     /// Whether an SA's UPDATE that fails destroys the larval SA: then GETSPI anew.
     pub failed_update_destroys: bool,
+    /// Whether UPDATE must name the mode and reqid that GETSPI named; where they were not known
+    /// then, delete the larval SA and add one under its SPI.
+    pub larval_keeps_reqid: bool,
     /// Whether UPDATE must carry the process id of the GETSPI.
     pub update_same_pid: bool,
     /// Whether ENOBUFS from write(2) may mean "done, the answer is lost": then ask with GET.

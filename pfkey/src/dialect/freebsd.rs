@@ -2,8 +2,9 @@
 
 use crate::alg::{Authentication, Encryption};
 use crate::dialect::{
-    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, PolicyStyle,
-    ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation, index, kame, number, rfc2367, row,
+    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, Interface, Moves,
+    PolicyStyle, ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation, index, kame, number,
+    rfc2367, row,
 };
 use crate::layout;
 
@@ -51,7 +52,11 @@ const BEHAVIOUR: Behaviour = Behaviour {
     soft_deletes_unused: false,
     hard_expire_told: true,
     update_live: true,
+    groups: false,
+    interface: Interface::Reqid { name: "ipsec" },
+    moves: Moves::Update { encap: true },
     failed_update_destroys: false,
+    larval_keeps_reqid: true,
     update_same_pid: true,
     enobufs_may_be_done: false,
     message_max: 2048,

@@ -2,9 +2,9 @@
 
 use crate::alg::{Authentication, Compression, Encryption};
 use crate::dialect::{
-    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, MessageType,
-    PolicyStyle, ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation, index, kame, number,
-    rfc2367, row,
+    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, Interface,
+    MessageType, Moves, PolicyStyle, ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation,
+    index, kame, number, rfc2367, row,
 };
 use crate::layout;
 
@@ -47,7 +47,11 @@ const BEHAVIOUR: Behaviour = Behaviour {
     soft_deletes_unused: false,
     hard_expire_told: true,
     update_live: false,
+    groups: false,
+    interface: Interface::None,
+    moves: Moves::Migrate,
     failed_update_destroys: false,
+    larval_keeps_reqid: false,
     update_same_pid: false,
     enobufs_may_be_done: false,
     message_max: 65536,

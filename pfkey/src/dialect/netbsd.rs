@@ -2,8 +2,9 @@
 
 use crate::alg::Encryption;
 use crate::dialect::{
-    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, FlowStyle, MessageType, PolicyStyle,
-    ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation, index, kame, number, rfc2367, row,
+    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, FlowStyle, Interface, MessageType, Moves,
+    PolicyStyle, ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation, index, kame, number,
+    rfc2367, row,
 };
 use crate::layout;
 
@@ -46,7 +47,11 @@ const BEHAVIOUR: Behaviour = Behaviour {
     soft_deletes_unused: true,
     hard_expire_told: false,
     update_live: false,
+    groups: false,
+    interface: Interface::None,
+    moves: Moves::Never,
     failed_update_destroys: true,
+    larval_keeps_reqid: true,
     update_same_pid: true,
     enobufs_may_be_done: true,
     message_max: 2048,

@@ -2,8 +2,9 @@
 
 use crate::alg::{Authentication, Encryption, KeySizes, Protocol};
 use crate::dialect::{
-    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, MessageType,
-    ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation, index, number, rfc2367, row,
+    AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, Interface,
+    MessageType, Moves, ReplayStyle, Row, SockaddrStyle, Tables, UdpEncapsulation, index, number,
+    rfc2367, row,
 };
 use crate::layout;
 
@@ -50,7 +51,11 @@ const BEHAVIOUR: Behaviour = Behaviour {
     soft_deletes_unused: false,
     hard_expire_told: true,
     update_live: true,
+    groups: true,
+    interface: Interface::Unit { name: "sec" },
+    moves: Moves::Update { encap: false },
     failed_update_destroys: false,
+    larval_keeps_reqid: false,
     update_same_pid: false,
     enobufs_may_be_done: false,
     message_max: 4096,

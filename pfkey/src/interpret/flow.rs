@@ -72,6 +72,7 @@ fn openbsd_flow(m: &Message<'_>) -> Option<FlowInfo> {
             mode: Mode::Tunnel,
             reqid: 0,
             endpoints,
+            optional: false,
         }],
     };
     let flow = Flow {
@@ -100,6 +101,9 @@ fn kame_flow(m: &Message<'_>, policy: &Policy<'_>) -> Option<FlowInfo> {
     let (proto, src, src_port) = side(ExtType::AddressSrc)?;
     let (_, dst, dst_port) = side(ExtType::AddressDst)?;
     let protocol = if u32::from(proto) == kame::PROTO_ANY { 0 } else { proto };
+    let level_use = |level: u8| u32::from(level) == kame::LEVEL_USE;
+    // A flow is one that may go in clear when nothing in it is required.
+    let optional = policy.requests().all(|r| level_use(r.level));
     let transforms: Vec<Transform> = policy
         .requests()
         .filter_map(|r| {
@@ -108,10 +112,10 @@ fn kame_flow(m: &Message<'_>, policy: &Policy<'_>) -> Option<FlowInfo> {
                 mode: kame_mode(r.mode).unwrap_or(Mode::Transport),
                 reqid: r.reqid,
                 endpoints: r.src.ip().zip(r.dst.ip()),
+                optional: !optional && level_use(r.level),
             })
         })
         .collect();
-    let optional = policy.requests().any(|r| u32::from(r.level) == kame::LEVEL_USE);
     let kind = match u32::from(policy.kind) {
         kame::POLICY_DISCARD => FlowKind::Deny,
         kame::POLICY_NONE | kame::POLICY_BYPASS => FlowKind::Bypass,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::alg::Protocol;
 use crate::codec::Sockaddr;
-use crate::dialect::{AddressStyle, ExtType, FlowStyle, MessageType, kame};
+use crate::dialect::{AddressStyle, ExtType, FlowStyle, MessageType};
 use crate::ext::{self, Address, Ext};
 use crate::layout::{self, msg};
 use crate::message::Message;
@@ -142,7 +142,7 @@ impl Kernel {
         let kept = self.kept(m);
         let old = &mut self.sas[at];
         if live && self.dialect.behaviour.update_live {
-            moved(old, m, &kept);
+            super::moves::moved(old, m, &kept);
         } else {
             *old = Sa {
                 sa_type: m.header.sa_type,
@@ -408,7 +408,9 @@ impl Kernel {
     /// What OpenBSD looks at in ADD and UPDATE.
     fn openbsd_values(&self, m: &Message<'_>, sa: &ext::Sa) -> Result<(), Fail> {
         let rdomain = match m.get(ExtType::Rdomain) {
-            Some(Ext::Rdomain(outer, inner)) => outer != 0 || inner != 0,
+            Some(Ext::Rdomain(outer, inner)) => {
+                [outer, inner].iter().any(|domain| !self.rdomains.contains(domain))
+            }
             _ => false,
         };
         if sa.state != 1 || sa.replay > 64 || rdomain {
@@ -486,39 +488,6 @@ impl Kernel {
         }
         finish(octets);
     }
-}
-
-/// UPDATE of a live SA: limits, ports, addresses (MOBIKE).
-fn moved(sa: &mut Sa, m: &Message<'_>, kept: &super::Exts) {
-    let address = |kind| match m.get(kind) {
-        Some(Ext::Address(a)) => a.addr.socket(),
-        _ => None,
-    };
-    let kame = m.dialect().address == AddressStyle::ProtoPrefix;
-    if kame {
-        // What is not said again is switched off.
-        sa.exts.retain(|n, _| ![3, 4, 20, 21, 22, 23, 24].contains(n));
-    }
-    let news = kept.iter().filter(|(n, _)| ![1, 7, 19, 27, 28, 36, 39].contains(*n));
-    sa.exts.extend(news.map(|(n, raw)| (*n, raw.clone())));
-    let (new_src, new_dst) = if kame { (27, 28) } else { (5, 7) };
-    for (from, to) in [(new_src, 5), (new_dst, 6)] {
-        if let Some(raw) = kept.get(&from) {
-            let mut raw = raw.clone();
-            head(&mut raw, to);
-            if kame {
-                // Any protocol, whatever was said.
-                raw[4] = kame::PROTO_ANY as u8;
-            }
-            sa.exts.insert(to, raw);
-        }
-    }
-    if !kame {
-        sa.src = address(ExtType::AddressSrc).or(sa.src);
-        sa.dst = address(ExtType::AddressProxy).unwrap_or(sa.dst);
-    }
-    sa.src = address(ExtType::NewAddressSrc).or(sa.src);
-    sa.dst = address(ExtType::NewAddressDst).unwrap_or(sa.dst);
 }
 
 fn ip(addr: Option<SocketAddr>) -> Option<std::net::IpAddr> {
