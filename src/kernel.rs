@@ -8,19 +8,23 @@
 //! range of our own; it carries traffic until its successor stands and is removed then ([`stale`]).
 
 mod link;
+mod plan;
 mod stale;
 mod translate;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pfkey::{Behaviour, Incoming, MessageType, Reply, ReplyData, Request, SaId};
 
 use crate::ike::event::{
-    Acquire, Capabilities, Direction, Expire, Input, KernelAnswer, KernelRequest, RequestId, Time,
+    Acquire, Capabilities, Cpi, Expire, Input, KernelAnswer, KernelRequest, RequestId, SaKey,
+    SaMove, Time,
 };
 use crate::wire::EspSpi;
 pub use link::PfKey;
+use plan::{Companion, Companions, Plan};
 use stale::Stale;
 
 /// How long an answer may take before we ask what became of it.
@@ -58,6 +62,7 @@ pub trait Link {
 #[derive(Debug, Clone)]
 enum Asked {
     GetSpi,
+    GetCpi,
     /// With `check`, it is a question whether an SA whose answer was lost is there.
     AddSa {
         sa: SaId,
@@ -68,6 +73,14 @@ enum Asked {
     QuerySa,
     AddFlow,
     DeleteFlow,
+    Group,
+    /// What an SA is that shall move, its companion with it.
+    Inspect(Box<SaMove>),
+    /// A step of a move. With `told_to_all` no answer bears our number: everybody is told.
+    Moved {
+        counts_on: bool,
+        told_to_all: bool,
+    },
     Register(pfkey::Protocol),
     DumpSas,
     DumpFlows,
@@ -84,6 +97,14 @@ struct Pending {
     /// Answers still to come; the first failure counts.
     left: u32,
     deadline: Time,
+    /// What follows it, if it is one of several steps.
+    plan: Option<Box<Plan>>,
+}
+
+/// Asks for an SPI. Mode and reqid are not agreed on yet.
+fn get_spi(protocol: pfkey::Protocol, src: IpAddr, dst: IpAddr) -> Request {
+    let (range, mode, reqid) = (None, pfkey::Mode::Tunnel, 0);
+    Request::GetSpi(pfkey::GetSpi { protocol, src, dst, range, mode, reqid })
 }
 
 /// The kernel side of the `ike` process.
@@ -94,6 +115,7 @@ pub struct Kernel<L> {
     inputs: VecDeque<Input<'static>>,
     capabilities: Option<Capabilities>,
     stale: Stale,
+    companions: Companions,
 }
 
 impl<L: Link> Kernel<L> {
@@ -106,6 +128,7 @@ impl<L: Link> Kernel<L> {
             inputs: VecDeque::new(),
             capabilities: None,
             stale: Stale::default(),
+            companions: Companions::default(),
         }
     }
 
@@ -131,32 +154,43 @@ impl<L: Link> Kernel<L> {
         let behaviour = *self.link.behaviour();
         let reqid = |reqid| translate::reqid_to_kernel(reqid, &behaviour);
         let (asked, request) = match request {
-            KernelRequest::GetSpi { protocol, src, dst } => (
-                Asked::GetSpi,
-                Request::GetSpi(pfkey::GetSpi {
-                    protocol: translate::protocol(protocol),
-                    src,
-                    dst,
-                    range: None,
-                    mode: pfkey::Mode::Tunnel,
-                    reqid: 0,
-                }),
-            ),
+            KernelRequest::GetSpi { protocol, src, dst } => {
+                (Asked::GetSpi, get_spi(translate::protocol(protocol), src, dst))
+            }
+            KernelRequest::GetCpi { src, dst } => {
+                (Asked::GetCpi, get_spi(pfkey::Protocol::IpComp, src, dst))
+            }
+            KernelRequest::DropCpi { cpi: Cpi(cpi), src, dst } => {
+                let (protocol, spi) = (pfkey::Protocol::IpComp, pfkey::Spi(cpi.into()));
+                let id = SaId { protocol, spi, src, dst, rdomain: None };
+                (Asked::DeleteSa, Request::Delete(id))
+            }
             KernelRequest::AddSa(sa) => {
-                let outbound = sa.direction == Direction::Out;
-                match translate::sa(&sa, reqid(sa.reqid)) {
-                    Ok(spec) => {
-                        let asked = Asked::AddSa { sa: spec.id(), outbound, check: false };
-                        let spec = Box::new(spec);
-                        (asked, if outbound { Request::Add(spec) } else { Request::Update(spec) })
-                    }
+                let spec = match translate::sa(&sa, &behaviour) {
+                    Ok(spec) => spec,
                     Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
+                };
+                let ipcomp = translate::ipcomp(&sa, &spec);
+                let rdomain = spec.id().rdomain;
+                if ipcomp.is_some() || rdomain.is_some() {
+                    let ipcomp = ipcomp.clone().map(Box::new);
+                    self.companions.insert(sa.key, Companion { rdomain, ipcomp });
                 }
+                let plan = Plan::add(spec, ipcomp, sa.direction, &behaviour);
+                return self.run(now, Some(owner), plan);
+            }
+            KernelRequest::MoveSa(to) => {
+                let id = self.name(&to.key);
+                (Asked::Inspect(to), Request::Get(id))
             }
             KernelRequest::DeleteSa(key) => {
-                (Asked::DeleteSa, Request::Delete(translate::sa_id(&key)))
+                let id = self.name(&key);
+                if let Some(Companion { ipcomp: Some(ipcomp), .. }) = self.companions.remove(&key) {
+                    self.remove(now, Request::Delete(ipcomp.id()));
+                }
+                (Asked::DeleteSa, Request::Delete(id))
             }
-            KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(translate::sa_id(&key))),
+            KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(self.name(&key))),
             KernelRequest::AddFlow(flow) => {
                 for bypass in translate::neighbour_discovery(&flow, &behaviour) {
                     self.stale.adopt(&bypass);
@@ -189,6 +223,7 @@ impl<L: Link> Kernel<L> {
                         self.inputs.push_back(Input::Expire(Expire { key, hard }));
                     }
                 }
+                Ok(Incoming::Other(MessageType::Migrate)) => self.migrated(now),
                 // Other programs' messages, and what is malformed: not ours to act upon.
                 Ok(_) | Err(_) => (),
             }
@@ -239,10 +274,35 @@ impl<L: Link> Kernel<L> {
         self.ask(now, None, asked, &request);
     }
 
+    /// The kernel's name for an SA.
+    fn name(&self, key: &SaKey) -> SaId {
+        let rdomain = self.companions.get(key).and_then(|companion| companion.rdomain);
+        SaId { rdomain, ..translate::sa_id(key) }
+    }
+
     fn ask(&mut self, now: Time, owner: Option<RequestId>, asked: Asked, request: &Request) {
+        self.put(now, owner, asked, request, None);
+    }
+
+    /// Asks the first of several steps; the next follows its answer.
+    fn run(&mut self, now: Time, owner: Option<RequestId>, mut plan: Plan) {
+        if let Some((asked, request)) = plan.next() {
+            self.put(now, owner, asked, &request, Some(Box::new(plan)));
+        }
+    }
+
+    fn put(
+        &mut self,
+        now: Time,
+        owner: Option<RequestId>,
+        asked: Asked,
+        request: &Request,
+        plan: Option<Box<Plan>>,
+    ) {
         self.seq = self.seq.checked_add(1).unwrap_or(1);
         let first = self.seq;
-        let pending = Pending { owner, asked, count: 1, left: 1, deadline: now.after(PATIENCE) };
+        let deadline = now.after(PATIENCE);
+        let pending = Pending { owner, asked, count: 1, left: 1, deadline, plan };
         match self.link.ask(first, request) {
             Ok(count) => {
                 self.seq = first.saturating_add(count.saturating_sub(1));
@@ -252,7 +312,7 @@ impl<L: Link> Kernel<L> {
             Err(refusal) if self.may_be_done(&refusal) => {
                 self.pending.insert(first, pending);
             }
-            Err(refusal) => self.failed(pending, refusal.errno, refusal.reason),
+            Err(refusal) => self.failed(now, pending, refusal.errno, refusal.reason),
         }
     }
 
@@ -282,7 +342,7 @@ impl<L: Link> Kernel<L> {
         if reply.errno != 0 {
             let errno = i32::from(reply.errno);
             let reason = std::io::Error::from_raw_os_error(errno).to_string();
-            return self.failed(pending, Some(errno), reason);
+            return self.failed(now, pending, Some(errno), reason);
         }
         if pending.left > 1 {
             pending.left -= 1;
@@ -290,6 +350,16 @@ impl<L: Link> Kernel<L> {
             return;
         }
         self.done(now, pending, reply.data);
+    }
+
+    /// An SA moved: everybody is told, and the first who asked for one takes it for the answer.
+    fn migrated(&mut self, now: Time) {
+        let waits = |asked: &Asked| matches!(asked, Asked::Moved { told_to_all: true, .. });
+        let first = self.pending.iter().find(|(_, pending)| waits(&pending.asked));
+        let Some(seq) = first.map(|(seq, _)| *seq) else { return };
+        if let Some(pending) = self.pending.remove(&seq) {
+            self.done(now, pending, ReplyData::None);
+        }
     }
 
     /// An entry of a dump bears a sequence number that counts down, not ours.
@@ -312,7 +382,16 @@ impl<L: Link> Kernel<L> {
         }
     }
 
-    fn done(&mut self, now: Time, pending: Pending, data: ReplyData) {
+    fn done(&mut self, now: Time, mut pending: Pending, data: ReplyData) {
+        if let (Asked::AddSa { sa, outbound: true, .. }, ReplyData::Sa(_) | ReplyData::SaInfo(_)) =
+            (&pending.asked, &data)
+        {
+            self.stale.succeeded(now, sa);
+        }
+        if let Some(mut plan) = pending.plan.take_if(|plan| !plan.is_empty()) {
+            plan.stands(&pending.asked);
+            return self.run(now, pending.owner, *plan);
+        }
         let answer = match (pending.asked, data) {
             (Asked::GetSpi, ReplyData::Sa(id)) => KernelAnswer::Spi(EspSpi(id.spi.0)),
             (Asked::GetSpi, _) => KernelAnswer::Failed("GETSPI was answered without an SPI".into()),
@@ -320,12 +399,16 @@ impl<L: Link> Kernel<L> {
             (Asked::QuerySa, ReplyData::SaInfo(info)) => {
                 KernelAnswer::Counters(translate::counters(&info))
             }
-            (Asked::AddSa { sa, outbound, .. }, _) => {
-                if outbound {
-                    self.stale.succeeded(now, &sa);
-                }
-                KernelAnswer::Done
+            (Asked::GetCpi, ReplyData::Sa(id)) => match u16::try_from(id.spi.0) {
+                Ok(cpi) => KernelAnswer::Cpi(Cpi(cpi)),
+                Err(_) => KernelAnswer::Failed(format!("{} is no CPI", id.spi)),
+            },
+            (Asked::GetCpi, _) => KernelAnswer::Failed("GETSPI was answered without a CPI".into()),
+            (Asked::Inspect(to), ReplyData::SaInfo(info)) => {
+                return self.relocate(now, pending.owner, *to, &info);
             }
+            (Asked::Inspect(_), _) => KernelAnswer::Failed("GET was answered without an SA".into()),
+            (Asked::Moved { counts_on, .. }, _) => KernelAnswer::Moved { counts_on },
             (Asked::FlowOfAcquire(acquire), ReplyData::Flow(info)) => {
                 return self.acquired(&acquire, Some(&info.flow));
             }
@@ -337,7 +420,32 @@ impl<L: Link> Kernel<L> {
         }
     }
 
-    fn failed(&mut self, pending: Pending, errno: Option<i32>, reason: String) {
+    /// Moves an SA of which the kernel has told everything.
+    fn relocate(&mut self, now: Time, owner: Option<RequestId>, to: SaMove, info: &pfkey::SaInfo) {
+        let behaviour = *self.link.behaviour();
+        let mut plan = match Plan::relocate(&to, info, &behaviour) {
+            Ok(plan) => plan,
+            Err(reason) => {
+                owner.into_iter().for_each(|owner| {
+                    self.answer(owner, KernelAnswer::Failed(reason.clone()));
+                });
+                return;
+            }
+        };
+        if let Some(mut companion) = self.companions.remove(&to.key) {
+            let key = SaKey { src: to.src, dst: to.dst, ..to.key };
+            if let Some(ipcomp) = &mut companion.ipcomp {
+                let old = ipcomp.id();
+                (ipcomp.src, ipcomp.dst) = (to.src, to.dst);
+                let protected = SaId { src: to.src, dst: to.dst, ..info.id };
+                plan = plan.then_ipcomp(old, ipcomp, protected, behaviour.groups);
+            }
+            self.companions.insert(key, companion);
+        }
+        self.run(now, owner, plan);
+    }
+
+    fn failed(&mut self, now: Time, pending: Pending, errno: Option<i32>, reason: String) {
         let is = |known: &[u8]| errno.is_some_and(|e| known.iter().any(|k| i32::from(*k) == e));
         let behaviour = self.link.behaviour();
         let gone = match &pending.asked {
@@ -348,8 +456,20 @@ impl<L: Link> Kernel<L> {
         if let Asked::FlowOfAcquire(acquire) = &pending.asked {
             return self.acquired(acquire, None);
         }
+        match pending.plan.map(|plan| *plan) {
+            // What was to be deleted and is not there is what was wanted.
+            Some(plan) if gone && !plan.is_empty() => return self.run(now, pending.owner, plan),
+            Some(Plan { otherwise: Some(otherwise), .. }) => {
+                return self.run(now, pending.owner, *otherwise);
+            }
+            Some(plan) if !gone => {
+                for request in plan.undo {
+                    self.remove(now, request);
+                }
+            }
+            _ => (),
+        }
         let Some(owner) = pending.owner else { return };
-        // What was to be deleted and is not there is what was wanted.
         let answer = if gone { KernelAnswer::Done } else { KernelAnswer::Failed(reason) };
         self.answer(owner, answer);
     }
@@ -359,14 +479,19 @@ impl<L: Link> Kernel<L> {
         match pending.asked {
             Asked::AddSa { sa, outbound, check: false } => {
                 let asked = Asked::AddSa { sa, outbound, check: true };
-                self.ask(now, pending.owner, asked, &Request::Get(sa));
+                self.put(now, pending.owner, asked, &Request::Get(sa), pending.plan);
             }
             Asked::Register(protocol) => {
                 self.ask(now, None, pending.asked, &Request::Register(protocol));
             }
             _ => {
                 let seconds = PATIENCE.as_secs();
-                self.failed(pending, None, format!("no answer from the kernel in {seconds} s"));
+                self.failed(
+                    now,
+                    pending,
+                    None,
+                    format!("no answer from the kernel in {seconds} s"),
+                );
             }
         }
     }

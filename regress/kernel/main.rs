@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod real;
+mod scripted;
+#[path = "../util/scripted.rs"]
+mod util;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -148,6 +151,7 @@ fn outbound(spi: u32) -> KernelRequest {
         soft: KernelLifetime { seconds: 90, bytes: 0 },
         hard: KernelLifetime { seconds: 100, bytes: 0 },
         encap: None,
+        ipcomp: None,
         reqid: 5,
         selector: None,
         tag: None,
@@ -166,6 +170,7 @@ fn flow(direction: Direction) -> KernelFlow {
         selector,
         protocol: SaProtocol::Esp,
         mode: Mode::Tunnel,
+        ipcomp: false,
         local: ip("192.0.2.1"),
         remote: ip("198.51.100.1"),
         reqid: 5,

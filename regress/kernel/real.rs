@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use oakd::conf::SaProtocol;
 use oakd::ike::event::{
-    Capabilities, Direction, Input, KernelAnswer, KernelRequest, RequestId, SaKey, Time,
+    Capabilities, Cpi, Direction, Input, KernelAnswer, KernelFlow, KernelRequest, KernelSa,
+    RequestId, SaKey, SaMove, Time,
 };
 use oakd::kernel::{Kernel, PfKey};
 use oakd::wire::EspSpi;
@@ -111,6 +112,8 @@ fn a_real_kernel_takes_what_we_ask() {
     let twice = real.ask(outbound(0x1234_5678));
     assert!(matches!(twice, KernelAnswer::Failed(_)), "{twice:?}");
 
+    moves_and_compresses(&mut real);
+
     // A second run finds what the first one left, and takes it away.
     let mut second = Real::open().unwrap();
     second.kernel.sweep(second.now());
@@ -123,4 +126,69 @@ fn a_real_kernel_takes_what_we_ask() {
         let flow = Box::new(flow(direction));
         assert_eq!(real.ask(KernelRequest::DeleteFlow(flow)), KernelAnswer::Done, "gone already");
     }
+}
+
+/// An SA moves with its flow, its counters kept where the kernel can; IPComp comes and goes with ESP.
+fn moves_and_compresses(real: &mut Real) {
+    let key = outbound_key();
+    let here = KernelRequest::MoveSa(Box::new(SaMove {
+        key,
+        direction: Direction::Out,
+        src: key.src,
+        dst: ip("203.0.113.9"),
+        encap: None,
+        selector: Some(flow(Direction::Out).selector),
+    }));
+    let counts_on = Dialect::native().behaviour.moves != pfkey::Moves::Never;
+    assert_eq!(real.ask(here), KernelAnswer::Moved { counts_on });
+    let there = SaKey { dst: ip("203.0.113.9"), ..key };
+    let counters = real.ask(KernelRequest::QuerySa(there));
+    assert!(matches!(counters, KernelAnswer::Counters(_)), "{counters:?}");
+    let back = |selector| {
+        KernelRequest::MoveSa(Box::new(SaMove {
+            key: there,
+            direction: Direction::Out,
+            src: key.src,
+            dst: key.dst,
+            encap: None,
+            selector,
+        }))
+    };
+    let again = real.ask(back(None));
+    assert!(matches!(again, KernelAnswer::Moved { .. }), "{again:?}");
+
+    let (src, dst) = (key.dst, key.src);
+    let cpi = match real.ask(KernelRequest::GetCpi { src, dst }) {
+        KernelAnswer::Cpi(cpi) => cpi,
+        answer => return eprintln!("skipped: no IPComp here ({answer:?})"),
+    };
+    let dropped = KernelRequest::DropCpi { cpi, src, dst };
+    assert_eq!(real.ask(dropped), KernelAnswer::Done);
+    let KernelRequest::AddSa(sa) = outbound(0x1234_5679) else { unreachable!() };
+    let sa = KernelSa { ipcomp: Some(Cpi(0x4321)), ..*sa };
+    let key = sa.key;
+    assert_eq!(real.ask(KernelRequest::AddSa(Box::new(sa))), KernelAnswer::Done);
+    let flow = Box::new(KernelFlow { ipcomp: true, ..flow(Direction::In) });
+    assert_eq!(real.ask(KernelRequest::AddFlow(flow)), KernelAnswer::Done);
+    assert_eq!(real.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done);
+
+    // A NAT's other port.
+    let KernelRequest::AddSa(sa) = outbound(0x1234_567a) else { unreachable!() };
+    let sa = KernelSa { encap: Some((4500, 4500)), ..*sa };
+    let key = sa.key;
+    assert_eq!(real.ask(KernelRequest::AddSa(Box::new(sa))), KernelAnswer::Done);
+    let other = KernelRequest::MoveSa(Box::new(SaMove {
+        key,
+        direction: Direction::Out,
+        src: key.src,
+        dst: key.dst,
+        encap: Some((4500, 61000)),
+        selector: None,
+    }));
+    assert_eq!(real.ask(other), KernelAnswer::Moved { counts_on });
+    assert_eq!(real.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done);
+}
+
+fn outbound_key() -> SaKey {
+    key(0x1234_5678)
 }

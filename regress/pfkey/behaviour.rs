@@ -94,7 +94,13 @@ fn flow() -> Flow {
         Prefix::new(ip("10.2.0.0"), 24).unwrap(),
     );
     let endpoints = Some((ip("192.0.2.1"), ip("198.51.100.7")));
-    let transform = Transform { protocol: Protocol::Esp, mode: Mode::Tunnel, reqid: 7, endpoints };
+    let transform = Transform {
+        protocol: Protocol::Esp,
+        mode: Mode::Tunnel,
+        reqid: 7,
+        endpoints,
+        optional: false,
+    };
     Flow::protect(Direction::Out, selector, transform)
 }
 

@@ -153,6 +153,7 @@ fn flows(kernel: &mut Kernel, v6: bool) {
         mode: Mode::Tunnel,
         reqid: 7,
         endpoints: Some((src, dst)),
+        optional: false,
     };
     let outward = Flow::protect(Direction::Out, Selector::between(local, remote), tunnel(us, peer));
     let inward = Flow::protect(Direction::In, Selector::between(remote, local), tunnel(peer, us));
@@ -224,6 +225,7 @@ fn a_packet_asks_and_a_lifetime_ends() {
         mode: Mode::Tunnel,
         reqid: 9,
         endpoints: Some((us, peer)),
+        optional: false,
     };
     let flow = Flow::protect(Direction::Out, selector, transform);
     kernel.ok(Request::AddFlow(Box::new(flow.clone())));

@@ -29,6 +29,8 @@ pub struct Kernel {
     pub flows: HashMap<(Direction, KernelSelector), KernelFlow>,
     pub packets: u64,
     pub last_spi: u32,
+    /// CPIs reserved, of SAs or for them.
+    pub cpis: BTreeSet<u16>,
     /// The requests with these numbers (counted from 0) fail.
     pub fails: BTreeSet<usize>,
     pub requests: usize,
@@ -67,15 +69,45 @@ impl Kernel {
                 if sa.direction == Direction::In && !self.larval.remove(&key) {
                     self.complaints.push(format!("inbound {key:?} was not reserved"));
                 }
+                if let (Direction::In, Some(cpi)) = (sa.direction, sa.ipcomp)
+                    && !self.cpis.contains(&cpi.0)
+                {
+                    self.complaints.push(format!("inbound {cpi:?} was not reserved"));
+                }
                 if self.sas.contains_key(&key) {
                     return KernelAnswer::Failed("File exists".into());
                 }
                 self.sas.insert(key, *sa);
             }
+            KernelRequest::GetCpi { .. } => {
+                self.last_spi += 1;
+                let cpi = 0x100 + u16::try_from(self.last_spi % 0x8000).unwrap_or_default();
+                self.cpis.insert(cpi);
+                return KernelAnswer::Cpi(Cpi(cpi));
+            }
+            KernelRequest::DropCpi { cpi, .. } => {
+                if !self.cpis.remove(&cpi.0) {
+                    self.complaints.push(format!("{cpi:?} dropped but not reserved"));
+                }
+            }
+            KernelRequest::MoveSa(to) => {
+                let Some(mut sa) = self.sas.remove(&(to.key.spi.0, to.key.dst)) else {
+                    self.complaints.push(format!("{:?} moved but not there", to.key));
+                    return KernelAnswer::Failed("No such process".into());
+                };
+                (sa.key.src, sa.key.dst, sa.encap) = (to.src, to.dst, to.encap);
+                self.sas.insert((sa.key.spi.0, sa.key.dst), sa);
+                return KernelAnswer::Moved { counts_on: true };
+            }
             KernelRequest::DeleteSa(key) => {
                 let key = (key.spi.0, key.dst);
-                if self.sas.remove(&key).is_none() && !self.larval.remove(&key) {
-                    self.complaints.push(format!("{key:?} deleted but not there"));
+                match self.sas.remove(&key) {
+                    Some(KernelSa { direction: Direction::In, ipcomp: Some(cpi), .. }) => {
+                        self.cpis.remove(&cpi.0);
+                    }
+                    Some(_) => (),
+                    None if self.larval.remove(&key) => (),
+                    None => self.complaints.push(format!("{key:?} deleted but not there")),
                 }
             }
             KernelRequest::QuerySa(_) => {

@@ -111,6 +111,8 @@ pub struct Child {
     in_kernel: (bool, bool),
     flows_claimed: (bool, bool),
     rdomain: Option<u32>,
+    /// Routes lead to it, not flows.
+    routed: bool,
 }
 
 impl Child {
@@ -133,6 +135,7 @@ impl Child {
             in_kernel: (true, false),
             flows_claimed: (false, false),
             rdomain: policy.rdomain,
+            routed: policy.iface.is_some(),
         }
     }
 
@@ -283,6 +286,7 @@ impl Child {
             soft: KernelLifetime { seconds: soft_seconds, bytes: lifetime.bytes / 100 * 85 },
             hard: KernelLifetime { seconds: lifetime.seconds.into(), bytes: lifetime.bytes },
             encap,
+            ipcomp: None,
             reqid: self.agreement.reqid,
             selector: match direction {
                 Direction::In => first.map(reversed),
@@ -304,12 +308,13 @@ impl Child {
             },
             protocol: self.agreement.protocol,
             mode: self.agreement.mode,
+            ipcomp: false,
             local: self.agreement.hosts.local,
             remote: self.agreement.hosts.remote,
             reqid: self.agreement.reqid,
             rdomain: self.rdomain,
         };
-        self.agreement.flows.iter().map(flow).collect()
+        self.agreement.flows.iter().filter(|_| !self.routed).map(flow).collect()
     }
 }
 

@@ -236,7 +236,10 @@ impl Core {
                 let spi = u32::try_from(self.random.below(u64::from(u32::MAX - 256))).unwrap_or(0);
                 KernelAnswer::Spi(EspSpi(spi + 256))
             }
-            KernelRequest::QuerySa(_) => KernelAnswer::Failed("decoupled".into()),
+            KernelRequest::GetCpi { .. } | KernelRequest::QuerySa(_) => {
+                KernelAnswer::Failed("decoupled".into())
+            }
+            KernelRequest::MoveSa(_) => KernelAnswer::Moved { counts_on: true },
             _ => KernelAnswer::Done,
         };
         self.loopback.push_back((id, answer));

@@ -113,9 +113,30 @@ pub enum KernelRequest {
         /// Our address.
         dst: IpAddr,
     },
+    /// Reserve a CPI (RFC 3173 §3.3) for inbound IPComp, answered by [`KernelAnswer::Cpi`]. A kernel
+    /// without IPComp fails it: then offer none.
+    GetCpi {
+        /// The peer's address.
+        src: IpAddr,
+        /// Our address.
+        dst: IpAddr,
+    },
+    /// Give back a CPI that [`KernelRequest::GetCpi`] reserved and no SA came to use.
+    DropCpi {
+        /// The CPI.
+        cpi: Cpi,
+        /// The peer's address.
+        src: IpAddr,
+        /// Our address.
+        dst: IpAddr,
+    },
     /// Install an SA: inbound completes what `GetSpi` reserved, outbound is new.
     AddSa(Box<KernelSa>),
-    /// Remove an SA (or a reserved SPI).
+    /// Give an SA other outer addresses or UDP ports, its SPI and keys kept (RFC 4555; a NAT's new
+    /// mapping). Answered by [`KernelAnswer::Moved`]. Its flows are for [`KernelRequest::AddFlow`],
+    /// afterwards.
+    MoveSa(Box<SaMove>),
+    /// Remove an SA (or a reserved SPI), and the IPComp SA that came with it.
     DeleteSa(SaKey),
     /// Ask for an SA's counters and last use.
     QuerySa(SaKey),
@@ -132,8 +153,16 @@ pub enum KernelAnswer {
     Done,
     /// Done: this SPI is reserved.
     Spi(EspSpi),
+    /// Done: this CPI is reserved.
+    Cpi(Cpi),
     /// Counters of an SA.
     Counters(SaCounters),
+    /// Done: the SA is at its new place.
+    Moved {
+        /// Its sequence numbers go on. `false`: this kernel had to make it anew and they begin at 1,
+        /// which the peer takes for replay: rekey it at once.
+        counts_on: bool,
+    },
     /// Not done; the reason in words (errno and what it means here).
     Failed(String),
 }
@@ -160,6 +189,28 @@ pub struct SaKey {
     pub src: IpAddr,
     /// Destination of the outer header.
     pub dst: IpAddr,
+}
+
+/// A Compression Parameter Index (RFC 3173 §2): the SPI of IPComp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cpi(pub u16);
+
+/// Another place for an SA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaMove {
+    /// Its name now.
+    pub key: SaKey,
+    /// Which way its packets go.
+    pub direction: Direction,
+    /// Source of the outer header from now on.
+    pub src: IpAddr,
+    /// Destination of the outer header from now on.
+    pub dst: IpAddr,
+    /// UDP encapsulation from now on: (source port, destination port) of its packets.
+    pub encap: Option<(u16, u16)>,
+    /// As in [`KernelSa::selector`]: one kernel finds the SA by its flow. That must still stand as
+    /// it was.
+    pub selector: Option<KernelSelector>,
 }
 
 /// Which way packets go.
@@ -194,6 +245,9 @@ pub struct KernelSa {
     pub hard: KernelLifetime,
     /// UDP encapsulation: (source port, destination port) of its packets.
     pub encap: Option<(u16, u16)>,
+    /// Packets are compressed (DEFLATE) before they are protected, under this CPI: an IPComp SA
+    /// comes and goes with this one. Inbound it was reserved by `GetCpi`.
+    pub ipcomp: Option<Cpi>,
     /// Binds flows to SAs (KAME and Linux); the same for both directions and over rekeys.
     pub reqid: u32,
     /// The traffic that it carries, in the direction of its packets (first of the flows).
@@ -204,7 +258,7 @@ pub struct KernelSa {
     pub tap: Option<u32>,
     /// The rdomain.
     pub rdomain: Option<u32>,
-    /// Route-based: the unit of sec(4) or if_ipsec(4).
+    /// Route-based: the interface, sec(4) or if_ipsec(4). Such an SA has no flows of ours.
     pub iface: Option<String>,
 }
 
@@ -243,6 +297,8 @@ pub struct KernelFlow {
     pub protocol: SaProtocol,
     /// Tunnel or transport.
     pub mode: Mode,
+    /// Its SAs compress first ([`KernelSa::ipcomp`]).
+    pub ipcomp: bool,
     /// Our outer address.
     pub local: IpAddr,
     /// The peer's outer address.

@@ -128,6 +128,7 @@ mod tests {
             selector,
             protocol: SaProtocol::Esp,
             mode: Mode::Tunnel,
+            ipcomp: false,
             local: address,
             remote: address,
             reqid,

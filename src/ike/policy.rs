@@ -44,10 +44,10 @@ impl Running {
     }
 
     /// The flows that are to be in the kernel even without an SA: traffic must wait, not leak, and
-    /// for `ondemand` it starts the negotiation.
+    /// for `ondemand` it starts the negotiation. Where routes lead to an interface there are none.
     pub fn wanted_traps(&self) -> Vec<KernelFlow> {
         let Some(remote) = self.callable() else { return Vec::new() };
-        if self.policy.start == Start::Passive {
+        if self.policy.start == Start::Passive || self.policy.iface.is_some() {
             return Vec::new();
         }
         let hosts = Hosts { local: self.local(remote), remote };
@@ -61,6 +61,7 @@ impl Running {
             selector,
             protocol: self.policy.protocol,
             mode: self.policy.mode,
+            ipcomp: false,
             local: hosts.local,
             remote,
             reqid: self.reqid,

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use pfkey::{Authentication, Behaviour, Encryption};
+use pfkey::{Authentication, Behaviour, Encryption, Interface};
 
 use crate::conf::{Mode, Prefix, SaProtocol};
 use crate::crypto::Secret;
 use crate::ike::event::{
-    Capabilities, Direction, KernelFlow, KernelLifetime, KernelSa, KernelSelector, SaCounters,
-    SaKey,
+    Capabilities, Cpi, Direction, KernelFlow, KernelLifetime, KernelSa, KernelSelector, SaCounters,
+    SaKey, SaMove,
 };
 use crate::wire::EspSpi;
 use crate::wire::iana::v2::{EncryptionId, IntegrityId};
@@ -132,20 +132,31 @@ pub fn selector(selector: &pfkey::Selector) -> Option<KernelSelector> {
 }
 
 /// A flow with its reqid as the kernel gets it. In transport mode the packet's own addresses are
-/// the SA's.
+/// the SA's. With IPComp that is the inner transform and has the flow's mode; what protects its
+/// packets goes between the same hosts in transport mode.
 pub fn flow(flow: &KernelFlow, reqid: u32) -> pfkey::Flow {
     let (src, dst): (IpAddr, IpAddr) = match flow.direction {
         Direction::In => (flow.remote, flow.local),
         Direction::Out => (flow.local, flow.remote),
     };
-    let transform = pfkey::Transform {
-        protocol: protocol(flow.protocol),
-        mode: mode(flow.mode),
+    let transform = |protocol, mode| pfkey::Transform {
+        protocol,
+        mode,
         reqid,
-        endpoints: (flow.mode == Mode::Tunnel).then_some((src, dst)),
+        endpoints: (mode == pfkey::Mode::Tunnel).then_some((src, dst)),
+        optional: false,
     };
     let selector = selector_to_kernel(&flow.selector);
-    let mut result = pfkey::Flow::protect(direction(flow.direction), selector, transform);
+    let first = transform(protocol(flow.protocol), mode(flow.mode));
+    let mut result = pfkey::Flow::protect(direction(flow.direction), selector, first);
+    if flow.ipcomp {
+        let compress = pfkey::Transform {
+            optional: flow.direction == Direction::In,
+            ..transform(pfkey::Protocol::IpComp, mode(flow.mode))
+        };
+        let protect = transform(protocol(flow.protocol), pfkey::Mode::Transport);
+        result.transforms = vec![compress, protect];
+    }
     result.priority = priority(&flow.selector);
     result.rdomain = flow.rdomain.and_then(|domain| u16::try_from(domain).ok());
     result
@@ -165,6 +176,8 @@ fn priority(selector: &KernelSelector) -> u32 {
         + ports
 }
 
+/// The rdomain of encrypted packets: that of the daemon's own sockets.
+const ENCRYPTED_RDOMAIN: u16 = 0;
 /// The priority of the narrowest protected flow; bypasses go before it.
 const FIRST_PRIORITY: u32 = 1000;
 /// ICMPv6 and its neighbour solicitation and advertisement (RFC 4861 §4.3, §4.4).
@@ -205,12 +218,67 @@ pub fn is_neighbour_discovery(flow: &pfkey::Flow) -> bool {
         && NEIGHBOUR_DISCOVERY.contains(&flow.selector.src_port.port)
 }
 
+/// The reqid of an SA: that of its interface where SAs belong to interfaces so, else the engine's.
+pub fn sa_reqid(sa: &KernelSa, behaviour: &Behaviour) -> Result<u32, String> {
+    match (&sa.iface, behaviour.interface) {
+        (Some(iface), Interface::Reqid { name }) => match unit(iface, name)? {
+            0 => Err(format!("{iface}: reqid 0 is none; take {name}1 with reqid 1, for example")),
+            unit if unit <= behaviour.reqid_max => Ok(unit),
+            _ => Err(format!("{iface}: reqids go up to {}", behaviour.reqid_max)),
+        },
+        _ => Ok(reqid_to_kernel(sa.reqid, behaviour)),
+    }
+}
+
+/// The unit of an interface of this kind.
+fn unit(iface: &str, name: &str) -> Result<u32, String> {
+    let digits = iface.strip_prefix(name).filter(|digits| !digits.starts_with('+'));
+    let unit = digits.and_then(|digits| digits.parse().ok());
+    unit.ok_or_else(|| format!("{iface} is no interface that takes SAs here: {name}0 would be one"))
+}
+
+/// The IPComp SA that goes with an SA (of that name and reqid), if one does.
+pub fn ipcomp(sa: &KernelSa, protected: &pfkey::SaSpec) -> Option<pfkey::SaSpec> {
+    let Cpi(cpi) = sa.ipcomp?;
+    let spi = pfkey::Spi(cpi.into());
+    let (src, dst) = (sa.key.src, sa.key.dst);
+    let protocol = pfkey::Protocol::IpComp;
+    let mut spec = pfkey::SaSpec::new(protocol, spi, src, dst, mode(sa.mode));
+    spec.compression = Some(pfkey::Compression::Deflate);
+    spec.reqid = protected.reqid;
+    spec.replay_window = 0;
+    spec.inner_ipv6 = protected.inner_ipv6;
+    // It is in the rdomain of the clear packets, both ways.
+    let domain = sa.rdomain.and_then(|domain| u16::try_from(domain).ok());
+    spec.rdomain = domain.map(|domain| (domain, domain));
+    Some(spec)
+}
+
+/// Another place of an SA, as far as the engine knows it.
+pub fn moved(to: &SaMove, info: &pfkey::SaInfo) -> pfkey::Move {
+    pfkey::Move {
+        id: info.id,
+        direction: direction(to.direction),
+        mode: info.mode.unwrap_or(pfkey::Mode::Tunnel),
+        reqid: info.reqid,
+        src: to.src,
+        dst: to.dst,
+        encap: to.encap.map(|(src_port, dst_port)| pfkey::Encap { src_port, dst_port }),
+        soft: info.soft.unwrap_or_default(),
+        hard: info.hard.unwrap_or_default(),
+        selector: to.selector.as_ref().map(selector_to_kernel),
+    }
+}
+
 /// An SA with its reqid as the kernel gets it.
-pub fn sa(sa: &KernelSa, reqid: u32) -> Result<pfkey::SaSpec, String> {
+pub fn sa(sa: &KernelSa, behaviour: &Behaviour) -> Result<pfkey::SaSpec, String> {
+    let reqid = sa_reqid(sa, behaviour)?;
     let key = |secret: &Secret| pfkey::Secret::from(secret.octets());
     let spi = pfkey::Spi(sa.key.spi.0);
     let (src, dst) = (sa.key.src, sa.key.dst);
-    let mut spec = pfkey::SaSpec::new(protocol(sa.key.protocol), spi, src, dst, mode(sa.mode));
+    // In a bundle the inner SA makes the tunnel.
+    let mode = if sa.ipcomp.is_some() { pfkey::Mode::Transport } else { mode(sa.mode) };
+    let mut spec = pfkey::SaSpec::new(protocol(sa.key.protocol), spi, src, dst, mode);
     spec.reqid = reqid;
     if let Some((id, secret)) = &sa.encryption {
         let row = ENCRYPTION.iter().find(|row| row.0 == *id);
@@ -230,8 +298,21 @@ pub fn sa(sa: &KernelSa, reqid: u32) -> Result<pfkey::SaSpec, String> {
     spec.inner_ipv6 = sa.selector.map(|selector| selector.src.address().is_ipv6());
     spec.tag.clone_from(&sa.tag);
     spec.tap = sa.tap;
-    let rdomain = sa.rdomain.and_then(|domain| u16::try_from(domain).ok());
-    spec.rdomain = rdomain.map(|domain| (domain, domain));
+    // The SA's own domain, where its packets are looked up, and the one that they come out in.
+    let clear = sa.rdomain.and_then(|domain| u16::try_from(domain).ok());
+    spec.rdomain = clear.map(|clear| match sa.direction {
+        Direction::In => (ENCRYPTED_RDOMAIN, clear),
+        Direction::Out => (clear, ENCRYPTED_RDOMAIN),
+    });
+    spec.iface = match (&sa.iface, behaviour.interface) {
+        (None, _) | (Some(_), Interface::Reqid { .. }) => None,
+        (Some(iface), Interface::Unit { name }) => {
+            Some(pfkey::Iface { unit: unit(iface, name)?, direction: direction(sa.direction) })
+        }
+        (Some(iface), Interface::None) => {
+            return Err(format!("{iface}: this kernel ties no SAs to interfaces by PF_KEY"));
+        }
+    };
     Ok(spec)
 }
 

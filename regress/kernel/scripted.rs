@@ -1,0 +1,338 @@
+//! The kernel side on scripted kernels of every dialect.
+
+use std::time::Duration;
+
+use oakd::conf::{Mode, SaProtocol};
+use oakd::ike::event::{
+    Cpi, Direction, Input, KernelAnswer, KernelFlow, KernelRequest, KernelSa, RequestId, SaKey,
+    SaMove, Time,
+};
+use oakd::kernel::Kernel;
+use oakd::wire::EspSpi;
+use pfkey::{Dialect, Protocol, Request};
+
+use super::util::{Road, sas};
+use super::{flow, ip, outbound};
+
+const US: u32 = 4711;
+
+struct Scene {
+    road: Road,
+    kernel: Kernel<Road>,
+    id: u64,
+}
+
+impl Scene {
+    fn new(dialect: &str) -> Self {
+        let road = Road::new(dialect, US);
+        road.kernel.borrow_mut().enable_ipcomp();
+        let mut kernel = Kernel::new(road.clone());
+        kernel.start(Time(Duration::from_secs(1)));
+        road.names();
+        Self { road, kernel, id: 0 }
+    }
+
+    fn ask(&mut self, request: KernelRequest) -> KernelAnswer {
+        self.id += 1;
+        let now = Time(Duration::from_secs(2));
+        self.kernel.request(now, RequestId(self.id), request);
+        self.kernel.readable(now);
+        let mut answer = None;
+        while let Some(input) = self.kernel.poll() {
+            if let Input::Kernel(owner, told) = input
+                && owner.0 == self.id
+            {
+                assert!(answer.replace(told).is_none(), "one answer for one request");
+            }
+        }
+        answer.expect("an answer")
+    }
+
+    fn spi(&mut self) -> EspSpi {
+        let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
+        match self.ask(KernelRequest::GetSpi { protocol: SaProtocol::Esp, src, dst }) {
+            KernelAnswer::Spi(spi) => spi,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn cpi(&mut self) -> Cpi {
+        let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
+        match self.ask(KernelRequest::GetCpi { src, dst }) {
+            KernelAnswer::Cpi(cpi) => cpi,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn add(&mut self, sa: KernelSa) {
+        let name = self.road.dialect.name;
+        assert_eq!(self.ask(KernelRequest::AddSa(Box::new(sa))), KernelAnswer::Done, "{name}");
+    }
+}
+
+fn out_sa(spi: u32) -> KernelSa {
+    let KernelRequest::AddSa(sa) = outbound(spi) else { unreachable!() };
+    *sa
+}
+
+fn in_sa(spi: EspSpi) -> KernelSa {
+    let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
+    let key = SaKey { protocol: SaProtocol::Esp, spi, src, dst };
+    KernelSa { key, direction: Direction::In, ..out_sa(0) }
+}
+
+fn everywhere(story: impl Fn(Scene)) {
+    Dialect::all().iter().for_each(|dialect| story(Scene::new(dialect.name)));
+}
+
+#[test]
+fn a_child_comes_and_goes_on_every_kernel() {
+    everywhere(|mut scene| {
+        let name = scene.road.dialect.name;
+        let spi = scene.spi();
+        scene.add(in_sa(spi));
+        scene.add(out_sa(0x1234_5678));
+        for direction in [Direction::In, Direction::Out] {
+            let flow = Box::new(flow(direction));
+            assert_eq!(scene.ask(KernelRequest::AddFlow(flow)), KernelAnswer::Done, "{name}");
+        }
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 2, "{name}");
+        let found = sas(&scene.road);
+        let inbound = found.iter().find(|info| info.id.spi.0 == spi.0).unwrap();
+        let outbound = found.iter().find(|info| info.id.spi.0 == 0x1234_5678).unwrap();
+        assert_eq!(inbound.reqid, outbound.reqid, "{name}");
+        for direction in [Direction::In, Direction::Out] {
+            let flow = Box::new(flow(direction));
+            assert_eq!(scene.ask(KernelRequest::DeleteFlow(flow)), KernelAnswer::Done, "{name}");
+        }
+        for key in [in_sa(spi).key, out_sa(0x1234_5678).key] {
+            assert_eq!(scene.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done, "{name}");
+        }
+        let kernel = scene.road.kernel.borrow();
+        assert_eq!((kernel.sa_count(), kernel.flow_count()), (0, 0), "{name}");
+    });
+}
+
+#[test]
+fn where_getspi_fixes_the_reqid_the_larval_sa_is_replaced() {
+    everywhere(|mut scene| {
+        let spi = scene.spi();
+        scene.road.names();
+        scene.add(in_sa(spi));
+        let asked: &[&str] = match scene.road.dialect.name {
+            "freebsd" | "netbsd" => &["Delete", "Add"],
+            _ => &["Update"],
+        };
+        assert_eq!(scene.road.names(), asked, "{}", scene.road.dialect.name);
+    });
+}
+
+#[test]
+fn ipcomp_comes_and_goes_with_its_sa() {
+    everywhere(|mut scene| {
+        let name = scene.road.dialect.name;
+        let (spi, cpi) = (scene.spi(), scene.cpi());
+        assert!(cpi.0 > 255 && cpi.0 < 61440, "{name}");
+        scene.road.names();
+        scene.add(KernelSa { ipcomp: Some(cpi), ..in_sa(spi) });
+        scene.add(KernelSa { ipcomp: Some(Cpi(0x4321)), ..out_sa(0x1234_5678) });
+        let asked = scene.road.names();
+        let groups = asked.iter().filter(|name| *name == "Group").count();
+        assert_eq!(groups, if name == "openbsd" { 2 } else { 0 }, "{name}: {asked:?}");
+        let found = sas(&scene.road);
+        let compress = |info: &&pfkey::SaInfo| info.id.protocol == Protocol::IpComp;
+        assert_eq!(found.iter().filter(compress).count(), 2, "{name}");
+        for info in &found {
+            let inner = info.id.protocol == Protocol::IpComp;
+            let mode = if inner { pfkey::Mode::Tunnel } else { pfkey::Mode::Transport };
+            assert_eq!(info.mode, Some(mode), "{name}: the inner SA makes the tunnel");
+        }
+        for key in [in_sa(spi).key, out_sa(0x1234_5678).key] {
+            assert_eq!(scene.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done, "{name}");
+        }
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 0, "{name}");
+    });
+}
+
+#[test]
+fn a_cpi_that_is_not_used_is_given_back() {
+    everywhere(|mut scene| {
+        let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
+        let cpi = scene.cpi();
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 1);
+        assert_eq!(scene.ask(KernelRequest::DropCpi { cpi, src, dst }), KernelAnswer::Done);
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 0);
+    });
+}
+
+#[test]
+fn a_kernel_without_ipcomp_says_so() {
+    let road = Road::new("openbsd", US);
+    let mut scene = Scene { kernel: Kernel::new(road.clone()), road, id: 0 };
+    let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
+    let answer = scene.ask(KernelRequest::GetCpi { src, dst });
+    assert!(matches!(answer, KernelAnswer::Failed(_)), "{answer:?}");
+}
+
+#[test]
+fn when_ipcomp_fails_its_sa_is_taken_back() {
+    everywhere(|mut scene| {
+        let name = scene.road.dialect.name;
+        let taken = KernelSa { ipcomp: Some(Cpi(0x4321)), ..out_sa(0x1111) };
+        scene.add(taken);
+        let answer = scene.ask(KernelRequest::AddSa(Box::new(KernelSa {
+            ipcomp: Some(Cpi(0x4321)),
+            ..out_sa(0x2222)
+        })));
+        assert!(matches!(answer, KernelAnswer::Failed(_)), "{name}: {answer:?}");
+        let left: Vec<u32> = sas(&scene.road).iter().map(|info| info.id.spi.0).collect();
+        assert!(left.contains(&0x1111) && !left.contains(&0x2222), "{name}: {left:x?}");
+    });
+}
+
+#[test]
+fn a_compressing_flow_names_both_or_the_first() {
+    everywhere(|mut scene| {
+        let flow = KernelFlow { ipcomp: true, ..flow(Direction::In) };
+        assert_eq!(scene.ask(KernelRequest::AddFlow(Box::new(flow))), KernelAnswer::Done);
+        let asked = scene.road.asked.borrow();
+        let Some(Request::AddFlow(flow)) = asked.last() else { panic!() };
+        let transforms: Vec<_> =
+            flow.transforms.iter().map(|t| (t.protocol, t.mode, t.optional)).collect();
+        let compress = (Protocol::IpComp, pfkey::Mode::Tunnel, true);
+        assert_eq!(transforms, [compress, (Protocol::Esp, pfkey::Mode::Transport, false)]);
+    });
+}
+
+fn moved(ipcomp: bool, scene: &mut Scene) -> (KernelAnswer, Vec<String>, Vec<pfkey::SaInfo>) {
+    let ipcomp = ipcomp.then_some(Cpi(0x4321));
+    let sa = KernelSa { ipcomp, encap: Some((4500, 4500)), ..out_sa(0x1234_5678) };
+    let key = sa.key;
+    scene.add(sa);
+    let flow = KernelFlow { ipcomp: ipcomp.is_some(), ..flow(Direction::Out) };
+    assert_eq!(scene.ask(KernelRequest::AddFlow(Box::new(flow.clone()))), KernelAnswer::Done);
+    scene.road.names();
+    let answer = scene.ask(KernelRequest::MoveSa(Box::new(SaMove {
+        key,
+        direction: Direction::Out,
+        src: key.src,
+        dst: ip("203.0.113.9"),
+        encap: Some((4500, 61000)),
+        selector: Some(flow.selector),
+    })));
+    let names = scene.road.names();
+    (answer, names, sas(&scene.road))
+}
+
+#[test]
+fn an_sa_moves_by_what_the_kernel_has_for_it() {
+    for (dialect, asked, counts_on) in [
+        ("openbsd", &["Get", "Move"][..], true),
+        ("freebsd", &["Get", "Move"], true),
+        ("netbsd", &["Get", "Delete", "Add"], false),
+        ("linux", &["Get", "Move", "Update"], true),
+    ] {
+        let mut scene = Scene::new(dialect);
+        let (answer, names, found) = moved(false, &mut scene);
+        assert_eq!(answer, KernelAnswer::Moved { counts_on }, "{dialect}");
+        assert_eq!(names, asked, "{dialect}");
+        let [info] = &found[..] else { panic!("{dialect}: {found:?}") };
+        assert_eq!(info.id.dst, ip("203.0.113.9"), "{dialect}");
+        assert_eq!(info.encap.map(|encap| encap.dst_port), Some(61000), "{dialect}");
+        // It is known by its new name.
+        let key = SaKey { dst: ip("203.0.113.9"), ..out_sa(0x1234_5678).key };
+        assert_eq!(scene.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done);
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 0, "{dialect}");
+    }
+}
+
+#[test]
+fn ipcomp_moves_with_its_sa() {
+    for dialect in ["openbsd", "freebsd", "netbsd", "linux"] {
+        let mut scene = Scene::new(dialect);
+        let (answer, names, found) = moved(true, &mut scene);
+        assert!(matches!(answer, KernelAnswer::Moved { .. }), "{dialect}: {answer:?} {names:?}");
+        let ends: Vec<_> = found.iter().map(|info| info.id.dst).collect();
+        assert_eq!(ends, [ip("203.0.113.9"); 2], "{dialect}");
+        let key = SaKey { dst: ip("203.0.113.9"), ..out_sa(0x1234_5678).key };
+        assert_eq!(scene.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done);
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 0, "{dialect}");
+    }
+}
+
+#[test]
+fn an_interface_is_named_where_it_can_be() {
+    let with = |iface: &str| KernelSa { iface: Some(iface.into()), ..out_sa(0x1234_5678) };
+    let mut openbsd = Scene::new("openbsd");
+    openbsd.add(with("sec3"));
+    let expected = pfkey::Iface { unit: 3, direction: pfkey::Direction::Out };
+    assert_eq!(sas(&openbsd.road)[0].iface, Some(expected));
+    let mut freebsd = Scene::new("freebsd");
+    freebsd.add(with("ipsec7"));
+    assert_eq!(sas(&freebsd.road)[0].reqid, 7, "an if_ipsec(4) is found by its reqid");
+    for (dialect, iface) in [
+        ("openbsd", "ipsec0"),
+        ("openbsd", "sec"),
+        ("freebsd", "ipsec0"),
+        ("freebsd", "ipsec+1"),
+        ("netbsd", "ipsec1"),
+        ("linux", "ipsec1"),
+    ] {
+        let answer = Scene::new(dialect).ask(KernelRequest::AddSa(Box::new(with(iface))));
+        let KernelAnswer::Failed(why) = answer else { panic!("{dialect}: {answer:?}") };
+        assert!(why.starts_with(iface), "{why}");
+    }
+}
+
+#[test]
+fn tags_taps_and_rdomains_are_openbsds() {
+    let sa = || KernelSa {
+        tag: Some("office".into()),
+        tap: Some(2),
+        rdomain: Some(4),
+        ..out_sa(0x1234_5678)
+    };
+    let mut scene = Scene::new("openbsd");
+    let refused = scene.ask(KernelRequest::AddSa(Box::new(sa())));
+    assert!(matches!(refused, KernelAnswer::Failed(_)), "there is no such rdomain yet");
+    scene.road.kernel.borrow_mut().add_rdomain(4);
+    scene.add(sa());
+    let found = sas(&scene.road);
+    assert_eq!((found[0].tag.as_deref(), found[0].tap), (Some("office"), Some(2)));
+    // Looked up where the clear packets are; what comes out goes where the daemon is.
+    assert_eq!(found[0].rdomain, Some((4, 0)));
+    let spi = scene.spi();
+    scene.add(KernelSa { rdomain: Some(4), ..in_sa(spi) });
+    let found = sas(&scene.road);
+    let inbound = found.iter().find(|info| info.id.spi.0 == spi.0).unwrap();
+    assert_eq!(inbound.rdomain, Some((0, 4)));
+    for key in [sa().key, in_sa(spi).key] {
+        assert_eq!(scene.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done);
+    }
+    let asked = scene.road.asked.borrow();
+    let deleted: Vec<_> = asked
+        .iter()
+        .filter_map(|r| if let Request::Delete(id) = r { Some(id.rdomain) } else { None })
+        .collect();
+    assert_eq!(deleted, [Some(4), Some(0)], "each is named with its domain");
+    for dialect in ["freebsd", "netbsd", "linux"] {
+        let answer = Scene::new(dialect).ask(KernelRequest::AddSa(Box::new(sa())));
+        assert!(
+            matches!(&answer, KernelAnswer::Failed(why) if why.contains("cannot")),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn ah_protects_without_cipher() {
+    everywhere(|mut scene| {
+        let mut sa = out_sa(0x1234_5678);
+        sa.key.protocol = SaProtocol::Ah;
+        sa.encryption = None;
+        let key = sa.key;
+        scene.add(KernelSa { mode: Mode::Transport, ..sa });
+        assert_eq!(sas(&scene.road)[0].id.protocol, Protocol::Ah);
+        assert_eq!(scene.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done);
+    });
+}
