@@ -37,6 +37,7 @@ struct Claim {
 struct Uses {
     protocol: SaProtocol,
     mode: Mode,
+    ipcomp: bool,
     local: IpAddr,
     remote: IpAddr,
     reqid: u32,
@@ -102,13 +103,13 @@ impl FlowTable {
 
 impl Uses {
     fn of(flow: &KernelFlow) -> Self {
-        let KernelFlow { protocol, mode, local, remote, reqid, rdomain, .. } = *flow;
-        Self { protocol, mode, local, remote, reqid, rdomain }
+        let KernelFlow { protocol, mode, ipcomp, local, remote, reqid, rdomain, .. } = *flow;
+        Self { protocol, mode, ipcomp, local, remote, reqid, rdomain }
     }
 
     fn flow(&self, (direction, selector): Selects) -> KernelFlow {
-        let Self { protocol, mode, local, remote, reqid, rdomain } = *self;
-        KernelFlow { direction, selector, protocol, mode, local, remote, reqid, rdomain }
+        let Self { protocol, mode, ipcomp, local, remote, reqid, rdomain } = *self;
+        KernelFlow { direction, selector, protocol, mode, ipcomp, local, remote, reqid, rdomain }
     }
 }
 
