@@ -16,6 +16,7 @@ pub mod ike;
 pub mod kernel;
 pub mod log;
 pub mod net;
+pub mod pki;
 pub mod proc;
 pub mod show;
 pub mod sys;

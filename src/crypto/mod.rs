@@ -10,6 +10,7 @@ pub mod kex;
 pub mod prf;
 pub mod random;
 pub mod secret;
+pub mod signature;
 pub mod suite;
 
 pub use auth::{psk_auth, psk_verify};

@@ -77,7 +77,10 @@ impl Part for Ca {
 /// The answer to a question, from a table of pre-shared keys.
 pub fn answer(keys: &BTreeMap<PolicyName, Secret>, question: &Question) -> Answer {
     let (Question::SharedKeySign { policy, .. } | Question::SharedKeyVerify { policy, .. }) =
-        question;
+        question
+    else {
+        return Answer::Refused("there is no private key to answer with".into());
+    };
     let Some(psk) = keys.get(policy) else {
         return Answer::Refused(format!("policy {} has no pre-shared key", policy.0));
     };
@@ -90,6 +93,7 @@ pub fn answer(keys: &BTreeMap<PolicyName, Secret>, question: &Question) -> Answe
                 true => Answer::Verified,
                 false => Answer::Wrong,
             }),
+        _ => return Answer::Refused("another question".into()),
     };
     answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
 }

@@ -557,7 +557,7 @@ fn signed(answer: Answer) -> Result<Vec<u8>, String> {
     match answer {
         Answer::Signed(auth) => Ok(auth),
         Answer::Refused(reason) => Err(reason),
-        Answer::Verified | Answer::Wrong => Err("an answer to another question".into()),
+        _ => Err("an answer to another question".into()),
     }
 }
 
@@ -566,9 +566,7 @@ fn verified(frame: &Frame, core: &mut Core, said: &Id, answer: Answer) -> bool {
         Answer::Verified => return true,
         Answer::Wrong => Event::PeerNotAuthenticated { identity: said.to_string() },
         Answer::Refused(reason) => Event::QuestionRefused { reason },
-        Answer::Signed(_) => {
-            Event::QuestionRefused { reason: "an answer to another question".into() }
-        }
+        _ => Event::QuestionRefused { reason: "an answer to another question".into() },
     };
     frame.report(core, event);
     false
