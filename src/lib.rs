@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! floor 3   proc  net  kernel  log     processes, sockets, mio loops: all I/O
+//! floor 2   pki                        keys and certificates: answers to the questions of `ike`
 //! floor 2   ike                        the protocol, sans-IO: values in, values out
 //! floor 1   wire  crypto  conf         octets <-> values; keys; configuration values
 //! floor 0   sys (and the pfkey crate)  the libc room; kernel dialects

@@ -19,6 +19,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("src/ike", &["std::env", "std::fs", "UdpSocket", "SystemRandom"]),
     ("src/ike/v1", &["ike::v2", "super::v2", "super::super::v2"]),
     ("src/ike/v2", &["ike::v1", "super::v1", "super::super::v1"]),
+    ("src/ike", &["crate::pki"]),
+    ("src/pki", &["crate::proc", "crate::net", "crate::kernel", "crate::log", "crate::sys"]),
+    ("src/pki", &["pfkey::", "mio::", "nix::", "std::fs", "std::env"]),
     ("src/sys.rs", &["crate::"]),
     ("pfkey/src", &["oakd::", "crate::ike"]),
 ];

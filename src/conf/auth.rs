@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::iana::v2::AuthMethod;
+
 /// How each side of a policy proves who it is. Which side is ours depends on who starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Auth {
@@ -53,6 +55,26 @@ impl Signature {
     /// Its word.
     pub fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+
+    /// Whether a signature of this method of IKEv2 is one of these. For RSA by method 14 the key has
+    /// to be looked at, too.
+    pub fn takes(self, method: AuthMethod) -> bool {
+        match self {
+            Self::Any => {
+                method == AuthMethod::DIGITAL_SIGNATURE
+                    || [Self::Rsa, Self::Ecdsa256, Self::Ecdsa384, Self::Ecdsa521]
+                        .iter()
+                        .any(|kind| kind.takes(method))
+            }
+            Self::Rsa => {
+                matches!(method, AuthMethod::RSA_SIGNATURE | AuthMethod::DIGITAL_SIGNATURE)
+            }
+            Self::Ecdsa256 => method == AuthMethod::ECDSA_SHA256_P256,
+            Self::Ecdsa384 => method == AuthMethod::ECDSA_SHA384_P384,
+            Self::Ecdsa521 => method == AuthMethod::ECDSA_SHA512_P521,
+            Self::Rfc7427 => method == AuthMethod::DIGITAL_SIGNATURE,
+        }
     }
 }
 

@@ -444,3 +444,65 @@ fn in_der(signature: &[u8], width: i32) -> Option<Vec<u8>> {
 pub fn public_half(key: &PKeyRef<Private>) -> Result<PKey<Public>, Error> {
     Ok(PKey::public_key_from_der(&key.public_key_to_der()?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::rsa::Rsa;
+
+    fn keys() -> Vec<PKey<Private>> {
+        let curves = [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1];
+        let ec = curves.map(|nid| {
+            let group = EcGroup::from_curve_name(nid).unwrap();
+            PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+        });
+        let mut keys = vec![PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()];
+        keys.extend(ec);
+        for (id, len) in [(Id::ED25519, 32), (Id::from_raw(NID_ED448), 57)] {
+            keys.extend(PKey::private_key_from_raw_bytes(&vec![7; len], id));
+        }
+        keys
+    }
+
+    #[test]
+    fn what_is_signed_verifies_and_nothing_else_does() {
+        for key in keys() {
+            let public = public_half(&key).unwrap();
+            let kind = KeyKind::of(&key).unwrap();
+            let scheme = choose(kind, HASHES).unwrap();
+            let signature = sign(&key, scheme, b"octets").unwrap();
+            assert!(verify(&public, scheme, b"octets", &signature).unwrap(), "{kind}");
+            assert!(!verify(&public, scheme, b"other", &signature).unwrap(), "{kind}");
+            assert!(!verify(&public, scheme, b"octets", &signature[1..]).unwrap(), "{kind}");
+            let Some(method) = kind.method() else { continue };
+            let (made, signature) = sign_classic(&key, b"octets").unwrap();
+            assert_eq!(made, method);
+            assert!(verify_classic(&public, method, b"octets", &signature).unwrap());
+            assert!(!verify_classic(&public, method, b"other", &signature).unwrap());
+            assert!(!verify_classic(&public, method, b"octets", &[]).unwrap());
+            let hash = [9; 32];
+            let signature = sign_hash(&key, &hash).unwrap();
+            assert!(verify_hash(&public, &hash, &signature).unwrap());
+            assert!(!verify_hash(&public, &[8; 32], &signature).unwrap());
+        }
+    }
+
+    #[test]
+    fn algorithms_are_known_in_other_spellings_and_sha1_is_refused() {
+        for scheme in SCHEMES {
+            assert_eq!(named(scheme.algorithm).as_ref(), Ok(scheme));
+        }
+        // SHA2-256 with RSA, its parameters absent.
+        let bare = [0x30, 0x0b, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
+        assert_eq!(named(&bare).unwrap().name, "RSA with SHA2-256");
+        let sha1: &[u8] = pkcs1!(5);
+        assert!(named(sha1).unwrap_err().contains("SHA-1"));
+        // RSA-PSS without parameters is with SHA-1.
+        let pss = [0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10, 0x30, 0];
+        assert!(named(&pss).unwrap_err().contains("SHA-1"));
+        for cut in 0..sha1.len() {
+            assert!(named(&sha1[..cut]).is_err());
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::conf::Signature as Wish;
 use crate::conf::{Identity, PolicyName};
 use crate::crypto::Secret;
 use crate::wire::iana::v1;
@@ -74,48 +75,6 @@ pub enum Manner {
     },
     /// IKEv1: this method was negotiated (RFC 2409 §5.1, RFC 4754).
     V1(v1::AuthMethod),
-}
-
-/// What a policy wants of signatures (`ikeauth`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub enum Wish {
-    /// Any method.
-    #[default]
-    Any,
-    /// RSA keys, by any method.
-    Rsa,
-    /// Method 9 alone.
-    Ecdsa256,
-    /// Method 10 alone.
-    Ecdsa384,
-    /// Method 11 alone.
-    Ecdsa521,
-    /// Method 14 alone.
-    Rfc7427,
-}
-
-impl Wish {
-    /// Whether a signature of this method is wanted.
-    pub fn takes(self, method: AuthMethod) -> bool {
-        match self {
-            Wish::Any => matches!(
-                method,
-                AuthMethod::RSA_SIGNATURE
-                    | AuthMethod::ECDSA_SHA256_P256
-                    | AuthMethod::ECDSA_SHA384_P384
-                    | AuthMethod::ECDSA_SHA512_P521
-                    | AuthMethod::DIGITAL_SIGNATURE
-            ),
-            // Which key it is shows when it is verified.
-            Wish::Rsa => {
-                matches!(method, AuthMethod::RSA_SIGNATURE | AuthMethod::DIGITAL_SIGNATURE)
-            }
-            Wish::Ecdsa256 => method == AuthMethod::ECDSA_SHA256_P256,
-            Wish::Ecdsa384 => method == AuthMethod::ECDSA_SHA384_P384,
-            Wish::Ecdsa521 => method == AuthMethod::ECDSA_SHA512_P521,
-            Wish::Rfc7427 => method == AuthMethod::DIGITAL_SIGNATURE,
-        }
-    }
 }
 
 /// A wish for certificates, as it came.

@@ -27,6 +27,9 @@ const MOST_SENT: usize = 8;
 /// The most ciphertexts of one question.
 const MOST_SEALED: usize = 8;
 
+/// Ciphertexts, and the hash of the certificate whose key it is, where there is one.
+type Sealed = (Vec<Vec<u8>>, Option<Vec<u8>>);
+
 /// A private key with the certificates for it.
 pub struct OwnKey {
     key: PKey<Private>,
@@ -173,7 +176,10 @@ impl Keyring {
                 )
             }
             Manner::V2 { wish, .. } => {
-                format!("the key for {who} ({file}) is {kind}, the policy wants {wish:?} (ikeauth)")
+                format!(
+                    "the key for {who} ({file}) is {kind}, the policy wants ikeauth {}",
+                    wish.word()
+                )
             }
         }
     }
@@ -307,7 +313,7 @@ impl Keyring {
     /// # Errors
     ///
     /// That it is not, or is no RSA key.
-    pub fn seal(&self, asked: &Seal) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>), String> {
+    pub fn seal(&self, asked: &Seal) -> Result<Sealed, String> {
         let who = subject::printed(&asked.identity);
         let words = |error: openssl::error::ErrorStack| error.to_string();
         let (key, hash) = match self.raw_key(&asked.identity) {

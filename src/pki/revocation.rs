@@ -42,16 +42,6 @@ impl List {
         Ok(Self { crl, file: file.to_owned() })
     }
 
-    /// The issuer's name, in DER.
-    pub fn issuer(&self) -> Vec<u8> {
-        self.crl.issuer_name().to_der().unwrap_or_default()
-    }
-
-    /// The list itself.
-    pub fn crl(&self) -> &X509Crl {
-        &self.crl
-    }
-
     /// Whether it is for certificates of this issuer, and signed by it.
     fn is_of(&self, issuer: &X509Ref) -> bool {
         let named = self.crl.issuer_name().try_cmp(issuer.subject_name());

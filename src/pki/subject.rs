@@ -26,7 +26,7 @@ pub fn clean(text: &str) -> String {
 /// A distinguished name in words.
 pub fn distinguished(der: &[u8]) -> String {
     match x509_parser::x509::X509Name::from_der(der) {
-        Ok((rest, name)) if rest.is_empty() => clean(&name.to_string()),
+        Ok(([], name)) => clean(&name.to_string()),
         _ => "a malformed name".into(),
     }
 }
