@@ -240,6 +240,7 @@ fn answer(question: &Question) -> Answer {
                 false => Answer::Wrong,
             }
         }
+        _ => Answer::Refused("not asked here".into()),
     }
 }
 

@@ -15,6 +15,7 @@ use oakd::ike::auth::{Answer, Question};
 use oakd::ike::event::*;
 use oakd::ike::report::{Event, Report};
 use oakd::ike::{Engine, Settings};
+use oakd::pki::Keyring;
 use oakd::wire::EspSpi;
 use oakd::wire::iana::v2::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
 
@@ -137,6 +138,8 @@ pub struct Side {
     pub kernel: Kernel,
     pub address: SocketAddr,
     pub psk: Secret,
+    /// Keys and certificates, where the story is about them.
+    pub ring: Option<Keyring>,
     pub reports: Vec<Report>,
     pub finished: bool,
     pub keepalives: usize,
@@ -271,6 +274,7 @@ impl Pair {
             kernel: Kernel::default(),
             address: SocketAddr::new(ip(address), 500),
             psk: Secret::from(&b"secret"[..]),
+            ring: None,
             reports: Vec::new(),
             finished: false,
             keepalives: 0,
@@ -334,7 +338,8 @@ impl Pair {
                     it.engine.handle(now, Input::Kernel(id, answer));
                 }
                 Output::Question(id, question) => {
-                    let answer = answer(&it.psk, question);
+                    let by_key = it.ring.as_ref().and_then(|ring| ring.answer(&question));
+                    let answer = by_key.unwrap_or_else(|| answer(&it.psk, question));
                     it.engine.handle(now, Input::Answer(id, answer));
                 }
                 Output::Report(report) => {
@@ -517,5 +522,6 @@ pub fn answer(psk: &Secret, question: Question) -> Answer {
                 false => Answer::Wrong,
             }
         }
+        _ => Answer::Refused("there is no private key to answer with".into()),
     }
 }
