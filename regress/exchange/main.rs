@@ -4,5 +4,6 @@
 mod children;
 mod fragments;
 mod handshake;
+mod orders;
 #[path = "../util/pair.rs"]
 mod pair;

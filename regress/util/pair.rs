@@ -418,6 +418,12 @@ impl Pair {
         true
     }
 
+    /// Takes a datagram off the wire and hands it to whom it is for.
+    pub fn deliver(&mut self, at: usize) {
+        let Datagram { to, local, remote, octets, .. } = self.flying.remove(at);
+        self.input(to, Input::Datagram { local, remote, octets: &octets });
+    }
+
     /// Lets time pass.
     pub fn pass(&mut self, seconds: u64) -> &mut Self {
         let until = self.now.after(Duration::from_secs(seconds));

@@ -34,6 +34,7 @@ commands:
                                  Wireshark, -k: with the keys that open it
   reload                         read the configuration again
   reset all|sa|id NAME           delete SAs; all: and start again
+  rekey ike|child NAME           new keys for a peer's IKE SA, or its child SAs
   log brief|verbose              how much the daemon logs";
 
 /// What was asked for.
@@ -137,6 +138,10 @@ fn action(matches: &Matches) -> Result<Action, String> {
         ["reset", "all"] => ask(Request::Command(Command::ResetAll)),
         ["reset", "sa"] => ask(Request::Command(Command::ResetSa)),
         ["reset", "id", name] => ask(Request::Command(Command::ResetId((*name).to_owned()))),
+        ["rekey", what @ ("ike" | "child"), name] => {
+            let (name, ike) = ((*name).to_owned(), *what == "ike");
+            ask(Request::Command(Command::Rekey { name, ike }))
+        }
         ["log", "brief"] => ask(Request::Detail(Detail::Brief)),
         ["log", "verbose"] => ask(Request::Detail(Detail::Verbose)),
         [] => Err("what is to be done?".into()),

@@ -12,7 +12,7 @@ use super::event::{
 };
 use super::selector::{Hosts, Traffic, printed, reversed};
 use super::table::SaId;
-use super::timer::soft;
+use super::timer::{earliest, soft};
 use super::view::ChildView;
 use crate::conf::{Mode, Policy, SaProtocol};
 use crate::crypto::{ChildSuite, Secret};
@@ -24,6 +24,12 @@ const REPLAY_WINDOW: u32 = 64;
 
 /// How long after its hard lifetime a child is taken down should the kernel say nothing.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a responder waits for a sign that the initiator receives on the new SA.
+const DEFERRED: Duration = Duration::from_secs(10);
+
+/// How long a child with a successor stays should its deletion not come.
+const REPLACED: Duration = Duration::from_secs(90);
 
 /// Names a child SA within the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,11 +114,21 @@ pub struct Child {
     pub replaces: Option<ChildId>,
     /// The child that we delete once this one is up (itself, if it lost a collision).
     pub victim: Option<ChildId>,
+    /// The outbound half, while it waits until the peer surely receives on it (RFC 7296 §2.8).
+    pub deferred: Option<Box<Deferred>>,
     in_kernel: (bool, bool),
     flows_claimed: (bool, bool),
     rdomain: Option<u32>,
     /// Routes lead to it, not flows.
     routed: bool,
+}
+
+/// The outbound half of a successor that traffic does not use yet.
+#[derive(Debug)]
+pub struct Deferred {
+    keys: DirectionKeys,
+    /// When it is used even though nothing has shown that the peer receives on it.
+    pub at: Time,
 }
 
 impl Child {
@@ -132,6 +148,7 @@ impl Child {
             seen: 0,
             replaces: None,
             victim: None,
+            deferred: None,
             in_kernel: (true, false),
             flows_claimed: (false, false),
             rdomain: policy.rdomain,
@@ -181,6 +198,31 @@ impl Child {
         }
     }
 
+    /// Keeps the outbound half back until [`Child::switch`].
+    pub fn defer(&mut self, core: &Core, keys: DirectionKeys) {
+        let at = core.now.after(DEFERRED);
+        self.deferred = Some(Box::new(Deferred { keys, at }));
+    }
+
+    /// Traffic goes out on this one from now on, if it did not yet.
+    pub fn switch(&mut self, core: &mut Core, sa: SaId, policy: &Policy) {
+        if let Some(deferred) = self.deferred.take() {
+            self.install(core, sa, Direction::Out, &deferred.keys, policy);
+        }
+    }
+
+    /// Whether the kernel has an outbound half of it.
+    pub fn sends(&self) -> bool {
+        self.in_kernel.1
+    }
+
+    /// It has a successor: if nobody deletes it, it goes by itself.
+    pub fn replaced(&mut self, core: &Core) {
+        self.stage = Stage::Ending;
+        let latest = core.now.after(REPLACED);
+        self.hard = Some(self.hard.map_or(latest, |hard| hard.min(latest)));
+    }
+
     /// The kernel did not take the SA of this direction.
     pub fn not_installed(&mut self, direction: Direction) {
         if direction == Direction::Out {
@@ -224,10 +266,8 @@ impl Child {
 
     /// When it is to be looked at next.
     pub fn next_timeout(&self) -> Option<Time> {
-        match self.stage {
-            Stage::Up => self.soft.or(self.hard),
-            Stage::Installing | Stage::Rekeying | Stage::Ending => self.hard,
-        }
+        let soft = self.soft.filter(|_| self.stage == Stage::Up);
+        earliest([soft, self.hard, self.deferred.as_ref().map(|deferred| deferred.at)])
     }
 
     /// As it is shown.

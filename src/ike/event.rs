@@ -353,6 +353,14 @@ pub enum Command {
     ResetSa,
     /// `reset id NAME`: those whose peer has this identity (or policy name).
     ResetId(String),
+    /// `rekey ike NAME`, `rekey child NAME`: successors for the IKE SAs, or for their children, of
+    /// the peer with this identity (or policy name), now.
+    Rekey {
+        /// The identity or policy.
+        name: String,
+        /// The IKE SA rather than its children.
+        ike: bool,
+    },
     /// Delete everything we put into the kernel, tell the peers, then `Output::Finished`.
     Shutdown,
     /// Whether to report each message (the ladder).

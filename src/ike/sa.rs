@@ -148,6 +148,16 @@ impl Sa {
         }
     }
 
+    /// Negotiates successors now, as the operator wants: for itself, or for its children.
+    pub fn rekey(&mut self, core: &mut Core, ike: bool) {
+        let children: Vec<_> = self.frame.children.iter().map(|child| child.id).collect();
+        match self.body {
+            Body::V2(_) if ike => v2::rekey(self, core),
+            _ if ike => (),
+            _ => children.into_iter().for_each(|id| self.rekey_child(core, id)),
+        }
+    }
+
     /// Ends a child SA, with notice to the peer.
     pub fn delete_child(&mut self, core: &mut Core, id: ChildId, why: Gone) {
         match self.body {
@@ -343,6 +353,9 @@ pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
     for child in std::mem::take(&mut from.frame.children) {
         core.by_spi.insert(child.agreement.spi_in, to.frame.id);
         to.frame.adopt(child);
+    }
+    if let (Body::V2(from), Body::V2(to)) = (&mut from.body, &mut to.body) {
+        v2::inherit(from, to);
     }
 }
 

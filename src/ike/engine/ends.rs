@@ -17,11 +17,12 @@ impl Engine {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::ResetAll | Command::ResetSa => self.end_where(Gone::ByOperator, |_| true),
-            Command::ResetId(name) => self.end_where(Gone::ByOperator, |sa| {
-                let id = sa.standing().map(|standing| standing.ids.1.to_string());
-                let said = |id: &String| *id == name || id.ends_with(&format!(" {name}"));
-                sa.policy_name().0 == name || id.as_ref().is_some_and(said)
-            }),
+            Command::ResetId(name) => self.end_where(Gone::ByOperator, |sa| is_of(sa, &name)),
+            Command::Rekey { name, ike } => {
+                for id in self.table.ids(|sa| is_of(sa, &name)) {
+                    self.with(id, |sa, core| sa.rekey(core, ike));
+                }
+            }
             Command::Trace(on) => self.core.trace = on,
             Command::Shutdown => self.shutdown(),
         }
@@ -45,4 +46,11 @@ impl Engine {
         }
         self.end_where(Gone::Shutdown, |_| true);
     }
+}
+
+/// Whether an IKE SA is of the peer with this identity, or of this policy.
+fn is_of(sa: &Sa, name: &str) -> bool {
+    let id = sa.standing().map(|standing| standing.ids.1.to_string());
+    let said = |id: &String| *id == name || id.ends_with(&format!(" {name}"));
+    sa.policy_name().0 == name || id.as_ref().is_some_and(said)
 }

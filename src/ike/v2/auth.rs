@@ -292,7 +292,7 @@ impl AwaitResponderVerdict {
         match offering.accept(frame, core, &bag, spi) {
             Ok(agreement) => {
                 let protection = &established.protection;
-                Offering::install(frame, core, protection, agreement, (ni, nr), None);
+                Offering::install(frame, core, protection, agreement, ((ni, nr), None), true);
             }
             Err(what) => {
                 frame.report(core, Event::Misbehaved { what });

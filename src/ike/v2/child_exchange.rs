@@ -16,6 +16,9 @@ use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
 use crate::wire::v2::sa::Transform;
 use crate::wire::v2::{Ke, Nonce, Notify, Payload};
 
+/// How many deletions of unknown SPIs are remembered during one request.
+const MOST_DELETED: usize = 8;
+
 /// Our request for a child SA.
 pub struct ChildRequest {
     offering: Offering,
@@ -23,8 +26,11 @@ pub struct ChildRequest {
     nonce: Vec<u8>,
     kex: Option<KeyExchange>,
     tried: Vec<GroupId>,
-    /// The peer rekeyed the same child meanwhile: the lowest nonce of that exchange.
-    collision: Option<Vec<u8>>,
+    /// The peer rekeyed the same child meanwhile: the lowest nonce of that exchange, and the
+    /// successor that it made.
+    collision: Option<(Vec<u8>, ChildId)>,
+    /// What the peer deleted and we do not know: perhaps what its answer, still on its way, tells of.
+    deleted: Vec<EspSpi>,
 }
 
 impl std::fmt::Debug for ChildRequest {
@@ -37,6 +43,13 @@ impl ChildRequest {
     /// Whether it is for a new child rather than a successor.
     pub fn is_new(&self) -> bool {
         self.offering.rekeys.is_none()
+    }
+
+    /// The peer deletes an SPI that no child of ours has.
+    pub fn deleted(&mut self, spi: EspSpi) {
+        if self.deleted.len() < MOST_DELETED {
+            self.deleted.push(spi);
+        }
     }
 
     /// Gives the SPI back.
@@ -56,7 +69,7 @@ impl Established {
             }
         };
         let Some(spi) = spi else {
-            Self::postpone(frame, core, offering.rekeys, PAUSE);
+            self.postpone(frame, core, offering.rekeys, PAUSE);
             return self.advance(frame, core);
         };
         let wanted = |id| {
@@ -102,7 +115,8 @@ impl Established {
         }
         payloads.extend(rest);
         let exchange = ExchangeType::CREATE_CHILD_SA;
-        let mut request = ChildRequest { offering, spi, nonce, kex, tried, collision: None };
+        let mut request =
+            ChildRequest { offering, spi, nonce, kex, tried, collision: None, deleted: Vec::new() };
         if send_request(frame, core, &mut self.protection, exchange, &payloads) {
             self.active = Some(Box::new(Active::Child(request)));
         } else {
@@ -139,21 +153,28 @@ impl Established {
             Err(what) => {
                 frame.report(core, Event::Misbehaved { what });
                 let (protocol, hosts) = (request.offering.protocol, request.offering.hosts);
-                Self::postpone(frame, core, old, PAUSE * 8);
+                self.postpone(frame, core, old, PAUSE * 8);
                 return self.reject(frame, core, protocol, hosts, spi);
             }
         };
-        let nonces = (&*request.nonce, &*nonce);
-        let (protection, shared) = (&self.protection, shared.as_ref());
-        let id = Offering::install(frame, core, protection, agreement, nonces, shared);
+        if request.deleted.contains(&agreement.spi_out) {
+            request.abandon(core);
+            return self.postpone(frame, core, old, PAUSE);
+        }
         // Of two at once the one with the lowest nonce goes, by the hand that made it (§2.8.1).
         let lowest = (&*request.nonce).min(&*nonce);
-        let lost = request.collision.as_deref().is_some_and(|peers| lowest < peers);
-        if let Some(old) = frame.children.iter_mut().find(|child| Some(child.id) == old) {
-            old.stage = Stage::Ending;
-        }
-        if let Some(child) = frame.children.iter_mut().find(|child| child.id == id) {
-            (child.replaces, child.victim) = (old, if lost { Some(id) } else { old });
+        let lost = request.collision.as_ref().is_some_and(|(peers, _)| lowest < peers);
+        let seeds = ((&*request.nonce, &*nonce), shared.as_ref());
+        let id = Offering::install(frame, core, &self.protection, agreement, seeds, !lost);
+        for child in &mut frame.children {
+            if Some(child.id) == old {
+                child.replaced(core);
+            } else if child.id == id {
+                (child.replaces, child.victim) = (old, if lost { Some(id) } else { old });
+            } else if !lost && request.collision.as_ref().is_some_and(|(_, it)| *it == child.id) {
+                child.deferred = None;
+                child.replaced(core);
+            }
         }
     }
 
@@ -166,7 +187,9 @@ impl Established {
     ) {
         let error = bag.error().map(|notify| (notify.notify_type, notify.data.as_slice()));
         let old = request.offering.rekeys;
-        if let Some((NotifyType::INVALID_KE_PAYLOAD, &[high, low])) = error {
+        if let Some((NotifyType::INVALID_KE_PAYLOAD, &[high, low])) = error
+            && request.collision.is_none()
+        {
             let group = GroupId(u16::from_be_bytes([high, low]));
             let mut offered = request.offering.offered.iter();
             let offers = offered.any(|offer| offer.transforms.contains(&Transform::Ke(group)));
@@ -178,16 +201,20 @@ impl Established {
         request.abandon(core);
         match error.map(|(error, _)| error) {
             Some(NotifyType::TEMPORARY_FAILURE) => {
-                Self::postpone(frame, core, old, PAUSE);
+                self.postpone(frame, core, old, PAUSE);
             }
             Some(NotifyType::CHILD_SA_NOT_FOUND) if old.is_some() => {
                 let at = frame.children.iter().position(|child| Some(child.id) == old);
                 let Some(at) = at else { return };
+                let replaced = frame.children[at].stage == Stage::Ending;
+                Self::give_way(frame, core, frame.children[at].id);
                 let mut child = frame.part_with(at);
                 child.remove(core);
-                let (spis, why) = (child.printed_spis(), Gone::ByPeer);
-                frame.report(core, Event::ChildDeleted { spis, why });
-                core.lost(&frame.policy.name, why);
+                if !replaced {
+                    let (spis, why) = (child.printed_spis(), Gone::ByPeer);
+                    frame.report(core, Event::ChildDeleted { spis, why });
+                    core.lost(&frame.policy.name, why);
+                }
             }
             error => {
                 let notify = error.map_or("no reason given".into(), |error| error.to_string());
@@ -195,7 +222,7 @@ impl Established {
                 let what = "CREATE_CHILD_SA".into();
                 let offered = proposal::printed(&request.offering.offered);
                 frame.report(core, Event::Refused { what, notify, offered, advice });
-                Self::postpone(frame, core, old, PAUSE * 8);
+                self.postpone(frame, core, old, PAUSE * 8);
             }
         }
     }
@@ -256,6 +283,10 @@ impl Established {
                 Err(Notify::new(NotifyType::TEMPORARY_FAILURE))
             }
             Some(child) => Ok(child.id),
+            // It may be the one that the peer's answer, still on its way, tells of.
+            None if matches!(self.active.as_deref(), Some(Active::Child(_))) => {
+                Err(Notify::new(NotifyType::TEMPORARY_FAILURE))
+            }
             None => Err(Notify {
                 notify_type: NotifyType::CHILD_SA_NOT_FOUND,
                 data: Vec::new(),
@@ -283,17 +314,24 @@ impl Established {
         let old = answering.rekeys;
         let lowest = answering.lowest_nonce().to_vec();
         let id = answering.answered(frame, core);
-        if let Some(old) = frame.children.iter_mut().find(|child| Some(child.id) == old) {
-            old.stage = Stage::Ending;
-        }
-        if let Some(child) = frame.children.iter_mut().find(|child| Some(child.id) == id) {
-            child.replaces = old;
+        let Some(id) = id else { return };
+        let mut ready = None;
+        for (at, child) in frame.children.iter_mut().enumerate() {
+            if Some(child.id) == old {
+                child.replaced(core);
+            } else if child.id == id {
+                child.replaces = old;
+                ready = child.deferred.is_some().then_some(at);
+            }
         }
         if let Some(Active::Child(request)) = self.active.as_deref_mut()
             && old.is_some()
             && request.offering.rekeys == old
         {
-            request.collision = Some(lowest);
+            request.collision = Some((lowest, id));
+        }
+        if let Some(at) = ready {
+            self.up(frame, core, at);
         }
     }
 

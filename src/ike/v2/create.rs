@@ -146,20 +146,23 @@ impl Offering {
         })
     }
 
-    /// Both directions of what was agreed on go into the kernel.
+    /// What was agreed on goes into the kernel: both directions, or of one that is to be deleted at
+    /// once only what the peer may already send on.
     pub fn install(
         frame: &mut Frame,
         core: &mut Core,
         protection: &Protection,
         agreement: Agreement,
-        nonces: (&[u8], &[u8]),
-        shared: Option<&Secret>,
+        (nonces, shared): ((&[u8], &[u8]), Option<&Secret>),
+        stays: bool,
     ) -> ChildId {
         let keys = keys::child(protection, &agreement.suite, nonces, shared, true);
         let policy = frame.policy.clone();
         let mut child = Child::new(core, frame.id, agreement, &policy);
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
-        child.install(core, frame.id, Direction::Out, &keys.outbound, &policy);
+        if stays {
+            child.install(core, frame.id, Direction::Out, &keys.outbound, &policy);
+        }
         let id = child.id;
         frame.adopt(child);
         id
@@ -311,12 +314,18 @@ impl Answering {
         payloads
     }
 
-    /// The answer is out: the outbound half goes into the kernel.
+    /// The answer is out: the outbound half goes into the kernel; that of a successor waits until
+    /// the peer deletes the old one, since before that the peer may not have read the answer.
     pub fn answered(self, frame: &mut Frame, core: &mut Core) -> Option<ChildId> {
         let Stage::Ready(id, keys) = self.stage else { return None };
         let policy = frame.policy.clone();
+        let old = |child: &Child| Some(child.id) == self.rekeys && child.sends();
+        let waits = frame.children.iter().any(old);
         let child = frame.children.iter_mut().find(|child| child.id == id)?;
-        child.install(core, frame.id, Direction::Out, &keys, &policy);
+        match waits {
+            true => child.defer(core, keys),
+            false => child.install(core, frame.id, Direction::Out, &keys, &policy),
+        }
         Some(id)
     }
 }

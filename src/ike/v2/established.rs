@@ -10,16 +10,14 @@ use super::rekey::IkeRequest;
 use super::send_request;
 use crate::conf::SaProtocol;
 use crate::ike::child::{ChildId, Stage};
-use crate::ike::core::{Core, Owner, Part};
-use crate::ike::event::Output;
-use crate::ike::event::{Direction, KernelRequest, SaCounters, Time};
-use crate::ike::natt::KEEPALIVE;
+use crate::ike::core::Core;
+use crate::ike::event::Time;
 use crate::ike::proposal::protocol_id;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::selector::Hosts;
 use crate::ike::table::SaId;
-use crate::ike::timer::{earliest, jitter, soft};
+use crate::ike::timer::{jitter, soft};
 use crate::wire::EspSpi;
 use crate::wire::iana::v2::ExchangeType;
 use crate::wire::v2::{Delete, Id, Payload};
@@ -28,7 +26,7 @@ use crate::wire::v2::{Delete, Id, Payload};
 pub const PAUSE: Duration = Duration::from_secs(8);
 
 /// How long an IKE SA outlives its lifetime, or its replacement, while it waits to be deleted.
-const GRACE: Duration = Duration::from_secs(30);
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// An established IKE SA.
 #[derive(Debug)]
@@ -45,6 +43,11 @@ pub struct Established {
     pub ends_at: Option<Time>,
     /// When we delete it because another does its work.
     pub superseded_at: Option<Time>,
+    /// Made by rekeying, and nothing was handed over to it yet: perhaps the one too many of two that
+    /// were made at once. If nobody deletes it, it goes at this time without a word.
+    pub unclaimed: Option<Time>,
+    /// When a child SA that could not be had is asked for again.
+    pub create_at: Option<Time>,
     /// When the peer last proved to be alive.
     pub heard: Time,
     /// When we last sent something.
@@ -93,6 +96,8 @@ pub enum Active {
     DeleteChild(ChildId, Gone),
     /// INFORMATIONAL that deletes the IKE SA.
     DeleteIke(Gone),
+    /// INFORMATIONAL that deletes an SPI that never became a child here.
+    DeleteSpi,
     /// INFORMATIONAL of which only the answer matters.
     Inform,
 }
@@ -137,6 +142,8 @@ impl Established {
             rekey_at: limited.then(|| now.after(soft(hard, &mut *core.random))),
             ends_at: limited.then(|| now.after(hard).after(GRACE)),
             superseded_at: None,
+            unclaimed: None,
+            create_at: None,
             heard: now,
             sent: now,
             queue: VecDeque::new(),
@@ -163,7 +170,7 @@ impl Established {
         active || self.answering.is_some()
     }
 
-    fn is_idle(&self, frame: &Frame) -> bool {
+    pub(super) fn is_idle(&self, frame: &Frame) -> bool {
         frame.window.is_free() && self.active.is_none() && !self.asked_traffic
     }
 
@@ -191,12 +198,37 @@ impl Established {
     /// Starts what is next on the list, if nothing is under way.
     pub fn advance(&mut self, frame: &mut Frame, core: &mut Core) {
         while self.active.is_none() && frame.window.is_free() && frame.gone.is_none() {
-            let Some(task) = self.queue.pop_front() else {
-                self.queue.shrink_to_fit();
+            let Some(at) = self.queue.iter().position(|task| self.may_start(task)) else {
+                if self.queue.is_empty() {
+                    self.queue.shrink_to_fit();
+                }
                 return;
             };
-            self.start(frame, core, task);
+            if let Some(task) = self.queue.remove(at) {
+                self.start(frame, core, task);
+            }
         }
+    }
+
+    /// What concerns children waits for the successor, if there is one; the IKE SA is rekeyed when no
+    /// child is half negotiated.
+    fn may_start(&self, task: &Task) -> bool {
+        match task {
+            Task::DeleteIke(_) | Task::Probe => true,
+            Task::RekeyIke => self.successor.is_none() && self.answering.is_none(),
+            _ => self.successor.is_none(),
+        }
+    }
+
+    /// What is still to be done about the children, for the successor.
+    pub fn hand_over(&mut self) -> Vec<Task> {
+        self.rekey_at = None;
+        let ours = |task: &Task| matches!(task, Task::DeleteIke(_) | Task::Probe | Task::RekeyIke);
+        let (kept, children): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(ours);
+        self.queue = kept;
+        self.queue.retain(|task| *task != Task::RekeyIke);
+        children.into()
     }
 
     fn start(&mut self, frame: &mut Frame, core: &mut Core, task: Task) {
@@ -205,10 +237,16 @@ impl Established {
             Task::RekeyChild(id) => {
                 let child = frame.children.iter_mut().find(|child| child.id == id);
                 let Some(child) = child.filter(|child| child.stage == Stage::Up) else { return };
+                if let Some(deferred) = &child.deferred {
+                    // The peer may not know it yet.
+                    child.soft = Some(deferred.at);
+                    return;
+                }
                 child.stage = Stage::Rekeying;
                 self.offer(frame, core, Some(id));
             }
             Task::DeleteChild(id, why) => {
+                Self::give_way(frame, core, id);
                 let Some(child) = frame.children.iter_mut().find(|child| child.id == id) else {
                     return;
                 };
@@ -221,7 +259,7 @@ impl Established {
             }
             Task::DeleteSpi(protocol, spi) => {
                 if self.send_delete(frame, core, protocol, spi) {
-                    self.active = Some(Box::new(Active::Inform));
+                    self.active = Some(Box::new(Active::DeleteSpi));
                 }
             }
             Task::RekeyIke => self.rekey(frame, core),
@@ -247,17 +285,26 @@ impl Established {
                 reserve(frame, core, offering.protocol, false);
                 self.active = Some(Box::new(Active::AwaitSpi(offering)));
             }
-            None => Self::postpone(frame, core, rekeys, PAUSE * 8),
+            None => self.postpone(frame, core, rekeys, PAUSE * 8),
         }
     }
 
     /// What could not be had now is tried again later.
-    pub fn postpone(frame: &mut Frame, core: &mut Core, rekeys: Option<ChildId>, pause: Duration) {
+    pub fn postpone(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        rekeys: Option<ChildId>,
+        pause: Duration,
+    ) {
+        let again = core.now.after(jitter(pause, &mut *core.random));
         let Some(id) = rekeys else {
-            core.lost(&frame.policy.name, Gone::Failed);
+            match pause == PAUSE {
+                true => self.create_at = Some(again),
+                false => core.lost(&frame.policy.name, Gone::Failed),
+            }
             return;
         };
-        let again = core.now.after(jitter(pause, &mut *core.random));
         let old = frame.children.iter_mut().find(|child| child.id == id);
         if let Some(old) = old.filter(|old| old.stage == Stage::Rekeying) {
             old.stage = Stage::Up;
@@ -279,162 +326,6 @@ impl Established {
     fn inform(&mut self, frame: &mut Frame, core: &mut Core, payloads: &[Payload]) -> bool {
         self.sent = core.now;
         send_request(frame, core, &mut self.protection, ExchangeType::INFORMATIONAL, payloads)
-    }
-
-    /// When it is to be looked at next.
-    pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
-        let interval = Duration::from_secs(core.globals.dpd_check_interval.into());
-        let idle = self.is_idle(frame) && !interval.is_zero();
-        let children = frame.children.iter().map(|child| child.next_timeout());
-        let own = [
-            frame.window.deadline(),
-            self.rekey_at,
-            self.ends_at,
-            self.superseded_at,
-            idle.then(|| self.heard.after(interval)),
-            frame.nat.local.then(|| self.sent.after(KEEPALIVE)),
-        ];
-        earliest(own.into_iter().chain(children))
-    }
-
-    /// Time has passed; our outstanding request was looked after already.
-    pub fn timeout(&mut self, frame: &mut Frame, core: &mut Core) {
-        let now = core.now;
-        let due = |time: &mut Option<Time>| time.take_if(|time| *time <= now).is_some();
-        if due(&mut self.rekey_at) && self.successor.is_none() && !self.is_ending() {
-            self.want(Task::RekeyIke);
-        }
-        if due(&mut self.superseded_at) {
-            self.want(Task::DeleteIke(Gone::Replaced));
-        }
-        if due(&mut self.ends_at) {
-            if self.is_ending() || self.successor.is_some() {
-                return frame.close(core, Gone::Replaced);
-            }
-            self.ends_at = Some(now.after(GRACE));
-            self.want(Task::DeleteIke(Gone::Expired));
-        }
-        if frame.nat.local && self.sent.after(KEEPALIVE) <= now {
-            self.sent = now;
-            let (local, remote) = (frame.local, frame.remote);
-            core.outputs.push_back(Output::Keepalive { local, remote });
-        }
-        self.check_alive(frame, core);
-        self.check_children(frame, core);
-        self.advance(frame, core);
-    }
-
-    /// Liveness (RFC 7296 §2.4): traffic that came in proves it as well as an answer does.
-    fn check_alive(&mut self, frame: &mut Frame, core: &mut Core) {
-        let interval = Duration::from_secs(core.globals.dpd_check_interval.into());
-        let idle = self.is_idle(frame) && !interval.is_zero();
-        if !idle || self.heard.after(interval) > core.now {
-            return;
-        }
-        match frame.children.iter().find(|child| child.stage == Stage::Up) {
-            Some(child) => {
-                self.asked_traffic = true;
-                let owner = Owner::Child { sa: frame.id, child: child.id, part: Part::Counters };
-                core.kernel(owner, KernelRequest::QuerySa(child.key(Direction::In)));
-            }
-            None => self.want(Task::Probe),
-        }
-    }
-
-    /// The kernel told what a child received, or could not.
-    pub fn counted(
-        &mut self,
-        frame: &mut Frame,
-        core: &mut Core,
-        id: ChildId,
-        counters: Option<SaCounters>,
-    ) {
-        self.asked_traffic = false;
-        let child = frame.children.iter_mut().find(|child| child.id == id);
-        let progressed = child.zip(counters).is_some_and(|(child, counters)| {
-            std::mem::replace(&mut child.seen, counters.packets) < counters.packets
-        });
-        match progressed {
-            true => self.heard = core.now,
-            false => self.want(Task::Probe),
-        }
-        self.advance(frame, core);
-    }
-
-    fn check_children(&mut self, frame: &mut Frame, core: &mut Core) {
-        let now = core.now;
-        for child in &mut frame.children {
-            let id = child.id;
-            if child.hard.take_if(|hard| *hard <= now).is_some() {
-                self.want(Task::DeleteChild(id, Gone::Expired));
-            } else if child.stage == Stage::Up && child.soft.take_if(|soft| *soft <= now).is_some()
-            {
-                self.want(Task::RekeyChild(id));
-            }
-        }
-    }
-
-    /// The kernel put a part of a child in, or did not.
-    pub fn installed(
-        &mut self,
-        frame: &mut Frame,
-        core: &mut Core,
-        id: ChildId,
-        failed: Option<(Part, String)>,
-    ) {
-        let Some(at) = frame.children.iter().position(|child| child.id == id) else { return };
-        if frame.children[at].stage != Stage::Installing {
-            return;
-        }
-        let answers = self.answering.as_ref().is_some_and(|it| it.child() == Some(id));
-        if let Some((part, _)) = failed {
-            if let Part::Sa(direction) = part {
-                frame.children[at].not_installed(direction);
-            }
-            if answers {
-                let mut child = frame.part_with(at);
-                child.remove(core);
-                return self.answer_refused(frame, core);
-            }
-            frame.children[at].stage = Stage::Ending;
-            let old = frame.children[at].replaces.take();
-            Self::postpone(frame, core, old, PAUSE);
-            self.want(Task::DeleteChild(id, Gone::Failed));
-            return self.advance(frame, core);
-        }
-        if frame.children[at].pending > 0 {
-            return;
-        }
-        if answers {
-            return self.answer_ready(frame, core);
-        }
-        self.up(frame, core, at);
-    }
-
-    fn up(&mut self, frame: &mut Frame, core: &mut Core, at: usize) {
-        let child = &mut frame.children[at];
-        child.stage = Stage::Up;
-        core.stats.children += 1;
-        let spis = child.printed_spis();
-        let (old, victim) = (child.replaces.take(), child.victim.take());
-        let event = match old {
-            Some(_) => {
-                core.stats.rekeys += 1;
-                let of = frame.children.iter().find(|child| Some(child.id) == old);
-                let old = of.map(|old| old.printed_spis().0).unwrap_or_default();
-                Event::ChildRekeyed { spis, old }
-            }
-            None => {
-                let (suite, flows) = (child.agreement.suite.to_string(), child.printed_flows());
-                Event::ChildEstablished { spis, suite, flows }
-            }
-        };
-        frame.report(core, event);
-        core.policies.succeeded(&frame.policy.name);
-        if let Some(victim) = victim {
-            self.want(Task::DeleteChild(victim, Gone::Replaced));
-            self.advance(frame, core);
-        }
     }
 
     /// Gives back whatever is reserved, before the SA goes.

@@ -62,19 +62,28 @@ impl Established {
             let named = |child: &crate::ike::child::Child| {
                 child.agreement.spi_out == *spi && protocol_id(child.agreement.protocol) == protocol
             };
-            let Some(at) = frame.children.iter().position(named) else { continue };
+            let Some(at) = frame.children.iter().position(named) else {
+                if let Some(Active::Child(request)) = self.active.as_deref_mut() {
+                    request.deleted(*spi);
+                }
+                continue;
+            };
+            match frame.children[at].stage {
+                Stage::Ending => Self::give_way(frame, core, frame.children[at].id),
+                _ => Self::revive(frame, core, frame.children[at].id),
+            }
             let mut child = frame.part_with(at);
             child.remove(core);
-            let deleting = matches!(
-                self.active.as_deref(),
-                Some(Active::DeleteChild(id, _)) if *id == child.id
-            );
-            if !deleting {
+            let deleting = match self.active.as_deref() {
+                Some(Active::DeleteChild(id, why)) if *id == child.id => Some(*why),
+                _ => None,
+            };
+            if deleting.is_none() {
                 answer.push(child.agreement.spi_in);
             }
-            let replaced = child.stage == Stage::Ending;
-            let why = if replaced { Gone::Replaced } else { Gone::ByPeer };
-            if !replaced {
+            let ending = child.stage == Stage::Ending;
+            let why = deleting.unwrap_or(if ending { Gone::Replaced } else { Gone::ByPeer });
+            if why != Gone::Replaced {
                 let spis = child.printed_spis();
                 frame.report(core, Event::ChildDeleted { spis, why });
                 core.lost(&frame.policy.name, why);
@@ -98,7 +107,7 @@ impl Established {
                 }
             }
             Active::DeleteIke(why) => frame.close(core, why),
-            Active::Inform => (),
+            Active::Inform | Active::DeleteSpi => (),
             Active::AwaitSpi(_) | Active::Child(_) | Active::Ike(_) => {
                 let what = "an INFORMATIONAL response to another request".into();
                 frame.report(core, Event::Misbehaved { what });

@@ -22,12 +22,14 @@ mod events;
 pub mod fragment;
 pub mod inform;
 pub mod init;
+mod installed;
 pub mod keys;
 mod message;
 mod receive;
 pub mod rekey;
 pub mod rules;
 pub mod seal;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -215,6 +217,25 @@ pub fn want(sa: &mut Sa, core: &mut Core, task: Task) {
         state.want(task);
         state.advance(frame, core);
     });
+}
+
+/// Negotiates a successor of the IKE SA.
+pub fn rekey(sa: &mut Sa, core: &mut Core) {
+    established(sa, core, |state, frame, core| {
+        if state.successor.is_none() && !state.is_ending() {
+            state.want(Task::RekeyIke);
+            state.advance(frame, core);
+        }
+    });
+}
+
+/// What was still to be done for the children of one is to be done by the other.
+pub fn inherit(from: &mut State, to: &mut State) {
+    let tasks = from.established_mut().map(Established::hand_over).unwrap_or_default();
+    if let Some(state) = to.established_mut() {
+        state.unclaimed = None;
+        tasks.into_iter().for_each(|task| state.want(task));
+    }
 }
 
 /// Negotiates one more child SA, unless one is on its way.

@@ -248,8 +248,11 @@ fn established_request(
 /// The peer deleted the IKE SA: the children go with it, unless a successor takes them.
 fn deleted(mut state: Box<Established>, frame: &mut Frame, core: &mut Core) -> State {
     state.abandon(core);
-    let why = if state.successor.is_some() { Gone::Replaced } else { Gone::ByPeer };
-    if state.successor.is_none() {
+    let why = match state.unclaimed.is_some() || state.successor.is_some() {
+        true => Gone::Replaced,
+        false => Gone::ByPeer,
+    };
+    if why != Gone::Replaced {
         for mut child in std::mem::take(&mut frame.children) {
             child.remove(core);
             let spis = child.printed_spis();

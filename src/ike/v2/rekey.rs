@@ -1,5 +1,7 @@
 //! CREATE_CHILD_SA for the IKE SA itself (RFC 7296 §1.3.2, §2.8): a successor inherits the children.
 
+use std::time::Duration;
+
 use super::State;
 use super::established::{Active, Established, PAUSE, Task};
 use super::init::NONCE_LEN;
@@ -17,6 +19,9 @@ use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
 use crate::wire::v2::sa::{Proposal as Offer, Transform};
 use crate::wire::v2::{Ke, Nonce, Notify, Payload, Sa as SaPayload};
 use crate::wire::{IkeSpi, Spi};
+
+/// How long a successor stays that takes nothing over: longer than a request is sent again.
+const UNCLAIMED: Duration = Duration::from_secs(90);
 
 /// Our request for a successor of the IKE SA.
 pub struct IkeRequest {
@@ -112,7 +117,6 @@ impl Established {
         let (from, to) = (frame.id, successor.frame.id);
         core.deeds.push_back(Deed::Open(successor));
         core.deeds.push_back(Deed::Inherit(from, to));
-        self.queue.clear();
         self.want(Task::DeleteIke(Gone::Replaced));
     }
 
@@ -159,7 +163,8 @@ impl Established {
         let mut new = Frame::new(SaId(seed.own), seed.initiator, local, remote, policy, core.now);
         (new.peer_spi, new.nat) = (seed.peers, frame.nat);
         (new.fragments, new.is_authenticated) = (frame.fragments.successor(), true);
-        let state = Self::standing(&new, core, protection, self.ids.clone());
+        let mut state = Self::standing(&new, core, protection, self.ids.clone());
+        state.unclaimed = Some(core.now.after(UNCLAIMED));
         Ok(Box::new(Sa { frame: new, body: Body::V2(State::Established(state)) }))
     }
 
@@ -212,7 +217,12 @@ impl Established {
         // What is half open with a child cannot be handed over (RFC 7296 §2.25.2).
         let busy = matches!(
             self.active.as_deref(),
-            Some(Active::AwaitSpi(_) | Active::Child(_) | Active::DeleteChild(..))
+            Some(
+                Active::AwaitSpi(_)
+                    | Active::Child(_)
+                    | Active::DeleteChild(..)
+                    | Active::DeleteSpi
+            )
         );
         if busy || self.is_ending() || self.successor.is_some() {
             return Err(Notify::new(NotifyType::TEMPORARY_FAILURE));
@@ -260,8 +270,6 @@ impl Established {
     /// The children go over to a successor; the peer deletes this IKE SA.
     pub fn replaced_by(&mut self, core: &mut Core, own: SaId, successor: SaId) {
         self.successor = Some(successor);
-        self.queue.clear();
-        self.rekey_at = None;
         self.ends_at = Some(core.now.after(PAUSE * 8));
         core.deeds.push_back(Deed::Inherit(own, successor));
     }
