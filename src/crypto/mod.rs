@@ -5,6 +5,7 @@
 //! is refused by that name ([`Error::Unsupported`]). Nothing in this room knows a packet.
 
 pub mod auth;
+pub mod block;
 pub mod cipher;
 pub mod kex;
 pub mod prf;
@@ -14,6 +15,7 @@ pub mod signature;
 pub mod suite;
 
 pub use auth::{psk_auth, psk_verify};
+pub use block::Block;
 pub use cipher::Cipher;
 pub use kex::KeyExchange;
 pub use prf::Prf;
@@ -26,6 +28,11 @@ pub fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     let mut state = openssl::sha::Sha1::new();
     parts.iter().for_each(|part| state.update(part));
     state.finish()
+}
+
+/// Whether two values are the same; octets of the same length are compared in constant time.
+pub fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && openssl::memcmp::eq(one, other)
 }
 
 /// Why a computation was not done.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::block::Block;
 use super::cipher::Cipher;
 use super::prf::{Prf, integrity};
 use super::{Error, kex};
@@ -41,6 +42,15 @@ impl IkeSuite {
     /// What is not computed here, by name.
     pub fn cipher(&self) -> Result<Cipher, Error> {
         Cipher::new(self.encryption.0, self.encryption.1, self.integrity)
+    }
+
+    /// The cipher of its messages where nothing but a cipher protects them (IKEv1).
+    ///
+    /// # Errors
+    ///
+    /// What is not computed here, by name.
+    pub fn block(&self) -> Result<Block, Error> {
+        Block::new(self.encryption.0, self.encryption.1)
     }
 
     /// Its PRF.
