@@ -4,6 +4,7 @@
 
 mod ciphers;
 mod groups;
+mod ikev1;
 mod kdf;
 mod prfs;
 

@@ -1,5 +1,11 @@
 //! IKEv1 (RFC 2407, 2408, 2409): states named for what they await.
 
+pub mod hash;
+pub mod keys;
+pub mod protect;
+pub mod rules;
+pub mod vendor;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
