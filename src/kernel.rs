@@ -498,7 +498,9 @@ impl<L: Link> Kernel<L> {
 
     /// What REGISTER told, of one protocol; together they are what the engine is told.
     fn learn(&mut self, told: &pfkey::Capabilities) {
+        let one_family = self.link.behaviour().one_inner_family;
         let capabilities = self.capabilities.get_or_insert_default();
+        capabilities.one_family = one_family;
         translate::merge(capabilities, told);
         self.inputs.push_back(Input::Capabilities(capabilities.clone()));
     }

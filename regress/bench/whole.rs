@@ -252,6 +252,7 @@ fn capabilities() -> Capabilities {
         ],
         integrity: vec![Integ::AUTH_HMAC_SHA2_256_128],
         esn: true,
+        one_family: false,
         remarks: Vec::new(),
     }
 }

@@ -360,6 +360,7 @@ fn what_the_kernel_cannot_do_is_neither_offered_nor_taken() {
         encryption: vec![(EncryptionId::ENCR_AES_CBC, vec![128, 256])],
         integrity: vec![IntegrityId::AUTH_HMAC_SHA2_256_128],
         esn: false,
+        one_family: false,
         remarks: vec!["no AEAD".into()],
     };
     for limited in [A, B] {

@@ -3,6 +3,7 @@
 
 mod children;
 mod fragments;
+mod further;
 mod handshake;
 mod orders;
 #[path = "../util/pair.rs"]

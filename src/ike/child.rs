@@ -100,6 +100,8 @@ pub struct Child {
     pub agreement: Agreement,
     /// How it stands.
     pub stage: Stage,
+    /// Whether we asked for it, rather than the peer.
+    pub initiated: bool,
     /// Kernel requests that are not answered yet.
     pub pending: u16,
     /// When it came to be.
@@ -141,6 +143,7 @@ impl Child {
             id: core.child_id(),
             agreement,
             stage: Stage::Installing,
+            initiated: false,
             pending: 0,
             created: core.now,
             soft,

@@ -340,6 +340,8 @@ pub struct Capabilities {
     pub integrity: Vec<IntegrityId>,
     /// Extended sequence numbers.
     pub esn: bool,
+    /// Whether an SA in tunnel mode carries IPv4 or IPv6, not both.
+    pub one_family: bool,
     /// What cannot be used although the kernel lists it, and why, for the operator.
     pub remarks: Vec<String>,
 }

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::auth::{Answer, QuestionId};
-use super::child::{Child, ChildId};
+use super::child::{Child, ChildId, Stage};
 use super::core::{Core, Negotiation, Part, name_of};
 use super::event::{KernelAnswer, Time};
 use super::id;
 use super::natt::Nat;
 use super::report::{Event, Gone};
-use super::selector::Hosts;
+use super::selector::{Hosts, unserved};
 use super::table::SaId;
 use super::v2::established::Task;
 use super::v2::fragment::Fragments;
@@ -433,6 +433,12 @@ impl Frame {
     pub fn encap(&self) -> Option<(u16, u16)> {
         (self.nat.found() || self.policy.force_natt)
             .then_some((self.local.port(), self.remote.port()))
+    }
+
+    /// The places of the policy's flows that no child SA carries, each with whether it is IPv4.
+    pub fn unserved(&self, hosts: Hosts) -> Vec<(usize, bool)> {
+        let standing = self.children.iter().filter(|child| child.stage != Stage::Ending);
+        unserved(&self.policy, hosts, standing.map(|child| &child.agreement.traffic))
     }
 
     /// One more child SA. Most IKE SAs have just one: no room is kept for others.

@@ -33,11 +33,31 @@ pub struct Hosts {
 impl Traffic {
     /// All that a policy wants.
     pub fn wanted(policy: &Policy, hosts: Hosts) -> Self {
+        Self::of_flows(policy, hosts, |_| true)
+    }
+
+    /// What a policy wants by some of its flows, chosen by their places.
+    pub fn of_flows(policy: &Policy, hosts: Hosts, chosen: impl Fn(usize) -> bool) -> Self {
         let mut traffic = Collected::default();
-        for (local, remote) in pairs(policy, hosts) {
+        for (_, (local, remote)) in pairs(policy, hosts).enumerate().filter(|(at, _)| chosen(*at)) {
             traffic.add(local, remote);
         }
         traffic.into()
+    }
+
+    /// The part of it that is IPv4, or IPv6.
+    pub fn of_family(&self, ipv4: bool) -> Self {
+        let part = |selectors: &[TrafficSelector]| {
+            let of_it = |selector: &&TrafficSelector| selector.addresses.0.is_ipv4() == ipv4;
+            selectors.iter().filter(of_it).copied().collect()
+        };
+        Self { local: part(&self.local), remote: part(&self.remote) }
+    }
+
+    /// Whether it has both IPv4 and IPv6.
+    pub fn is_mixed(&self) -> bool {
+        let is_ipv4 = |selector: &TrafficSelector| selector.addresses.0.is_ipv4();
+        self.local.iter().any(is_ipv4) && !self.local.iter().all(is_ipv4)
     }
 
     /// What a policy wants of this; `None` if that is nothing.
@@ -116,6 +136,24 @@ impl From<Collected> for Traffic {
     fn from(collected: Collected) -> Self {
         Self { local: collected.local.into(), remote: collected.remote.into() }
     }
+}
+
+/// The places of the policy's flows of which none of this traffic is a part, each with whether it
+/// is IPv4.
+pub fn unserved<'a>(
+    policy: &Policy,
+    hosts: Hosts,
+    carried: impl Iterator<Item = &'a Traffic> + Clone,
+) -> Vec<(usize, bool)> {
+    let serves = |traffic: &Traffic, (ours, theirs): (TrafficSelector, TrafficSelector)| {
+        traffic.local.iter().any(|local| intersect(&ours, local).is_some())
+            && traffic.remote.iter().any(|remote| intersect(&theirs, remote).is_some())
+    };
+    pairs(policy, hosts)
+        .enumerate()
+        .filter(|(_, pair)| !carried.clone().any(|traffic| serves(traffic, *pair)))
+        .map(|(at, (local, _))| (at, local.addresses.0.is_ipv4()))
+        .collect()
 }
 
 /// A kernel selector the other way round: inbound for outbound.

@@ -142,6 +142,7 @@ fn everything() -> Capabilities {
             IntegrityId::AUTH_HMAC_SHA1_96,
         ],
         esn: true,
+        one_family: false,
         remarks: Vec::new(),
     }
 }

@@ -126,6 +126,8 @@ pub struct Behaviour {
     /// Whether a flow between two neighbours catches IPv6 neighbour discovery too, which then
     /// needs a bypass of its own: seen on Linux, not tried elsewhere.
     pub catches_neighbour_discovery: bool,
+    /// Whether an SA in tunnel mode carries IPv4 or IPv6, not both: seen on Linux.
+    pub one_inner_family: bool,
     /// Whether the oldest of several SAs is used for output: then delete it after a rekey.
     pub old_sa_preferred: bool,
     /// Whether the kernel says that a peer's NAT mapping changed.

@@ -67,6 +67,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: true,
     catches_neighbour_discovery: false,
+    one_inner_family: false,
     old_sa_preferred: true,
     tells_new_mapping: false,
     flush_takes_flows: false,

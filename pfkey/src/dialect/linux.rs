@@ -62,6 +62,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: true,
     catches_neighbour_discovery: true,
+    one_inner_family: true,
     old_sa_preferred: false,
     tells_new_mapping: true,
     flush_takes_flows: false,

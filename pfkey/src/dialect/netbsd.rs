@@ -62,6 +62,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: false,
     catches_neighbour_discovery: false,
+    one_inner_family: false,
     old_sa_preferred: false,
     tells_new_mapping: false,
     flush_takes_flows: false,

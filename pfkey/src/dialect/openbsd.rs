@@ -66,6 +66,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Silence,
     dump_wakes_reader: true,
     catches_neighbour_discovery: false,
+    one_inner_family: false,
     old_sa_preferred: false,
     tells_new_mapping: false,
     flush_takes_flows: true,

@@ -89,10 +89,11 @@ impl Engine {
     fn fill(&mut self, id: SaId, hint: Option<&Acquire>) {
         let packet = hint.and_then(|acquire| acquire.selector);
         let Some(sa) = self.table.get(id) else { return };
-        let serves = sa.frame.children.iter().any(|child| {
-            let flows = &child.agreement.flows;
-            packet.is_none_or(|packet| flows.iter().any(|flow| covers(flow, &packet)))
-        });
+        let flows = || sa.frame.children.iter().flat_map(|child| &child.agreement.flows);
+        let serves = match packet {
+            Some(packet) => flows().any(|flow| covers(flow, &packet)),
+            None => sa.frame.unserved(sa.frame.hosts()).is_empty(),
+        };
         if !serves {
             self.with(id, |sa, core| sa.create_child(core));
         }

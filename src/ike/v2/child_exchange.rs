@@ -222,7 +222,10 @@ impl Established {
                 let what = "CREATE_CHILD_SA".into();
                 let offered = proposal::printed(&request.offering.offered);
                 frame.report(core, Event::Refused { what, notify, offered, advice });
-                self.postpone(frame, core, old, PAUSE * 8);
+                match old.is_none() && !frame.children.is_empty() {
+                    true => self.rest_refused = true,
+                    false => self.postpone(frame, core, old, PAUSE * 8),
+                }
             }
         }
     }

@@ -46,6 +46,8 @@ pub struct Answering {
     shared: Option<Secret>,
     /// Our nonce and public value, where the exchange has them.
     extra: Vec<Payload>,
+    /// Another child SA can be had for the rest of what was offered.
+    more: bool,
     /// The child that it replaces.
     pub rekeys: Option<ChildId>,
     stage: Stage,
@@ -77,10 +79,8 @@ impl Offering {
             protocol,
             mode: old.map_or(policy.mode, |old| old.agreement.mode),
             offered,
-            traffic: old.map_or_else(
-                || Traffic::wanted(policy, hosts),
-                |old| old.agreement.traffic.clone(),
-            ),
+            traffic: old
+                .map_or_else(|| wanting(frame, core, hosts), |old| old.agreement.traffic.clone()),
             hosts,
             rekeys,
         })
@@ -160,6 +160,7 @@ impl Offering {
         let policy = frame.policy.clone();
         let mut child = Child::new(core, frame.id, agreement, &policy);
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
+        child.initiated = true;
         if stays {
             child.install(core, frame.id, Direction::Out, &keys.outbound, &policy);
         }
@@ -205,6 +206,7 @@ impl Answering {
         let peers =
             Traffic { local: tsr.selectors.clone().into(), remote: tsi.selectors.clone().into() };
         let hosts = frame.hosts();
+        let (peers, more) = considered(frame, core, peers, rekeys, hosts);
         let narrowed = peers.narrowed(policy, hosts);
         let with_flows = narrowed.and_then(|traffic| {
             let flows = traffic.flows(policy, hosts)?;
@@ -239,6 +241,7 @@ impl Answering {
             nonces: (Vec::new(), Vec::new()),
             shared: None,
             extra: Vec::new(),
+            more,
             rekeys,
             stage: Stage::AwaitSpi,
         };
@@ -311,6 +314,9 @@ impl Answering {
         payloads.push(Payload::TsI(Ts::new(self.agreement.traffic.remote.to_vec())));
         payloads.push(Payload::TsR(Ts::new(self.agreement.traffic.local.to_vec())));
         payloads.extend(mode_notifications(self.agreement.mode));
+        if self.more {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::ADDITIONAL_TS_POSSIBLE)));
+        }
         payloads
     }
 
@@ -328,6 +334,44 @@ impl Answering {
         }
         Some(id)
     }
+}
+
+/// What the policy wants and no child SA carries yet: of one family, where the kernel has no SA for
+/// both.
+fn wanting(frame: &Frame, core: &Core, hosts: Hosts) -> Traffic {
+    let policy = &*frame.policy;
+    let mut missing = frame.unserved(hosts);
+    if one_family(core, policy)
+        && let Some(&(_, first)) = missing.first()
+    {
+        missing.retain(|(_, ipv4)| *ipv4 == first);
+    }
+    Traffic::of_flows(policy, hosts, |at| missing.iter().any(|(place, _)| *place == at))
+}
+
+fn one_family(core: &Core, policy: &Policy) -> bool {
+    policy.mode == Mode::Tunnel && core.able.as_ref().is_some_and(|able| able.one_family)
+}
+
+/// What of the peer's offer is to be considered: where the kernel has no SA for both families, the
+/// family of the child that is replaced, or one that no child carries yet. Says whether that left
+/// something out.
+fn considered(
+    frame: &Frame,
+    core: &Core,
+    offered: Traffic,
+    rekeys: Option<ChildId>,
+    hosts: Hosts,
+) -> (Traffic, bool) {
+    if !one_family(core, &frame.policy) || !offered.is_mixed() {
+        return (offered, false);
+    }
+    let old = frame.children.iter().find(|child| Some(child.id) == rekeys);
+    let family = match old.and_then(|old| old.agreement.traffic.local.first()) {
+        Some(selector) => selector.addresses.0.is_ipv4(),
+        None => frame.unserved(hosts).first().is_none_or(|(_, ipv4)| *ipv4),
+    };
+    (offered.of_family(family), true)
 }
 
 /// Whether the peer gave this SPI to another child SA.

@@ -46,6 +46,8 @@ pub struct Established {
     /// Made by rekeying, and nothing was handed over to it yet: perhaps the one too many of two that
     /// were made at once. If nobody deletes it, it goes at this time without a word.
     pub unclaimed: Option<Time>,
+    /// The peer does not want what flows of the policy are without a child SA: do not ask again.
+    pub rest_refused: bool,
     /// When a child SA that could not be had is asked for again.
     pub create_at: Option<Time>,
     /// When the peer last proved to be alive.
@@ -143,6 +145,7 @@ impl Established {
             ends_at: limited.then(|| now.after(hard).after(GRACE)),
             superseded_at: None,
             unclaimed: None,
+            rest_refused: false,
             create_at: None,
             heard: now,
             sent: now,
@@ -280,7 +283,12 @@ impl Established {
     }
 
     fn offer(&mut self, frame: &mut Frame, core: &mut Core, rekeys: Option<ChildId>) {
-        match Offering::new(frame, core, false, rekeys) {
+        let offering = match Offering::new(frame, core, false, rekeys) {
+            // Meanwhile the peer asked for it.
+            Some(offering) if offering.traffic.local.is_empty() => return,
+            other => other,
+        };
+        match offering {
             Some(offering) => {
                 reserve(frame, core, offering.protocol, false);
                 self.active = Some(Box::new(Active::AwaitSpi(offering)));

@@ -1,11 +1,17 @@
 //! A child SA as the kernel takes it in, comes up, and gives way to its successor.
 
+use std::time::Duration;
+
 use super::established::{Established, PAUSE, Task};
-use crate::ike::child::{ChildId, Stage};
+use crate::conf::Start;
+use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Part};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::timer::jitter;
+
+/// Child SAs for the same flows that came to be within this time were asked for at once.
+const ASKED_AT_ONCE: Duration = Duration::from_secs(10);
 
 impl Established {
     /// The kernel put a part of a child in, or did not.
@@ -71,7 +77,43 @@ impl Established {
         core.policies.succeeded(&frame.policy.name);
         if let Some(victim) = victim {
             self.want(Task::DeleteChild(victim, Gone::Replaced));
+        }
+        if old.is_none() {
+            self.one_of_two(frame, core, at);
+            self.want_rest(frame, core);
+        }
+        self.advance(frame, core);
+    }
+
+    /// Both sides asked for the same child at once: of the two the one on which the initiator of the
+    /// IKE SA receives with the lower SPI goes, by the hand that made it.
+    fn one_of_two(&mut self, frame: &mut Frame, core: &mut Core, at: usize) {
+        let new = &frame.children[at];
+        let twin = frame.children.iter().find(|other| {
+            other.initiated != new.initiated
+                && other.stage == Stage::Up
+                && other.replaces.is_none()
+                && other.agreement.flows == new.agreement.flows
+                && new.created.since(other.created) < ASKED_AT_ONCE
+        });
+        let Some(twin) = twin else { return };
+        let spi = |child: &Child| match frame.initiator {
+            true => child.agreement.spi_in.0,
+            false => child.agreement.spi_out.0,
+        };
+        let loser = if spi(twin) < spi(new) { twin } else { new };
+        if loser.initiated {
+            let id = loser.id;
+            self.want(Task::DeleteChild(id, Gone::Replaced));
             self.advance(frame, core);
+        }
+    }
+
+    /// The side that opened the IKE SA sees that every flow of an active policy gets a child.
+    fn want_rest(&mut self, frame: &Frame, core: &Core) {
+        let ours = frame.initiator && frame.policy.start == Start::Active && !core.globals.passive;
+        if ours && !self.rest_refused && !frame.unserved(frame.hosts()).is_empty() {
+            self.want(Task::CreateChild);
         }
     }
 
