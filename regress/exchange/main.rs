@@ -1,6 +1,8 @@
 //! Two engines on a pretend network with a pretend clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "../util/certs.rs"]
+mod certs;
 mod children;
 mod fragments;
 mod further;
@@ -8,3 +10,4 @@ mod handshake;
 mod orders;
 #[path = "../util/pair.rs"]
 mod pair;
+mod signatures;

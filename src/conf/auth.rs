@@ -118,6 +118,11 @@ impl Auth {
         Self { initiator: Method::Eap(method), responder: Method::Signature(Signature::Any) }
     }
 
+    /// Whether a side proves by a signature who it is.
+    pub fn signs(&self) -> bool {
+        [self.initiator, self.responder].iter().any(|it| matches!(it, Method::Signature(_)))
+    }
+
     /// How we prove who we are.
     pub fn ours(&self, initiator: bool) -> Method {
         if initiator { self.initiator } else { self.responder }

@@ -109,6 +109,25 @@ pub enum Cert {
     Other(u8),
 }
 
+impl Cert {
+    /// How many octets.
+    pub fn len(&self) -> usize {
+        match self {
+            Cert::X509(data)
+            | Cert::Crl(data)
+            | Cert::Ocsp(data)
+            | Cert::PublicKey(data)
+            | Cert::RsaKey(data) => data.len(),
+            Cert::Other(_) => 0,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A signature with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {

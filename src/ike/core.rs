@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Settings;
-use super::auth::{Question, QuestionId};
+use super::auth::{Question, QuestionId, Trust};
 use super::child::ChildId;
 use super::event::{
     Capabilities, Direction, KernelAnswer, KernelFlow, KernelRequest, Output, RequestId, SaKey,
@@ -37,6 +37,10 @@ pub struct Core {
     pub globals: Globals,
     /// The policies and how they fare.
     pub policies: Policies,
+    /// Whom the holder of the secrets trusts.
+    pub trust: Trust,
+    /// Whether any policy has to do with signatures.
+    pub signatures: bool,
     /// What the kernel can do, once known.
     pub able: Option<Capabilities>,
     /// The flows in the kernel.
@@ -139,6 +143,8 @@ impl Core {
             settings,
             globals: Globals::default(),
             policies: Policies::default(),
+            trust: Trust::default(),
+            signatures: false,
             able: None,
             flows: FlowTable::default(),
             stats: Stats::default(),

@@ -60,6 +60,7 @@ impl Engine {
             Input::Acquire(acquire) => self.acquire(&acquire),
             Input::Expire(expire) => self.expire(&expire),
             Input::Answer(id, answer) => self.answer(id, answer),
+            Input::Trust(trust) => self.core.trust = trust,
             Input::Configure(config) => self.configure(&config),
             Input::Command(command) => self.command(command),
             Input::Timeout => (),

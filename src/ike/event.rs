@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::auth::{Answer, Question, QuestionId};
+use super::auth::{Answer, Question, QuestionId, Trust};
 use super::report::Report;
 use crate::conf::{Config, Mode, Prefix, SaProtocol};
 use crate::crypto::Secret;
@@ -60,6 +60,8 @@ pub enum Input<'a> {
     Expire(Expire),
     /// The answer to a question.
     Answer(QuestionId, Answer),
+    /// Whom the holder of the secrets trusts; before the first configuration, and whenever it changes.
+    Trust(Trust),
     /// A new configuration: the difference is acted upon.
     Configure(Arc<Config>),
     /// An operator's command.

@@ -19,6 +19,11 @@ pub fn of_identity(identity: &Identity) -> Id {
     Id { id_type: identity.id_type, data: identity.data.clone() }
 }
 
+/// An identity from the wire as the configuration writes it.
+pub fn to_identity(id: &Id) -> Identity {
+    Identity { id_type: id.id_type, data: id.data.clone() }
+}
+
 /// What we call ourselves under a policy: its `srcid`, else our address.
 pub fn ours(policy: &Policy, local: IpAddr) -> Id {
     policy.local_id.as_ref().map_or_else(|| of_address(local), of_identity)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::Rejection;
 use crate::conf::PolicyName;
 
 /// One thing that happened: about whom, and what.
@@ -131,6 +132,20 @@ pub enum Event {
     PeerNotAuthenticated {
         /// Who it says it is.
         identity: String,
+    },
+    /// The peer proved by a key or certificate who it is.
+    Authenticated {
+        /// Who it is.
+        identity: String,
+        /// By what.
+        by: String,
+    },
+    /// The peer's signature or certificate is not taken.
+    PeerRejected {
+        /// Who it says it is.
+        identity: String,
+        /// Why.
+        why: Rejection,
     },
     /// No policy is for this peer.
     NoPolicy {
@@ -276,16 +291,17 @@ impl Report {
     /// How much it matters.
     pub fn level(&self) -> Level {
         use Event::{
-            ChildDeleted, ChildEstablished, ChildRekeyed, Configured, Disagreed, Dropped, Finished,
-            Fragmented, FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
-            InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, Message,
-            Misbehaved, NatFound, NoAnswer, NoPolicy, OtherVersion, PeerNotAuthenticated,
-            QuestionRefused, Refused, Superseded, WillRetry,
+            Authenticated, ChildDeleted, ChildEstablished, ChildRekeyed, Configured, Disagreed,
+            Dropped, Finished, Fragmented, FragmentsShrink, HalfOpenExpired, IkeDeleted,
+            IkeEstablished, IkeRekeyed, InitialContact, Initiating, Internal, KernelFailed,
+            KernelIncapable, Message, Misbehaved, NatFound, NoAnswer, NoPolicy, OtherVersion,
+            PeerNotAuthenticated, PeerRejected, QuestionRefused, Refused, Superseded, WillRetry,
         };
         match self.event {
             Disagreed(_)
             | Refused { .. }
             | PeerNotAuthenticated { .. }
+            | PeerRejected { .. }
             | OtherVersion { .. }
             | KernelFailed { .. }
             | QuestionRefused { .. }
@@ -299,6 +315,7 @@ impl Report {
             | NoPolicy { .. }
             | Misbehaved { .. } => Level::Notice,
             Configured { .. }
+            | Authenticated { .. }
             | Initiating
             | IkeRekeyed { .. }
             | ChildRekeyed { .. }
@@ -503,6 +520,10 @@ impl fmt::Display for Event {
                 "the peer, which calls itself {identity}, could not prove it: the pre-shared keys \
                  of the two sides differ"
             ),
+            Event::Authenticated { identity, by } => write!(f, "{identity} proved by {by}"),
+            Event::PeerRejected { identity, why } => {
+                write!(f, "the peer, which calls itself {identity}, is not accepted: {why}")
+            }
             Event::NoPolicy { wanted } => write!(f, "no policy for {wanted}"),
             Event::OtherVersion { ours, theirs } => {
                 let word = if *theirs == 1 { "ike" } else { "ikev2" };

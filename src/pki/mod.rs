@@ -11,6 +11,7 @@
 //! words of [`crate::ike::auth`]; nothing here knows a process or a descriptor. Chains are built and
 //! checked by the library's own store; names and identities are read with x509-parser.
 
+pub mod authority;
 pub mod files;
 mod judge;
 mod keys;

@@ -119,6 +119,7 @@ impl Engine {
             self.timers.set(Timer::Policy(index), running.due.take(), None);
         }
         self.core.globals = config.globals.clone();
+        self.core.signatures = config.policies.iter().any(|policy| policy.auth.signs());
         let mut fresh = Vec::new();
         for (index, policy) in (0u32..).zip(&config.policies) {
             let kept = old.iter().position(|running| *running.policy == *policy);

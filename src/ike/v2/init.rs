@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::auth::proof::{self, Heard};
 use super::auth::{AwaitAuthRequest, begin_initiator};
 use super::keys::{Seeds, expand, first_seed};
 use super::rules::{Bag, Message, sort};
@@ -51,6 +52,8 @@ pub struct Opening {
     pub messages: (Box<[u8]>, Box<[u8]>),
     /// Both nonces, initiator's first.
     pub nonces: (Vec<u8>, Vec<u8>),
+    /// What the peer says about signatures.
+    pub heard: Heard,
 }
 
 /// Calls a peer.
@@ -100,6 +103,9 @@ impl AwaitInitResponse {
         payloads.push(own_ke(&self.kex));
         payloads.push(Payload::Nonce(Nonce(self.nonce.clone())));
         payloads.extend(nat_notifications(frame));
+        if frame.policy.auth.signs() {
+            payloads.push(proof::hashes());
+        }
         payloads.extend(fragment::notification(core));
         let (initiator, responder) = (frame.id.0, IkeSpi::ZERO);
         let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(true, false));
@@ -192,6 +198,7 @@ impl AwaitInitResponse {
         bag: Bag,
         (datagram, local): (&[u8], SocketAddr),
     ) -> Result<State, String> {
+        let heard = Heard::of(&bag);
         let (Some(sa), Some(ke), Some(nonce)) = (&bag.sa, &bag.ke, bag.nonce) else {
             return Err("an IKE_SA_INIT response without SA, KE or Nonce".into());
         };
@@ -223,7 +230,8 @@ impl AwaitInitResponse {
             expand(suite, &seed, &seeds, true).map_err(|error| error.to_string())?;
         let request = frame.window.answered();
         let message = header.message(datagram);
-        let opening = Opening { messages: (request, message.into()), nonces: (self.nonce, nonce) };
+        let messages = (request, message.into());
+        let opening = Opening { messages, nonces: (self.nonce, nonce), heard };
         Ok(begin_initiator(frame, core, protection, proofs, opening))
     }
 }
@@ -327,6 +335,12 @@ fn respond(
     if announces {
         payloads.extend(nat_notifications(frame));
     }
+    // Which policy it is shows with the peer's identity: it is asked as if it were one with signatures.
+    let heard = Heard::of(bag);
+    if core.signatures {
+        payloads.extend(proof::requests(core));
+        payloads.extend(heard.hashes.is_some().then(proof::hashes));
+    }
     frame.fragments.negotiated(core, &bag.notifies);
     if frame.fragments.size.is_some() {
         payloads.extend(fragment::notification(core));
@@ -344,7 +358,7 @@ fn respond(
     frame.window.replied(&octets);
     let messages = (request.into(), octets.as_slice().into());
     core.send(frame.local, frame.remote, octets);
-    let opening = Opening { messages, nonces: (peers.clone(), nonce) };
+    let opening = Opening { messages, nonces: (peers.clone(), nonce), heard };
     let state = AwaitAuthRequest { protection, proofs, opening };
     Ok(State::AwaitAuthRequest(Box::new(state)))
 }

@@ -1,7 +1,8 @@
 //! Which payloads each message has: a table, and what came sorted by it (RFC 7296 appendix C).
 
-use crate::wire::iana::v2::{NotifyType, PayloadType};
-use crate::wire::v2::{Auth, Delete, Eap, Id, Ke, Notify, Payload, Sa, Ts};
+use crate::ike::auth::{Cert, Request};
+use crate::wire::iana::v2::{CertEncoding, NotifyType, PayloadType};
+use crate::wire::v2::{self, Auth, Delete, Eap, Id, Ke, Notify, Payload, Sa, Ts};
 
 /// The messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,10 @@ pub struct Bag {
     pub tsr: Option<Ts>,
     /// EAP, for rounds of it.
     pub eap: Option<Eap>,
+    /// Certificates and what else proves whose a key is.
+    pub certs: Vec<Cert>,
+    /// The certificates that are asked for.
+    pub requests: Vec<Request>,
     /// Notifications.
     pub notifies: Vec<Notify>,
     /// Deletions.
@@ -151,10 +156,42 @@ pub fn sort(message: Message, payloads: Vec<Payload>) -> Result<Bag, String> {
             Payload::TsI(ts) => bag.tsi = Some(ts),
             Payload::TsR(ts) => bag.tsr = Some(ts),
             Payload::Eap(eap) => bag.eap = Some(eap),
+            Payload::Cert(cert) => bag.certs.push(cert.into()),
+            Payload::CertReq(request) => bag.requests.extend(requests(&request)),
             Payload::Notify(notify) => bag.notifies.push(notify),
             Payload::Delete(delete) => bag.deletes.push(delete),
             _ => (),
         }
     }
     Ok(bag)
+}
+
+/// How many authorities of one request are looked at.
+const MOST_AUTHORITIES: usize = 1024;
+
+impl From<v2::Cert> for Cert {
+    fn from(cert: v2::Cert) -> Self {
+        match cert.encoding {
+            CertEncoding::X509_SIGNATURE => Cert::X509(cert.data),
+            CertEncoding::CRL => Cert::Crl(cert.data),
+            CertEncoding::OCSP_CONTENT => Cert::Ocsp(cert.data),
+            CertEncoding::RAW_PUBLIC_KEY => Cert::PublicKey(cert.data),
+            CertEncoding::RAW_RSA_KEY => Cert::RsaKey(cert.data),
+            other => Cert::Other(other.0),
+        }
+    }
+}
+
+/// What a CERTREQ payload asks for; encodings that we do not send are no requests.
+fn requests(request: &v2::CertReq) -> Vec<Request> {
+    match request.encoding {
+        CertEncoding::X509_SIGNATURE if request.authorities.is_empty() => vec![Request::Any],
+        CertEncoding::X509_SIGNATURE => {
+            let hashes = request.hashes().take(MOST_AUTHORITIES);
+            hashes.filter_map(|hash| Some(Request::KeyHash(hash.try_into().ok()?))).collect()
+        }
+        CertEncoding::RAW_PUBLIC_KEY => vec![Request::PublicKey],
+        CertEncoding::RAW_RSA_KEY => vec![Request::RsaKey],
+        _ => Vec::new(),
+    }
 }

@@ -1,0 +1,268 @@
+//! IKE_AUTH as its initiator: our proof and the first child SA go out, the responder's proof comes.
+
+use super::proof::{self, OwnProof};
+use super::tell_failed;
+use crate::conf::Method;
+use crate::ike::auth::{Answer, QuestionId};
+use crate::ike::core::{Core, Deed};
+use crate::ike::id;
+use crate::ike::proposal;
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::Frame;
+use crate::ike::v2::create::{Offering, reserve, unreserve};
+use crate::ike::v2::established::Established;
+use crate::ike::v2::init::Opening;
+use crate::ike::v2::keys::{ProofKeys, Protection};
+use crate::ike::v2::rules::{Bag, Message, sort};
+use crate::ike::v2::{State, read_sealed, refusal_advice, send_request};
+use crate::wire::iana::v2::{ExchangeType, NotifyType};
+use crate::wire::v2::{Id, Notify, Payload};
+use crate::wire::{EspSpi, Header};
+
+/// An initiator that awaits its own proof from the holder of the secrets, and an SPI.
+#[derive(Debug)]
+pub struct AwaitOwnAuth {
+    pub(in crate::ike::v2) protection: Protection,
+    proofs: ProofKeys,
+    opening: Opening,
+    question: QuestionId,
+    proof: Option<OwnProof>,
+    offering: Offering,
+    spi: Option<EspSpi>,
+}
+
+/// An initiator that sent its IKE_AUTH request.
+#[derive(Debug)]
+pub struct AwaitAuthResponse {
+    /// Protects what follows.
+    pub protection: Protection,
+    proofs: ProofKeys,
+    opening: Opening,
+    offering: Offering,
+    spi: EspSpi,
+}
+
+/// An initiator that awaits the verdict about the responder's proof.
+#[derive(Debug)]
+pub struct AwaitResponderVerdict {
+    pub(in crate::ike::v2) protection: Protection,
+    opening: Opening,
+    offering: Offering,
+    spi: EspSpi,
+    question: QuestionId,
+    remote_id: Id,
+    bag: Bag,
+}
+
+/// The initiator's keys are there: it asks for its proof and an SPI.
+pub fn begin_initiator(
+    frame: &mut Frame,
+    core: &mut Core,
+    protection: Protection,
+    proofs: ProofKeys,
+    opening: Opening,
+) -> State {
+    let Some(offering) = Offering::new(frame, core, true, None) else {
+        frame.close(core, Gone::Failed);
+        return State::Gone;
+    };
+    let requests = &opening.heard.requests;
+    let question = proof::ask_own(frame, core, &protection, &proofs, &opening, requests);
+    reserve(frame, core, offering.protocol, false);
+    let (proof, spi) = (None, None);
+    let state = AwaitOwnAuth { protection, proofs, opening, question, proof, offering, spi };
+    State::AwaitOwnAuth(Box::new(state))
+}
+
+impl AwaitOwnAuth {
+    /// The holder of the secrets answered.
+    pub fn answer(
+        mut self: Box<Self>,
+        frame: &mut Frame,
+        core: &mut Core,
+        question: QuestionId,
+        answer: Answer,
+    ) -> State {
+        if question != self.question {
+            return State::AwaitOwnAuth(self);
+        }
+        match OwnProof::from_answer(answer) {
+            Ok(proof) => self.proof = Some(proof),
+            Err(reason) => {
+                frame.report(core, Event::QuestionRefused { reason });
+                self.abandon(core);
+                frame.close(core, Gone::Failed);
+                return State::Gone;
+            }
+        }
+        self.proceed(frame, core)
+    }
+
+    /// The kernel reserved an SPI.
+    pub fn reserved(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, spi: EspSpi) -> State {
+        self.spi = Some(spi);
+        self.proceed(frame, core)
+    }
+
+    /// Gives the SPI back.
+    pub fn abandon(&mut self, core: &mut Core) {
+        if let Some(spi) = self.spi.take() {
+            unreserve(core, self.offering.protocol, self.offering.hosts, spi);
+        }
+    }
+
+    fn proceed(mut self: Box<Self>, frame: &mut Frame, core: &mut Core) -> State {
+        let Some(spi) = self.spi else { return State::AwaitOwnAuth(self) };
+        let Some(proof) = self.proof.take() else { return State::AwaitOwnAuth(self) };
+        let Self { mut protection, proofs, opening, offering, .. } = *self;
+        let mut payloads = vec![Payload::IdI(id::ours(&frame.policy, frame.local.ip()))];
+        let (certs, auth) = proof.payloads();
+        payloads.extend(certs);
+        if let Method::Signature(_) = frame.policy.auth.theirs(true) {
+            payloads.extend(proof::requests(core));
+        }
+        if let Some(wanted) = &frame.policy.remote_id {
+            payloads.push(Payload::IdR(id::of_identity(wanted)));
+        }
+        payloads.push(auth);
+        let (sa, rest) = offering.payloads(spi);
+        payloads.push(sa);
+        payloads.extend(rest);
+        if frame.first_contact {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT)));
+        }
+        if !send_request(frame, core, &mut protection, ExchangeType::IKE_AUTH, &payloads) {
+            return State::Gone;
+        }
+        let state = AwaitAuthResponse { protection, proofs, opening, offering, spi };
+        State::AwaitAuthResponse(Box::new(state))
+    }
+}
+
+impl AwaitAuthResponse {
+    /// The response came.
+    pub fn response(
+        self: Box<Self>,
+        frame: &mut Frame,
+        core: &mut Core,
+        header: &Header,
+        datagram: &[u8],
+    ) -> State {
+        let payloads = match read_sealed(frame, core, &self.protection, header, datagram) {
+            Ok(payloads) => payloads,
+            Err(None) => return State::AwaitAuthResponse(self),
+            Err(Some(what)) => return self.broken(frame, core, what),
+        };
+        frame.window.answered();
+        let mut bag = match sort(Message::AuthResponse, payloads) {
+            Ok(bag) => bag,
+            Err(what) => return self.broken(frame, core, what),
+        };
+        let Some(remote_id) = bag.idr.clone().filter(|_| bag.auth.is_some()) else {
+            return self.refused(frame, core, &bag);
+        };
+        if !id::accepts(&frame.policy, &remote_id) {
+            let wanted = id::expected(&frame.policy).map(|id| id.to_string()).unwrap_or_default();
+            let wanted = format!("{remote_id}, which answers where {wanted} is expected (dstid)");
+            frame.report(core, Event::NoPolicy { wanted });
+            return self.farewell(frame, core);
+        }
+        let asked = (&remote_id, &mut bag);
+        let asked =
+            proof::ask_peers(frame, core, &self.protection, &self.proofs, &self.opening, asked);
+        let question = match asked {
+            Ok(question) => question,
+            Err(what) => {
+                frame.report(core, Event::Misbehaved { what });
+                return self.farewell(frame, core);
+            }
+        };
+        let Self { protection, opening, offering, spi, .. } = *self;
+        let state =
+            AwaitResponderVerdict { protection, opening, offering, spi, question, remote_id, bag };
+        State::AwaitResponderVerdict(Box::new(state))
+    }
+
+    /// Gives the SPI back.
+    pub fn abandon(&mut self, core: &mut Core) {
+        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+    }
+
+    fn broken(mut self, frame: &mut Frame, core: &mut Core, what: String) -> State {
+        frame.report(core, Event::Misbehaved { what });
+        self.abandon(core);
+        frame.close(core, Gone::Failed);
+        State::Gone
+    }
+
+    fn refused(mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) -> State {
+        let error = bag.error().map(|notify| notify.notify_type);
+        let notify = error.map_or("no identity and no proof".into(), |error| error.to_string());
+        let advice = error.map(refusal_advice).unwrap_or_default();
+        let what = "IKE_AUTH".into();
+        frame.report(core, Event::Refused { what, notify, offered: Vec::new(), advice });
+        self.abandon(core);
+        frame.close(core, Gone::Failed);
+        State::Gone
+    }
+
+    /// The responder is not whom we want: it is told, once.
+    fn farewell(mut self, frame: &mut Frame, core: &mut Core) -> State {
+        self.abandon(core);
+        tell_failed(frame, core, &mut self.protection);
+        frame.close(core, Gone::Failed);
+        State::Gone
+    }
+}
+
+impl AwaitResponderVerdict {
+    /// The holder of the secrets answered.
+    pub fn answer(
+        mut self: Box<Self>,
+        frame: &mut Frame,
+        core: &mut Core,
+        question: QuestionId,
+        answer: Answer,
+    ) -> State {
+        if question != self.question {
+            return State::AwaitResponderVerdict(self);
+        }
+        if !proof::verified(frame, core, &self.remote_id, answer) {
+            self.abandon(core);
+            tell_failed(frame, core, &mut self.protection);
+            frame.close(core, Gone::Failed);
+            return State::Gone;
+        }
+        let Self { protection, opening, offering, spi, remote_id, bag, .. } = *self;
+        let local_id = id::ours(&frame.policy, frame.local.ip());
+        let mut established = Established::new(frame, core, protection, local_id, remote_id);
+        core.deeds.push_back(Deed::Established(frame.id, false));
+        if bag.sa.is_none() {
+            let notify = bag.error().map(|notify| notify.notify_type);
+            let advice = notify.map(refusal_advice).unwrap_or_default();
+            let notify = notify.map_or("no reason given".into(), |notify| notify.to_string());
+            let (what, offered) = ("the child SA".into(), proposal::printed(&offering.offered));
+            frame.report(core, Event::Refused { what, notify, offered, advice });
+            unreserve(core, offering.protocol, offering.hosts, spi);
+            core.lost(&frame.policy.name, Gone::Failed);
+            return State::Established(established);
+        }
+        let (ni, nr) = (&*opening.nonces.0, &*opening.nonces.1);
+        match offering.accept(frame, core, &bag, spi) {
+            Ok(agreement) => {
+                let protection = &established.protection;
+                Offering::install(frame, core, protection, agreement, ((ni, nr), None), true);
+            }
+            Err(what) => {
+                frame.report(core, Event::Misbehaved { what });
+                established.reject(frame, core, offering.protocol, offering.hosts, spi);
+            }
+        }
+        State::Established(established)
+    }
+
+    /// Gives the SPI back.
+    pub fn abandon(&mut self, core: &mut Core) {
+        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+    }
+}
