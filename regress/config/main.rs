@@ -146,9 +146,9 @@ fn a_plain_rule_becomes_a_policy() {
 
 #[test]
 fn a_macro_of_the_command_line_wins() {
-    let text = "peer = \"10.0.0.1\"\nikev2 from any to any peer $peer psk \"x\"\n";
+    let text = "gw = \"10.0.0.1\"\nikev2 from any to any peer $gw psk \"x\"\n";
     let files = MemoryFiles::default().with("c", text);
-    let fixed = [("peer".to_owned(), "10.0.0.2".to_owned())];
+    let fixed = [("gw".to_owned(), "10.0.0.2".to_owned())];
     let checked = conf::load("c", &fixed, &files, &NumericNames).unwrap();
     let peer = checked.config.policies[0].peer.unwrap();
     assert_eq!(peer.to_string(), "10.0.0.2");

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         .optflagopt("k", "", "with trace: write keys for Wireshark; with -n -v: print keys", "FILE")
         .optflag("n", "", "check a configuration file, without a daemon")
         .optopt("s", "", &format!("control socket (default {SOCKET})"), "SOCKET")
-        .optflag("v", "", "with -n: print the rules as ipsecctl does")
+        .optflagmulti("v", "", "with -n: print the rules as ipsecctl does; twice: number them")
         .optopt("w", "", "with trace: write the datagrams for Wireshark", "FILE");
     let matches = match options.parse(&arguments) {
         Ok(matches) => matches,
@@ -345,8 +345,11 @@ fn check(matches: &Matches) -> Result<(), String> {
 
 /// Prints the rules of a file and the errors in it as ipsecctl(8) does.
 fn list(matches: &Matches, file: &str, macros: &[(String, String)]) -> Result<(), String> {
-    let style =
-        ipsecctl::Style { delete: matches.opt_present("d"), keys: matches.opt_present("k") };
+    let style = ipsecctl::Style {
+        delete: matches.opt_present("d"),
+        keys: matches.opt_present("k"),
+        numbers: matches.opt_count("v") > 1,
+    };
     let (files, names) = (&system::SystemFiles, &system::SystemNames);
     let listing = ipsecctl::list(file, macros, files, names, style);
     eprint!("{}", listing.errors);

@@ -17,7 +17,7 @@ use super::diagnostic::{Place, Severity};
 use super::ipsec::{Bundles, Rule, expand};
 use super::parse::{Parsed, Problem};
 use super::source::{Files, Names};
-use super::syntax::{Ikev2Rule, Matching, Set, Spanned, Statement};
+use super::syntax::{Ikev2Rule, Matching, Radius, Set, Spanned, Statement};
 use super::{
     Checked, Config, Globals, Lifetime, Mode, Ocsp, Policy, PolicyName, PolicySecret, Prefix,
     SaProtocol, Start, Version,
@@ -92,7 +92,7 @@ impl Checker<'_> {
     }
 
     fn errors(&self) -> usize {
-        self.parsed.diagnostics.iter().filter(|it| it.severity == Severity::Error).count()
+        self.parsed.errors()
     }
 
     /// The place of the rule and how many policies the statement became, if it became any.
@@ -104,14 +104,17 @@ impl Checker<'_> {
         match statement {
             Statement::Set(set) => self.set(set, &mut checked.config.globals),
             Statement::User(user) => self.user(user, &mut checked.users),
-            Statement::Radius(words) => {
-                self.warn(words.place, "RADIUS is not available: this line has no effect");
+            Statement::Radius(line) => {
+                if matches!(line.value, Radius::Server { .. } | Radius::DaeClient { .. }) {
+                    self.exposed(line.place, "a secret");
+                }
+                self.warn(line.place, "RADIUS is not available: this line has no effect");
             }
             Statement::Ipsec(rule) => return Some((rule.end(), self.ipsec(rule, checked))),
             Statement::Ikev2(rule) => {
                 self.rules += 1;
                 self.unresolved = false;
-                let before = self.parsed.diagnostics.len();
+                let before = self.errors();
                 let secrets = checked.secrets.len();
                 let policy = self.rule(rule, &mut checked.secrets);
                 if self.unresolved {
@@ -120,8 +123,7 @@ impl Checker<'_> {
                     return None;
                 }
                 let policy = policy?;
-                let new = &self.parsed.diagnostics[before..];
-                if !new.iter().any(|d| d.severity == Severity::Error) {
+                if self.errors() == before {
                     checked.config.policies.push(policy);
                     return Some((rule.start_of_rule.place, 1));
                 }
@@ -137,9 +139,9 @@ impl Checker<'_> {
         if rule.holds_secrets() {
             self.exposed(place, "a key");
         }
-        let (entries, fault) = expand(rule, &mut self.bundles, self.names, self.files);
-        if let Some(sentence) = fault {
-            self.error(place, Problem::says(sentence));
+        let (entries, fault) = expand(rule, &mut self.bundles, self.names, self.files, false);
+        if let Some(failure) = fault {
+            self.error(place, Problem::says(failure.sentence()));
             return 0;
         }
         for sentence in rule.warnings() {

@@ -3,6 +3,7 @@
 //! [`parse`] reads one as written, [`expand`] makes single entries of it (lists multiplied out,
 //! defaults filled in), `isakmpd` says what an `ike` entry means in isakmpd's own commands.
 
+mod default_peer;
 mod expand;
 mod isakmpd;
 mod parse;
@@ -11,7 +12,9 @@ mod table;
 
 use std::net::IpAddr;
 
-pub use expand::{Bundles, expand};
+pub(super) use default_peer::DefaultPeer;
+pub use expand::{Bundles, Expansion, Failure, expand};
+pub(super) use expand::{Seen, look, reason};
 pub(super) use isakmpd::is_sound;
 pub(super) use parse::{parse, starts_rule};
 pub use print::Style;
@@ -33,6 +36,32 @@ pub enum Rule {
     Flow(FlowRule),
     /// `esp`, `ah`, `ipcomp`, `ipip` or `tcpmd5` with an SPI.
     Sa(SaRule),
+}
+
+/// What ipsecctl looks at while it reads a rule, and where it would tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Where.
+    pub place: Spanned<()>,
+    /// What.
+    pub look: Look,
+}
+
+/// One thing to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// Whether a host has an address.
+    Host(Host),
+    /// Whether a host and what it is translated to are of one family.
+    Nat(Host, Host),
+    /// Whether there is such a protocol.
+    Protocol(Word),
+    /// Whether there is such a port.
+    Port(Word),
+    /// Whether keys are hexadecimal digits.
+    Keys(Keys),
+    /// What is wrong already, and the nearest known word; ipsecctl reads on.
+    Complaint(String, Option<&'static str>),
 }
 
 /// The protocol of an SA or flow.
@@ -60,6 +89,17 @@ impl Kind {
             Self::Ipcomp => "ipcomp",
             Self::Ipip => "ipip",
             Self::TcpMd5 => "tcpmd5",
+        }
+    }
+
+    /// The number by which ipsecctl tells of it.
+    fn number(self) -> u8 {
+        match self {
+            Self::Esp => 1,
+            Self::Ah => 2,
+            Self::Ipcomp => 3,
+            Self::TcpMd5 => 4,
+            Self::Ipip => 5,
         }
     }
 }
@@ -250,20 +290,16 @@ pub struct Address {
     pub length: u8,
     /// Its name in isakmpd's sections.
     pub name: String,
+    /// Whether it is a network rather than one host; also of one address, if IPv4 is written with
+    /// a length.
+    pub network: bool,
     /// What the source is translated to.
     pub srcnat: Option<Box<Address>>,
 }
 
-impl Address {
-    /// Whether it is a network rather than one host.
-    pub fn is_network(&self) -> bool {
-        self.length != if self.ip.is_ipv4() { 32 } else { 128 }
-    }
-}
-
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.is_network() {
+        match self.length != if self.ip.is_ipv4() { 32 } else { 128 } {
             true => write!(f, "{}/{}", self.ip, self.length),
             false => write!(f, "{}", self.ip),
         }

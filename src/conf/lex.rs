@@ -3,7 +3,8 @@
 //! The rules are those of OpenBSD's configuration parsers: a macro's value is read as if it stood in
 //! the text, but a `$` within it is not expanded again, so that no macro can refer to itself.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::HashMap;
 
 use super::diagnostic::Place;
 
@@ -67,30 +68,59 @@ pub struct LexError {
     pub expected: String,
     /// What ipsecctl says of it.
     pub sentence: String,
-    /// Whether ipsecctl says "syntax error" after it.
-    pub breaks: bool,
+    /// Whether the text ended in it.
+    pub ended: bool,
 }
 
 /// The macros in force.
 #[derive(Debug, Clone, Default)]
 pub struct Macros {
-    values: BTreeMap<String, String>,
-    fixed: BTreeMap<String, String>,
+    values: HashMap<String, Macro>,
+    defined: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Macro {
+    value: String,
+    /// Of the command line.
+    fixed: bool,
+    used: Cell<bool>,
+    /// Which definition it was.
+    number: usize,
 }
 
 impl Macros {
     /// Those of the command line (`-D name=value`), which a file cannot change.
     pub fn fixed(definitions: &[(String, String)]) -> Self {
-        Self { values: BTreeMap::new(), fixed: definitions.iter().cloned().collect() }
+        let mut macros = Self::default();
+        definitions.iter().for_each(|(name, value)| macros.insert(name, value, true));
+        macros
     }
 
     /// `name = value` in a file.
     pub fn define(&mut self, name: &str, value: &str) {
-        self.values.insert(name.to_owned(), value.to_owned());
+        if !self.values.get(name).is_some_and(|known| known.fixed) {
+            self.insert(name, value, false);
+        }
+    }
+
+    /// The names of those that were not used, in the order of their definition.
+    pub fn unused(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.values.iter().filter(|(_, it)| !it.used.get()).collect();
+        names.sort_by_key(|(_, it)| it.number);
+        names.into_iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn insert(&mut self, name: &str, value: &str, fixed: bool) {
+        self.defined += 1;
+        let (value, used, number) = (value.to_owned(), Cell::new(false), self.defined);
+        self.values.insert(name.to_owned(), Macro { value, fixed, used, number });
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.fixed.get(name).or_else(|| self.values.get(name)).map(String::as_str)
+        let found = self.values.get(name)?;
+        found.used.set(true);
+        Some(&found.value)
     }
 }
 
@@ -265,7 +295,7 @@ impl Lexer {
             found: format!("macro '{}' not defined", shorten(&name)),
             expected: "a name that is defined above, or by -D".to_owned(),
             sentence: format!("macro '{}' not defined", shorten(&name)),
-            breaks: true,
+            ended: false,
         })?;
         self.expansion = value.chars().collect();
         self.expansion_at = 0;
@@ -283,7 +313,7 @@ impl Lexer {
                     found: "a quoted string without end".to_owned(),
                     expected: format!("a closing {quote}"),
                     sentence: "reached end of file while parsing quoted string".to_owned(),
-                    breaks: true,
+                    ended: true,
                 });
             };
             match c {
@@ -338,8 +368,8 @@ impl Lexer {
             place: self.since(start),
             found: format!("the number {}", shorten(&word)),
             expected: "a number of 63 bits".to_owned(),
-            sentence: format!("\"{}\" invalid number: too large", shorten(&word)),
-            breaks: true,
+            sentence: too_far(&word),
+            ended: false,
         })
     }
 }
@@ -347,7 +377,13 @@ impl Lexer {
 fn too_long(place: Place) -> LexError {
     let found = format!("a word of more than {TOKEN_LIMIT} octets");
     let sentence = "string too long".to_owned();
-    LexError { place, found, expected: "a shorter one".to_owned(), sentence, breaks: true }
+    LexError { place, found, expected: "a shorter one".to_owned(), sentence, ended: false }
+}
+
+/// What strtonum(3) says of a number that does not fit.
+fn too_far(word: &str) -> String {
+    let size = if word.starts_with('-') { "small" } else { "large" };
+    format!("\"{}\" invalid number: too {size}", shorten(word))
 }
 
 fn is_macro_character(c: char) -> bool {

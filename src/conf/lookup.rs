@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_last_match_wins_and_quick_ends() {
         let config = config(
-            "ikev2 any default from any to any psk x\n\
+            "ikev2 all default from any to any psk x\n\
              ikev2 wide from any to any peer 10.0.0.0/8 psk x\n\
              ikev2 first quick from any to any peer 10.1.0.0/16 psk x\n\
              ikev2 one from any to any peer 10.1.1.1 psk x\n\
@@ -111,8 +111,8 @@ mod tests {
         assert_eq!(named(&config, "10.9.9.9").as_deref(), Some("wide"));
         assert_eq!(named(&config, "10.1.1.1").as_deref(), Some("first"));
         assert_eq!(named(&config, "10.2.2.2").as_deref(), Some("two"));
-        assert_eq!(named(&config, "172.16.0.1").as_deref(), Some("any"));
-        assert_eq!(named(&config, "2001:db8::1").as_deref(), Some("any"));
+        assert_eq!(named(&config, "172.16.0.1").as_deref(), Some("all"));
+        assert_eq!(named(&config, "2001:db8::1").as_deref(), Some("all"));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::fmt::{self, Write};
 
 use super::syntax::{
-    AuthClause, FlowClause, Host, Ikev2Rule, Matching, Set, Side, Spanned, Statement, Transforms,
-    Word,
+    AuthClause, FlowClause, Host, Ikev2Rule, Matching, Radius, Set, Side, Spanned, Statement,
+    Transforms, Word,
 };
 use super::{Family, Mode, SaProtocol, Start};
 use crate::crypto::Secret;
@@ -29,10 +29,7 @@ fn write_statement(out: &mut String, statement: &Statement, secrets: bool) -> fm
             write!(out, "user {} ", Quoted(&user.name.value))?;
             write_secret(out, &user.password, secrets)
         }
-        Statement::Radius(words) => {
-            out.push_str("radius");
-            words.value.iter().try_for_each(|word| write!(out, " {}", Quoted(word)))
-        }
+        Statement::Radius(line) => write_radius(out, &line.value, secrets),
         Statement::Ikev2(rule) => write_rule(out, rule, secrets),
         Statement::Ipsec(rule) => super::ipsec::write_rule(out, rule, secrets),
     }
@@ -51,6 +48,49 @@ fn write_set(out: &mut String, set: &Set) -> fmt::Result {
                 write!(out, " maxage {maxage}")?;
             }
             Ok(())
+        }
+    }
+}
+
+fn write_radius(out: &mut String, line: &Radius, secrets: bool) -> fmt::Result {
+    let kind = |accounting: bool| if accounting { "radius accounting" } else { "radius" };
+    let write_port = |out: &mut String, port: Option<&Spanned<Word>>| match port {
+        Some(port) => {
+            out.push_str(" port ");
+            write_word(out, &port.value)
+        }
+        None => Ok(()),
+    };
+    match line {
+        Radius::Server { accounting, address, port, secret } => {
+            write!(out, "{} server {}", kind(*accounting), Quoted(&address.value))?;
+            write_port(out, port.as_ref())?;
+            out.push_str(" secret ");
+            write_secret(out, secret, secrets)
+        }
+        Radius::MaxTries { accounting, number } => {
+            write!(out, "{} max-tries {number}", kind(*accounting))
+        }
+        Radius::MaxFailovers { accounting, number } => {
+            write!(out, "{} max-failovers {number}", kind(*accounting))
+        }
+        Radius::Config { family, option, vendor, attribute } => {
+            out.push_str("radius config");
+            let family = family.map(|f| if f == Family::Inet { " inet" } else { " inet6" });
+            out.push_str(family.unwrap_or(""));
+            let option = option.map_or("none", |option| option.word());
+            match vendor {
+                0 => write!(out, " {option} {attribute}"),
+                vendor => write!(out, " {option} {vendor} {attribute}"),
+            }
+        }
+        Radius::DaeListen { address, port } => {
+            write!(out, "radius dae listen on {}", Quoted(&address.value))?;
+            write_port(out, port.as_ref())
+        }
+        Radius::DaeClient { address, secret } => {
+            write!(out, "radius dae client {} secret ", Quoted(&address.value))?;
+            write_secret(out, secret, secrets)
         }
     }
 }

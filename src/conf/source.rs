@@ -16,6 +16,9 @@ pub struct FileText {
     pub uid: u32,
 }
 
+/// Permission bits that a file with secrets must not have; the group may read, as iked has it.
+pub(super) const SECRET_MODE: u32 = 0o037;
+
 /// Where files come from.
 pub trait Files {
     /// Reads a whole file; the error in words. `-` is the standard input where there is one.
@@ -230,7 +233,7 @@ pub(super) fn literal(word: &str) -> Option<(IpAddr, Option<u8>)> {
     Some((IpAddr::from(octets), Some(8 * parts.len() as u8)))
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80)
 }
 

@@ -28,8 +28,8 @@ pub enum Statement {
     Set(Spanned<Set>),
     /// `user NAME PASSWORD`.
     User(User),
-    /// `radius …`, as words.
-    Radius(Spanned<Vec<String>>),
+    /// `radius …`.
+    Radius(Spanned<Radius>),
     /// `ikev2 …`.
     Ikev2(Box<Ikev2Rule>),
     /// A rule of ipsec.conf(5).
@@ -61,6 +61,61 @@ pub struct User {
     pub name: Spanned<String>,
     /// The password.
     pub password: Secret,
+}
+
+/// A `radius` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Radius {
+    /// `[accounting] server ADDRESS [port PORT] secret SECRET`.
+    Server {
+        /// For accounting rather than authentication.
+        accounting: bool,
+        /// Its address.
+        address: Spanned<String>,
+        /// Its port.
+        port: Option<Spanned<Word>>,
+        /// What it shares with us.
+        secret: Secret,
+    },
+    /// `[accounting] max-tries NUMBER`.
+    MaxTries {
+        /// For accounting.
+        accounting: bool,
+        /// How often a server is asked.
+        number: i64,
+    },
+    /// `[accounting] max-failovers NUMBER`.
+    MaxFailovers {
+        /// For accounting.
+        accounting: bool,
+        /// How many further servers are tried.
+        number: i64,
+    },
+    /// `config [inet|inet6] OPTION [VENDOR] ATTRIBUTE`.
+    Config {
+        /// The family.
+        family: Option<Family>,
+        /// What the attribute becomes; nothing for `none`.
+        option: Option<CfgOption>,
+        /// The vendor; 0 for the attributes of all.
+        vendor: u32,
+        /// The attribute's number.
+        attribute: u8,
+    },
+    /// `dae listen on ADDRESS [port PORT]` (RFC 5176).
+    DaeListen {
+        /// The address.
+        address: Spanned<String>,
+        /// The port.
+        port: Option<Spanned<Word>>,
+    },
+    /// `dae client ADDRESS secret SECRET`.
+    DaeClient {
+        /// Its address.
+        address: Spanned<String>,
+        /// What it shares with us.
+        secret: Secret,
+    },
 }
 
 /// An `ikev2` rule as written.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{Checker, NAME_LIMIT, Place, Problem};
 use crate::conf::parse::hexadecimal;
+use crate::conf::source::SECRET_MODE;
 use crate::conf::syntax::{AuthClause, Ikev2Rule, Spanned, User};
 use crate::conf::{Auth, Identity, Method, PolicyName, PolicySecret, Signature, UserSecret, dn};
 use crate::crypto::Secret;
@@ -66,7 +67,7 @@ impl Checker<'_> {
                 return None;
             }
         };
-        if file.mode & 0o077 != 0 || !self.files.may_own_secrets(file.uid) {
+        if file.mode & SECRET_MODE != 0 || !self.files.may_own_secrets(file.uid) {
             let sentence = format!(
                 "{path} holds a key and others can read it or own it (mode {:03o}, user {})",
                 file.mode, file.uid

@@ -43,6 +43,11 @@ impl Checker<'_> {
             })
             .collect();
         let before = self.errors();
+        if let Some(kind @ (Kind::Ipcomp | Kind::Ipip | Kind::TcpMd5)) = rule.kind {
+            let sentence = format!("ike cannot negotiate {}: write esp or ah", kind.word());
+            self.error(place, Problem::says(sentence));
+            return 0;
+        }
         for entry in &entries {
             if let Err(sentence) = is_sound(entry, self.names) {
                 self.error(place, Problem::says(sentence));

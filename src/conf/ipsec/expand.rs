@@ -3,11 +3,13 @@
 
 use super::{
     AUTH, Address, COMP, ENC, Ends, Entry, FlowEntry, FlowRule, FlowType, IkeEntry, IkeRule, Keys,
-    Kind, Rule, SaEntry, SaRule, Transform, Way, transform,
+    Kind, Look, Rule, SaEntry, SaRule, Transform, Way, transform,
 };
+use std::net::IpAddr;
+
 use crate::conf::Mode;
 use crate::conf::parse::hexadecimal;
-use crate::conf::source::{Files, Names, literal};
+use crate::conf::source::{Files, Names, is_link_local, literal};
 use crate::conf::syntax::{Host, Side, Spanned, Word};
 use crate::crypto::Secret;
 
@@ -39,16 +41,99 @@ impl Bundles {
     }
 }
 
-/// The entries of a rule, and what is wrong with it in ipsecctl's words, after the entries before
-/// the fault.
+/// What a rule comes to: its entries up to a fault, and the fault.
+pub type Expansion = (Vec<Entry>, Option<Failure>);
+
+/// Why a rule cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// For this reason, in ipsecctl's words.
+    Says(String),
+    /// For this reason, which shows only when its lists are multiplied out.
+    Expands(String),
+    /// For this reason, at which ipsecctl ends at once; it may have said why before.
+    Ends(Option<String>, String),
+}
+
+impl Failure {
+    /// The reason.
+    pub fn sentence(&self) -> &str {
+        match self {
+            Self::Says(sentence)
+            | Self::Expands(sentence)
+            | Self::Ends(Some(sentence), _)
+            | Self::Ends(None, sentence) => sentence,
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self::Says(sentence)
+    }
+}
+
+/// What comes of looking at a part of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::conf) enum Seen {
+    /// Each of these is told, and the reading goes on.
+    Notes(Vec<String>),
+    /// First the words before the name of the file, if any; then this, and the reading stops.
+    Stop(Option<String>, String),
+    /// Everything ends.
+    Ends(String),
+}
+
+/// Looks at a part of a rule as ipsecctl does while it reads it.
+pub(in crate::conf) fn look(look: &Look, names: &dyn Names, files: &dyn Files) -> Seen {
+    let context = Context { names, files, lenient: false };
+    let stop = |outcome: Result<(), String>| match outcome {
+        Ok(()) => Seen::Notes(Vec::new()),
+        Err(sentence) => Seen::Stop(None, sentence),
+    };
+    match look {
+        Look::Complaint(sentence, _) => Seen::Notes(vec![sentence.clone()]),
+        Look::Protocol(word) => stop(context.protocol(Some(word)).map(|_| ())),
+        Look::Port(word) => stop(context.port(Some(word)).map(|_| ())),
+        Look::Nat(host, nat) => stop(context.side_host(host, Some(nat)).map(|_| ())),
+        Look::Host(host) => match (host, context.addresses(host)) {
+            (Host::Named { length: Some(length), .. }, _) if *length > 128 => {
+                Seen::Ends(format!("host: invalid netmask '/{length}'"))
+            }
+            (_, Ok(_)) => Seen::Notes(Vec::new()),
+            (Host::Named { word, length }, Err(sentence)) => {
+                let length = length.map_or(String::new(), |length| format!("/{length}"));
+                Seen::Stop(Some(format!("no IP address found for {word}{length}")), sentence)
+            }
+            (_, Err(sentence)) => Seen::Stop(None, sentence),
+        },
+        Look::Keys(keys) => {
+            let mut notes = Vec::new();
+            for text in keys.back.iter().chain([&keys.out]) {
+                match context.digits(text, keys.files) {
+                    Ok(digits) => {
+                        let bad = pairs(&digits).filter(|pair| octet(pair).is_none());
+                        notes.extend(bad.map(|_| NO_DIGITS.to_owned()));
+                    }
+                    Err(sentence) => return Seen::Ends(sentence),
+                }
+            }
+            Seen::Notes(notes)
+        }
+    }
+}
+
+/// The entries of a rule. `lenient` takes keys that are not digits, as ipsecctl does when it has
+/// told of them.
 pub fn expand(
     rule: &Rule,
     bundles: &mut Bundles,
     names: &dyn Names,
     files: &dyn Files,
-) -> (Vec<Entry>, Option<String>) {
+    lenient: bool,
+) -> Expansion {
     let mut entries = Vec::new();
-    let context = Context { names, files };
+    let context = Context { names, files, lenient };
     let outcome = match rule {
         Rule::Ike(rule) => context.ike(rule, &mut entries),
         Rule::Flow(rule) => context.flow(rule, &mut entries),
@@ -59,17 +144,20 @@ pub fn expand(
 
 type Pair = (Address, Address);
 
+const NO_DIGITS: &str = "keys need to be specified in hex digits";
+
 struct Context<'a> {
     names: &'a dyn Names,
     files: &'a dyn Files,
+    lenient: bool,
 }
 
 impl Context<'_> {
-    fn ike(&self, rule: &IkeRule, entries: &mut Vec<Entry>) -> Result<(), String> {
+    fn ike(&self, rule: &IkeRule, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let (protocol, src_port, dst_port) = self.traffic(&rule.ends)?;
         let quick = rule.phase2.as_ref().map(|p| &p.algorithms);
         if let Some((enc, _)) = quick.and_then(|a| a.enc.filter(|e| e.aead).zip(a.auth)) {
-            return Err(format!("authentication is implicit for {}", enc.word));
+            return Err(format!("authentication is implicit for {}", enc.word).into());
         }
         let pairs = match rule.interface {
             Some(_) => vec![(any(true), any(true))],
@@ -79,7 +167,7 @@ impl Context<'_> {
         for (src, dst) in pairs {
             let peer = match &peer {
                 Some(peer) => peer.clone(),
-                None if dst.is_network() => None,
+                None if dst.network => None,
                 None => Some(Address { srcnat: None, ..dst.clone() }),
             };
             entries.push(Entry::Ike(Box::new(IkeEntry {
@@ -96,7 +184,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn flow(&self, rule: &FlowRule, entries: &mut Vec<Entry>) -> Result<(), String> {
+    fn flow(&self, rule: &FlowRule, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let (protocol, src_port, dst_port) = self.traffic(&rule.ends)?;
         let kind = rule.kind.unwrap_or_default();
         let usual = match kind {
@@ -112,8 +200,9 @@ impl Context<'_> {
             let other = if way == Way::In { &src } else { &dst };
             let peer = match &peer {
                 Some(peer) => peer.clone(),
-                None if other.is_network() => {
-                    return Err(format!("no peer specified for destination {}", dst.name));
+                None if other.network => {
+                    let sentence = format!("no peer specified for destination {}", dst.name);
+                    return Err(Failure::Expands(sentence));
                 }
                 None => Some(other.clone()),
             };
@@ -144,7 +233,7 @@ impl Context<'_> {
         rule: &SaRule,
         bundles: &mut Bundles,
         entries: &mut Vec<Entry>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         let (authkey, authkey_back) = self.keys(rule.authkey.as_ref())?;
         let (enckey, enckey_back) = self.keys(rule.enckey.as_ref())?;
         let kind = rule.kind;
@@ -177,7 +266,10 @@ impl Context<'_> {
                 enckey: enckey_back.clone(),
                 ..sa.clone()
             };
-            complete(&mut back)?;
+            complete(&mut back).map_err(|sentence| {
+                let rule = if kind == Kind::TcpMd5 { "tcpmd5rule" } else { "sarule" };
+                Failure::Ends(Some(sentence), format!("{rule}: expand_rule"))
+            })?;
             push(back, rule, bundles, entries);
         }
         Ok(())
@@ -185,25 +277,29 @@ impl Context<'_> {
 
     /// Protocol and ports; ports need a protocol that has them.
     fn traffic(&self, ends: &Ends) -> Result<(u8, u16, u16), String> {
-        let protocol = match ends.protocol.as_ref().map(|p| &p.value) {
-            None => 0,
-            Some(Word::Number(number)) => {
-                u8::try_from(*number).map_err(|_| "protocol outside range".to_owned())?
-            }
-            Some(Word::Name(name)) => {
-                self.names.protocol(name).ok_or_else(|| format!("unknown protocol: {name}"))?
-            }
-        };
-        let src_port = self.port(ends.from.port.as_ref())?;
-        let dst_port = self.port(ends.to.port.as_ref())?;
+        let protocol = self.protocol(ends.protocol.as_ref().map(|word| &word.value))?;
+        let src_port = self.port(ends.from.port.as_ref().map(|word| &word.value))?;
+        let dst_port = self.port(ends.to.port.as_ref().map(|word| &word.value))?;
         if (src_port != 0 || dst_port != 0) && !matches!(protocol, 6 | 17) {
             return Err("no protocol supplied with source/destination ports".to_owned());
         }
         Ok((protocol, src_port, dst_port))
     }
 
-    fn port(&self, port: Option<&Spanned<Word>>) -> Result<u16, String> {
-        match port.map(|p| &p.value) {
+    fn protocol(&self, word: Option<&Word>) -> Result<u8, String> {
+        match word {
+            None => Ok(0),
+            Some(Word::Number(number)) => {
+                u8::try_from(*number).map_err(|_| "protocol outside range".to_owned())
+            }
+            Some(Word::Name(name)) => {
+                self.names.protocol(name).ok_or_else(|| format!("unknown protocol: {name}"))
+            }
+        }
+    }
+
+    fn port(&self, port: Option<&Word>) -> Result<u16, String> {
+        match port {
             None => Ok(0),
             Some(Word::Number(number)) => {
                 u16::try_from(*number).map_err(|_| "port outside range".to_owned())
@@ -228,25 +324,28 @@ impl Context<'_> {
     }
 
     /// Every source with every destination of its family.
-    fn pairs(&self, from: &Side, to: &Side) -> Result<Vec<Pair>, String> {
+    fn pairs(&self, from: &Side, to: &Side) -> Result<Vec<Pair>, Failure> {
         let (sources, targets) = (self.side(from)?, self.side(to)?);
         let open = |side: &Side| side.hosts.iter().any(|h| h.host.value == Host::Any);
         let has = |list: &[Address], v4: bool| list.iter().any(|a| a.ip.is_ipv4() == v4);
         let differ = |v4| has(&sources, v4) != has(&targets, v4);
         if !open(from) && !open(to) && differ(true) && differ(false) {
-            return Err("source/destination address families do not match".to_owned());
+            return Err(Failure::Expands(
+                "source/destination address families do not match".to_owned(),
+            ));
         }
         let mut pairs = Vec::new();
         for src in &sources {
             for dst in targets.iter().filter(|dst| dst.ip.is_ipv4() == src.ip.is_ipv4()) {
                 if pairs.len() >= ENTRY_LIMIT {
-                    return Err(format!("rule expands to more than {ENTRY_LIMIT} combinations"));
+                    let sentence = format!("rule expands to more than {ENTRY_LIMIT} combinations");
+                    return Err(Failure::Says(sentence));
                 }
                 pairs.push((src.clone(), dst.clone()));
             }
         }
         if pairs.is_empty() {
-            return Err("rule expands to no valid combination".to_owned());
+            return Err(Failure::Expands("rule expands to no valid combination".to_owned()));
         }
         Ok(pairs)
     }
@@ -254,87 +353,120 @@ impl Context<'_> {
     fn side(&self, side: &Side) -> Result<Vec<Address>, String> {
         let mut found = Vec::new();
         for item in &side.hosts {
-            if item.host.value == Host::Any {
-                found.extend([any(true), any(false)]);
-                continue;
-            }
-            let nat = match &item.srcnat {
-                Some(nat) => self.addresses(&nat.value)?.into_iter().next(),
-                None => None,
-            };
-            for address in self.addresses(&item.host.value)? {
-                if nat.as_ref().is_some_and(|n| n.ip.is_ipv4() != address.ip.is_ipv4()) {
-                    return Err("Flow NAT address family mismatch".to_owned());
-                }
-                found.push(Address { srcnat: nat.clone().map(Box::new), ..address });
-            }
+            let nat = item.srcnat.as_ref().map(|nat| &nat.value);
+            found.extend(self.side_host(&item.host.value, nat)?);
         }
         Ok(found)
     }
 
-    /// The addresses of a host word. An IPv4 address is called as it is written, others in their
-    /// usual form.
-    fn addresses(&self, host: &Host) -> Result<Vec<Address>, String> {
-        let Host::Named { word, length } = host else { return Ok(Vec::new()) };
-        let bad = || "could not parse host specification".to_owned();
-        let length = length.map(u8::try_from).transpose().map_err(|_| bad())?;
-        let full = |ip: &std::net::IpAddr| if ip.is_ipv4() { 32 } else { 128 };
-        if let Some((ip, bits)) = literal(word) {
-            let length = length.or(bits).unwrap_or(full(&ip));
-            if length > full(&ip) {
-                return Err(bad());
+    /// The addresses of a host. Only the first of several is translated.
+    fn side_host(&self, host: &Host, nat: Option<&Host>) -> Result<Vec<Address>, String> {
+        if *host == Host::Any {
+            return Ok(vec![any(true), any(false)]);
+        }
+        let nat = match nat {
+            Some(nat) => self.addresses(nat)?.into_iter().next(),
+            None => None,
+        };
+        let mut found = self.addresses(host)?;
+        if let (Some(first), Some(nat)) = (found.first_mut(), nat) {
+            if nat.ip.is_ipv4() != first.ip.is_ipv4() {
+                return Err("Flow NAT address family mismatch".to_owned());
             }
-            let called = if ip.is_ipv4() { word.clone() } else { ip.to_string() };
-            let written = ip.is_ipv4() && matches!(host, Host::Named { length: Some(_), .. });
-            let name = match written || (!ip.is_ipv4() && length != 128) {
-                true => format!("{called}/{length}"),
-                false => called,
-            };
-            return Ok(vec![Address { ip, length, name, srcnat: None }]);
+            first.srcnat = Some(Box::new(nat));
         }
-        let interface = self.names.interface(word);
-        let found: Vec<_> = match interface {
-            Some(found) => found.into_iter().map(|(ip, _)| ip).collect(),
-            None if length.is_none() => self.names.host(word),
-            None => Vec::new(),
-        };
-        if found.is_empty() {
-            return Err(bad());
-        }
-        let address = |ip| Address {
-            length: length.unwrap_or(full(&ip)),
-            name: ip.to_string(),
-            ip,
-            srcnat: None,
-        };
-        Ok(found.into_iter().map(address).collect())
+        Ok(found)
     }
 
-    fn keys(&self, keys: Option<&Keys>) -> Result<(Option<Secret>, Option<Secret>), String> {
+    /// The addresses of a host word. An IPv4 address is called as it is written, an interface by
+    /// its name, others in their usual form.
+    fn addresses(&self, host: &Host) -> Result<Vec<Address>, String> {
+        let Host::Named { word, length } = host else { return Ok(Vec::new()) };
+        let full = |ip: &IpAddr| if ip.is_ipv4() { 32 } else { 128 };
+        let plain = |ip: IpAddr, name: String| {
+            let length = full(&ip);
+            Address { ip, length, name, network: false, srcnat: None }
+        };
+        let found: Vec<Address> = match self.names.interface(word) {
+            Some(found) => {
+                let found = found.into_iter().filter(|(ip, _)| !is_link_local(*ip));
+                found.map(|(ip, _)| plain(ip, word.clone())).collect()
+            }
+            None => match length.map(u8::try_from).transpose() {
+                Err(_) => Vec::new(),
+                Ok(length) => match written(word, length) {
+                    Some(address) => vec![address],
+                    None if length.is_some() => Vec::new(),
+                    None => {
+                        let found = self.names.host(word).into_iter();
+                        found.map(|ip| plain(ip, ip.to_string())).collect()
+                    }
+                },
+            },
+        };
+        match found.is_empty() {
+            true => Err("could not parse host specification".to_owned()),
+            false => Ok(found),
+        }
+    }
+
+    fn keys(&self, keys: Option<&Keys>) -> Result<(Option<Secret>, Option<Secret>), Failure> {
         let Some(keys) = keys else { return Ok((None, None)) };
         let one = |text: &Secret| self.key(text, keys.files);
         Ok((Some(one(&keys.out)?), keys.back.as_ref().map(one).transpose()?))
     }
 
     /// Hexadecimal digits, written or in a file, to octets.
-    fn key(&self, text: &Secret, file: bool) -> Result<Secret, String> {
-        let text = String::from_utf8_lossy(text.octets());
-        let digits = match file {
-            true => {
-                let read = self.files.read(&text).map_err(|e| format!("open {text}: {e}"))?;
-                if read.octets.is_empty() || read.octets.len() > KEY_FILE_LIMIT {
-                    let size = if read.octets.is_empty() { "small" } else { "large" };
-                    return Err(format!("{text}: key too {size}"));
-                }
-                String::from_utf8_lossy(&read.octets).trim_end().to_owned()
-            }
-            false => text.into_owned(),
-        };
-        let digits = digits.strip_prefix("0x").unwrap_or(&digits);
-        let even = digits.get(..digits.len() & !1).unwrap_or(digits);
-        let octets = hexadecimal(even);
-        octets.map(Secret::new).ok_or("keys need to be specified in hex digits".to_owned())
+    fn key(&self, text: &Secret, file: bool) -> Result<Secret, Failure> {
+        let digits = self.digits(text, file).map_err(|sentence| Failure::Ends(None, sentence))?;
+        let octets = pairs(&digits).map(|pair| octet(pair).or(self.lenient.then_some(0xff)));
+        let octets: Option<Vec<u8>> = octets.collect();
+        octets.map(Secret::new).ok_or(Failure::Says(NO_DIGITS.to_owned()))
     }
+
+    /// The digits of a key; the error is one at which ipsecctl ends.
+    fn digits(&self, text: &Secret, file: bool) -> Result<Secret, String> {
+        if !file {
+            let octets = text.octets();
+            return Ok(Secret::from(octets.strip_prefix(b"0x").unwrap_or(octets)));
+        }
+        let path = String::from_utf8_lossy(text.octets());
+        let read = self.files.read(&path).map_err(|e| format!("open {path}: {}", reason(&e)))?;
+        match read.octets.len() {
+            0 => Err(format!("{path}: key too small")),
+            length if length > KEY_FILE_LIMIT => Err(format!("{path}: key too large")),
+            _ => Ok(Secret::from(read.octets.trim_ascii_end())),
+        }
+    }
+}
+
+/// The system's reason without its number.
+pub(in crate::conf) fn reason(error: &str) -> &str {
+    error.split(" (os error").next().unwrap_or(error)
+}
+
+fn pairs(digits: &Secret) -> impl Iterator<Item = &[u8]> {
+    digits.octets().chunks_exact(2)
+}
+
+fn octet(pair: &[u8]) -> Option<u8> {
+    let text = std::str::from_utf8(pair).ok()?;
+    hexadecimal(text)?.first().copied()
+}
+
+/// An address in digits, with the length of its network perhaps. Only an IPv4 network may leave
+/// out octets.
+fn written(word: &str, length: Option<u8>) -> Option<Address> {
+    let (ip, bits) = literal(word)?;
+    if bits.is_some() && length.is_none() {
+        return None;
+    }
+    let full = if ip.is_ipv4() { 32 } else { 128 };
+    let bits = length.or(bits).unwrap_or(full);
+    let network = if ip.is_ipv4() { length.is_some() } else { bits != full };
+    let called = if ip.is_ipv4() { word.to_owned() } else { ip.to_string() };
+    let name = if network { format!("{called}/{bits}") } else { called };
+    (bits <= full).then_some(Address { ip, length: bits, name, network, srcnat: None })
 }
 
 fn any(v4: bool) -> Address {
@@ -342,7 +474,7 @@ fn any(v4: bool) -> Address {
         true => (std::net::Ipv4Addr::UNSPECIFIED.into(), "0.0.0.0/0"),
         false => (std::net::Ipv6Addr::UNSPECIFIED.into(), "::/0"),
     };
-    Address { ip, length: 0, name: name.to_owned(), srcnat: None }
+    Address { ip, length: 0, name: name.to_owned(), network: true, srcnat: None }
 }
 
 fn reversed(flow: &FlowEntry) -> FlowEntry {

@@ -229,7 +229,11 @@ fn phase2(commands: &mut Commands<'_>, entry: &IkeEntry, names: &Sections) -> Re
     let ah = match entry.rule.kind.unwrap_or_default() {
         Kind::Esp => false,
         Kind::Ah => true,
-        kind => return Err(format!("illegal satype {}", kind.word())),
+        kind => {
+            // What ipsecctl has written when it finds out.
+            commands.0.push_str(&format!("C set [{protocol}]:PROTOCOL_ID="));
+            return Err(format!("illegal satype {}", kind.number()));
+        }
     };
     commands.set(&protocol, "PROTOCOL_ID", if ah { "IPSEC_AH" } else { "IPSEC_ESP" });
     let phase = entry.rule.phase2.as_ref();
@@ -297,7 +301,7 @@ fn traffic(commands: &mut Commands<'_>, entry: &IkeEntry, names: &Sections) {
 fn selector(commands: &mut Commands<'_>, section: &str, address: &Address) {
     let family = if address.ip.is_ipv4() { 4 } else { 6 };
     let bare = address.name.split('/').next().unwrap_or_default();
-    if !address.is_network() {
+    if !address.network {
         commands.set(section, "ID-type", format!("IPV{family}_ADDR"));
         commands.set(section, "Address", bare);
         return;

@@ -2,13 +2,13 @@
 
 use super::{
     AUTH, Algorithms, COMP, ENC, Ends, FlowRule, FlowType, GROUP, IkeMode, IkeRule, Keys, Kind,
-    Phase, Rule, SaRule, Transform, Way, transform,
+    Look, Phase, Rule, SaRule, Transform, Way, transform,
 };
 use crate::conf::Mode;
-use crate::conf::diagnostic::Place;
+use crate::conf::diagnostic::{Place, nearest};
 use crate::conf::lex::TokenKind;
-use crate::conf::parse::{Cursor, Fault, Problem};
-use crate::conf::syntax::{Host, Side, SideHost, Spanned};
+use crate::conf::parse::{Cursor, Fault, Problem, Stop};
+use crate::conf::syntax::{Host, Side, SideHost, Spanned, Word};
 use crate::crypto::Secret;
 
 /// How deep lists of hosts may lie in each other.
@@ -68,7 +68,7 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
             None
         }
     };
-    let tag = match cursor.eat("tag") {
+    let tag = match interface.is_none() && cursor.eat("tag") {
         true => Some(cursor.string("a tag")?.value),
         false => None,
     };
@@ -150,9 +150,15 @@ fn tunnel_or_transport(cursor: &mut Cursor) -> Option<Mode> {
 /// The unit of `secN`.
 fn sec_unit(cursor: &mut Cursor) -> Result<u32, Fault> {
     let name = cursor.string("an interface sec(4)")?;
-    let unit = name.value.strip_prefix("sec").and_then(|n| n.parse().ok());
-    let found = format!("\"{}\"", name.value);
-    unit.ok_or((name.place, Problem::found(found, "\"sec\" and a number")))
+    let digits = name.value.strip_prefix("sec").filter(|digits| !digits.is_empty());
+    let Some(digits) = digits else {
+        return Err((name.place, Problem::says_too("invalid sec interface name")));
+    };
+    digits.parse().map_err(|_| {
+        let long = digits.len() > 1 && digits.chars().all(|c| c.is_ascii_digit());
+        let why = if long { "too large" } else { "invalid" };
+        (name.place, Problem::says_too(format!("invalid sec interface unit: {why}")))
+    })
 }
 
 fn no_ends() -> Ends {
@@ -163,11 +169,23 @@ fn no_ends() -> Ends {
 
 fn hosts_with_protocol(cursor: &mut Cursor) -> Result<Ends, Fault> {
     let protocol = match cursor.eat("proto") {
-        true => Some(cursor.word("a protocol")?),
+        true => Some(protocol(cursor)?),
         false => None,
     };
     let (from, to) = hosts(cursor)?;
     Ok(Ends { protocol, from, to, ..no_ends() })
+}
+
+/// A protocol; `esp` and `ah` are keywords and protocols too.
+fn protocol(cursor: &mut Cursor) -> Result<Spanned<Word>, Fault> {
+    let place = cursor.place();
+    let keyword = one_of(cursor, &[("esp", "esp"), ("ah", "ah")]);
+    let word = match keyword {
+        Some(word) => Spanned { value: Word::Name(word.to_owned()), place },
+        None => cursor.word("a protocol")?,
+    };
+    cursor.mark(cursor.last_place(), Look::Protocol(word.value.clone()));
+    Ok(word)
 }
 
 fn hosts(cursor: &mut Cursor) -> Result<(Side, Side), Fault> {
@@ -190,7 +208,7 @@ fn hosts(cursor: &mut Cursor) -> Result<(Side, Side), Fault> {
             Host::Any | Host::Dynamic => "any".to_owned(),
         };
         let sentence = format!("no flow NAT support for destination network: {name}");
-        return Err((host.host.place, Problem::says(sentence)));
+        return Err((cursor.place(), Problem::says_too(sentence)));
     }
     Ok((from, to))
 }
@@ -199,7 +217,11 @@ fn side(cursor: &mut Cursor) -> Result<Side, Fault> {
     let mut hosts = Vec::new();
     host(cursor, &mut hosts, 0)?;
     let port = match cursor.eat("port") {
-        true => Some(cursor.word("a port or the name of a service")?),
+        true => {
+            let port = cursor.word("a port or the name of a service")?;
+            cursor.mark(cursor.last_place(), Look::Port(port.value.clone()));
+            Some(port)
+        }
         false => None,
     };
     Ok(Side { hosts, port })
@@ -217,10 +239,14 @@ fn host(cursor: &mut Cursor, hosts: &mut Vec<SideHost>, depth: usize) -> Result<
         }
     }
     let host = cursor.any_host("an address, a network, a name or \"any\"")?;
+    marked(cursor, &host);
     let srcnat = match host.value != Host::Any && cursor.eat_punct('(') {
         true => {
             let nat = cursor.named_host("an address or a network")?;
+            marked(cursor, &nat);
             cursor.punct(')')?;
+            let look = Look::Nat(host.value.clone(), nat.value.clone());
+            cursor.mark(cursor.last_place(), look);
             Some(nat)
         }
         false => None,
@@ -229,15 +255,50 @@ fn host(cursor: &mut Cursor, hosts: &mut Vec<SideHost>, depth: usize) -> Result<
     Ok(())
 }
 
+/// Marks a host where ipsecctl knows that it is complete: a name may go on with a length.
+fn marked(cursor: &mut Cursor, host: &Spanned<Host>) {
+    let place = match &host.value {
+        Host::Named { length: None, .. } => cursor.place(),
+        Host::Named { .. } => cursor.last_place(),
+        Host::Any | Host::Dynamic => return,
+    };
+    cursor.mark(place, Look::Host(host.value.clone()));
+}
+
+/// `peer` and `local`, in either order. One without an address is as good as none.
 fn peers(cursor: &mut Cursor, ends: &mut Ends) -> Result<(), Fault> {
+    let (mut peer, mut local) = (false, false);
     for _ in 0..2 {
-        if ends.peer.is_none() && cursor.eat("peer") {
-            ends.peer = Some(cursor.any_host("an address, a name or \"any\"")?);
-        } else if ends.local.is_none() && cursor.eat("local") {
-            ends.local = Some(cursor.named_host("an address or a name")?);
+        if !peer && cursor.eat("peer") {
+            peer = true;
+            let place = cursor.place();
+            ends.peer = match cursor.eat("any") {
+                true => Some(Spanned { value: Host::Any, place }),
+                false => single(cursor)?,
+            };
+        } else if !local && cursor.eat("local") {
+            local = true;
+            ends.local = single(cursor)?;
         }
     }
     Ok(())
+}
+
+fn single(cursor: &mut Cursor) -> Result<Option<Spanned<Host>>, Fault> {
+    let Ok(word) = cursor.string("an address or a name") else { return Ok(None) };
+    let (name, length) = match word.value.split_once('/') {
+        None => (word.value.clone(), None),
+        Some((name, bits)) => match bits.parse() {
+            Ok(bits) => (name.to_owned(), Some(bits)),
+            Err(_) => {
+                let found = format!("\"{}\"", word.value);
+                return Err((word.place, Problem::found(found, "a prefix length behind '/'")));
+            }
+        },
+    };
+    let value = Host::Named { word: name, length };
+    cursor.mark(word.place, Look::Host(value.clone()));
+    Ok(Some(Spanned { value, place: word.place }))
 }
 
 fn ids(cursor: &mut Cursor, ends: &mut Ends) -> Result<(), Fault> {
@@ -273,15 +334,20 @@ fn algorithms(cursor: &mut Cursor) -> Result<Algorithms, Fault> {
         cursor.next();
         let name = cursor.string("the word of an algorithm")?;
         if slot.is_some() {
-            return Err((name.place, Problem::says(format!("{word} already set"))));
+            cursor.mark(name.place, Look::Complaint(format!("{word} already set"), None));
+            continue;
         }
-        *slot = Some(known(&name, table)?);
+        *slot = transform(&name.value, table);
+        if slot.is_none() {
+            cursor.mark(name.place, unknown(&name.value, table));
+        }
     }
 }
 
-fn known(name: &Spanned<String>, table: &'static [Transform]) -> Result<&'static Transform, Fault> {
-    let sentence = || format!("{} not a valid transform", name.value);
-    transform(&name.value, table).ok_or_else(|| (name.place, Problem::says(sentence())))
+/// ipsecctl's complaint about an unknown word, with the nearest known one.
+fn unknown(word: &str, table: &'static [Transform]) -> Look {
+    let near = nearest(word, table.iter().map(|row| row.word));
+    Look::Complaint(format!("{word} not a valid transform"), near)
 }
 
 /// `spi N` or `spi OUT:IN`.
@@ -289,16 +355,18 @@ fn spis(cursor: &mut Cursor) -> Result<(u32, Option<u32>), Fault> {
     if !cursor.eat("spi") {
         return cursor.fault("\"spi\"");
     }
-    if matches!(cursor.peek(), TokenKind::Number(n) if *n < 0) {
-        return cursor.fault("an SPI");
+    let place = cursor.place();
+    if let TokenKind::Number(number) = *cursor.peek() {
+        cursor.next();
+        return Ok((in_range(number.into(), place)?, None));
     }
     let text = cursor.string("an SPI, or two with a colon")?;
     match text.value.split_once(':') {
         Some((out, back)) => {
-            let back = spi(back, text.place)?;
-            Ok((spi(out, text.place)?, Some(back)))
+            let back = spi(back, place)?;
+            Ok((spi(out, place)?, Some(back)))
         }
-        None => Ok((spi(&text.value, text.place)?, None)),
+        None => Ok((spi(&text.value, place)?, None)),
     }
 }
 
@@ -310,11 +378,18 @@ fn spi(text: &str, place: Place) -> Result<u32, Fault> {
         None => text.parse(),
     };
     let Ok(number) = parsed else {
-        return Err((place, Problem::found(format!("\"{text}\""), "an SPI")));
+        let problem = Problem::found(format!("\"{text}\""), "an SPI");
+        return Err((place, problem.but(Stop::Silent)));
     };
+    in_range(number.into(), place)
+}
+
+fn in_range(number: i128, place: Place) -> Result<u32, Fault> {
     match u32::try_from(number) {
-        Err(_) => Err((place, Problem::says(format!("{number} not a valid spi")))),
-        Ok(1..=255) => Err((place, Problem::says(format!("{number} within reserved spi range")))),
+        Err(_) => Err((place, Problem::says_too(format!("{number} not a valid spi")))),
+        Ok(1..=255) => {
+            Err((place, Problem::says_too(format!("{number} within reserved spi range"))))
+        }
         Ok(number) => Ok(number),
     }
 }
@@ -330,5 +405,7 @@ fn keys(cursor: &mut Cursor, word: &str) -> Result<Option<Keys>, Fault> {
         Some((out, back)) => (out, Some(Secret::from(back.as_bytes()))),
         None => (text.as_str(), None),
     };
-    Ok(Some(Keys { files, out: Secret::from(out.as_bytes()), back }))
+    let keys = Keys { files, out: Secret::from(out.as_bytes()), back };
+    cursor.mark(cursor.last_place(), Look::Keys(keys.clone()));
+    Ok(Some(keys))
 }

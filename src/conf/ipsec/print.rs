@@ -8,6 +8,7 @@ use super::{
 use crate::conf::Mode;
 use crate::conf::print::{Quoted, write_host, write_secret, write_side, write_valued, write_word};
 use crate::conf::source::Names;
+use crate::conf::syntax::Host;
 use crate::crypto::Secret;
 
 /// How entries are shown.
@@ -17,6 +18,8 @@ pub struct Style {
     pub delete: bool,
     /// Keys too.
     pub keys: bool,
+    /// A number before each entry, and what macros were not used.
+    pub numbers: bool,
 }
 
 /// A rule as it is written.
@@ -130,10 +133,6 @@ fn write_sa(out: &mut String, sa: &SaEntry, keys: bool) -> fmt::Result {
         write_flag(out, Some(mode(sa.mode)));
     }
     write!(out, " from {} to {} spi 0x{:08x}", sa.src, sa.dst, sa.spi)?;
-    match sa.udpencap {
-        Some(0) => out.push_str(" udpencap"),
-        port => write_valued(out, "udpencap port", port)?,
-    }
     let chosen = &sa.algorithms;
     for (word, row) in [("auth", chosen.auth), ("enc", chosen.enc), ("comp", chosen.comp)] {
         write_valued(out, word, row.map(|r| r.word))?;
@@ -192,9 +191,16 @@ fn write_ends(out: &mut String, ends: &Ends, traffic: bool) -> fmt::Result {
         write_side(out, "to", &ends.to)?;
     }
     for (word, host) in [("local", &ends.local), ("peer", &ends.peer)] {
-        if let Some(host) = host {
-            write!(out, " {word} ")?;
-            write_host(out, &host.value)?;
+        match host.as_ref().map(|host| &host.value) {
+            None => {}
+            // No length can stand behind such a word, but within it.
+            Some(Host::Named { word: name, length: Some(length) }) => {
+                write!(out, " {word} {}", Quoted(&format!("{name}/{length}")).always())?;
+            }
+            Some(host) => {
+                write!(out, " {word} ")?;
+                write_host(out, host)?;
+            }
         }
     }
     Ok(())

@@ -113,8 +113,6 @@ pub static GROUP: &[Transform] = &[
     row("grp20", "ECP_384", (0, 0)),
     row("ecp521", "ECP_521", (0, 0)),
     row("grp21", "ECP_521", (0, 0)),
-    row("ecp192", "", (0, 0)),
-    row("grp25", "", (0, 0)),
     row("ecp224", "ECP_224", (0, 0)),
     row("grp26", "ECP_224", (0, 0)),
     row("bp224", "BP_224", (0, 0)),

@@ -2,6 +2,7 @@
 
 use super::{Fault, Problem};
 use crate::conf::diagnostic::Place;
+use crate::conf::ipsec::{Look, Mark};
 use crate::conf::lex::{Token, TokenKind};
 use crate::conf::syntax::{Host, Spanned, Word};
 
@@ -11,9 +12,22 @@ pub(in crate::conf) struct Cursor {
     pub(super) at: usize,
     /// The place of the end of the line.
     pub(super) end: Place,
+    /// Words that are strings only in quotes; sorted.
+    pub(super) reserved: &'static [&'static str],
+    /// Whether a number is no string.
+    pub(super) strict: bool,
+    /// Whether the line goes on with something that is no token.
+    pub(super) broken: bool,
+    /// What is to be looked at, in the order of the line.
+    pub(super) marks: Vec<Mark>,
 }
 
 impl Cursor {
+    pub(super) fn new(tokens: Vec<Token>, end: Place) -> Self {
+        let (reserved, strict, broken) = (&[] as &[&str], false, false);
+        Self { tokens, at: 0, end, reserved, strict, broken, marks: Vec::new() }
+    }
+
     pub(in crate::conf) fn at_end(&self) -> bool {
         self.at >= self.tokens.len()
     }
@@ -63,6 +77,16 @@ impl Cursor {
         here
     }
 
+    /// The place of what was taken last.
+    pub(in crate::conf) fn last_place(&self) -> Place {
+        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map_or(self.end, |t| t.place)
+    }
+
+    /// Something to be looked at, and where a remark about it stands.
+    pub(in crate::conf) fn mark(&mut self, place: Place, look: Look) {
+        self.marks.push(Mark { place: Spanned { value: (), place }, look });
+    }
+
     pub(super) fn is_assignment(&self) -> bool {
         matches!(self.peek(), TokenKind::Word(_) | TokenKind::Quoted(_))
             && *self.peek_at(1) == TokenKind::Punct('=')
@@ -85,8 +109,12 @@ impl Cursor {
     pub(in crate::conf) fn string(&mut self, expected: &str) -> Result<Spanned<String>, Fault> {
         let place = self.place();
         let value = match self.peek() {
+            TokenKind::Word(text) if self.reserved.binary_search(&text.as_str()).is_ok() => {
+                let found = format!("the keyword \"{text}\"");
+                return Err((place, Problem::found(found, expected)));
+            }
             TokenKind::Word(text) | TokenKind::Quoted(text) => text.clone(),
-            TokenKind::Number(number) => number.to_string(),
+            TokenKind::Number(number) if !self.strict => number.to_string(),
             _ => return self.fault(expected),
         };
         self.next();
@@ -155,7 +183,7 @@ impl Cursor {
         let start = self.string(expected)?;
         let (mut word, mut length) = (start.value, None);
         if self.eat_punct('/') {
-            length = Some(self.number(0, 128, "bits")?.value);
+            length = Some(self.number(0, i64::MAX, "bits")?.value);
         } else if let Some((address, bits)) = word.split_once('/') {
             let Ok(bits) = bits.parse() else {
                 let problem = Problem::found(format!("\"{word}\""), "a prefix length behind '/'");
@@ -177,6 +205,9 @@ impl Cursor {
 
 fn scaled(word: &str, units: &[(char, u64)]) -> Option<u64> {
     let unit = word.chars().last()?.to_ascii_lowercase();
+    if unit.is_ascii_digit() {
+        return word.parse().ok();
+    }
     let (_, factor) = units.iter().find(|(u, _)| *u == unit)?;
     let digits = &word[..word.len() - 1];
     let plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
