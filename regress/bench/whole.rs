@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use oakd::conf::{self, Config, MemoryFiles, NumericNames};
-use oakd::crypto::{IkeSuite, Secret, SystemRandom, psk_auth, psk_verify};
+use oakd::crypto::{IkeSuite, Secret, SystemRandom, psk_auth, psk_skeyid, psk_verify};
 use oakd::ike::auth::{Answer, Question};
 use oakd::ike::event::{
     Capabilities, Direction, Input, KernelAnswer, KernelRequest, Output, SaCounters, Time,
@@ -239,6 +239,9 @@ fn answer(question: &Question) -> Answer {
                 true => Answer::Verified,
                 false => Answer::Wrong,
             }
+        }
+        Question::Skeyid { prf, nonces, .. } => {
+            Answer::Skeyid(psk_skeyid(*prf, &psk, nonces).unwrap())
         }
         _ => Answer::Refused("not asked here".into()),
     }

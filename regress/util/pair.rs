@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oakd::conf::*;
-use oakd::crypto::{Secret, SeededRandom, psk_auth, psk_verify};
+use oakd::crypto::{Secret, SeededRandom, psk_auth, psk_skeyid, psk_verify};
 use oakd::ike::auth::{Answer, Question};
 use oakd::ike::event::*;
 use oakd::ike::report::{Event, Report};
@@ -527,6 +527,9 @@ pub fn answer(psk: &Secret, question: Question) -> Answer {
                 true => Answer::Verified,
                 false => Answer::Wrong,
             }
+        }
+        Question::Skeyid { prf, nonces, .. } => {
+            Answer::Skeyid(psk_skeyid(prf, psk, &nonces).unwrap())
         }
         _ => Answer::Refused("there is no private key to answer with".into()),
     }

@@ -14,7 +14,7 @@ pub mod secret;
 pub mod signature;
 pub mod suite;
 
-pub use auth::{psk_auth, psk_verify};
+pub use auth::{psk_auth, psk_skeyid, psk_verify};
 pub use block::Block;
 pub use cipher::Cipher;
 pub use kex::KeyExchange;

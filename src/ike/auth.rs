@@ -39,6 +39,15 @@ pub enum Question {
         /// What the peer sent.
         auth: Vec<u8>,
     },
+    /// Compute IKEv1's SKEYID from the pre-shared key: `prf(psk, Ni | Nr)` (RFC 2409 §5).
+    Skeyid {
+        /// The policy whose pre-shared key it is.
+        policy: PolicyName,
+        /// The PRF: HMAC with the negotiated hash.
+        prf: PrfId,
+        /// Both nonces, the initiator's first.
+        nonces: Vec<u8>,
+    },
     /// Sign with the private key of an identity of ours; answered by [`Answer::Signature`].
     Sign(Box<Sign>),
     /// Judge the peer's signature and who it is; answered by [`Answer::Proved`] or
@@ -236,6 +245,8 @@ pub struct Seal {
 pub enum Answer {
     /// Our AUTH value.
     Signed(Vec<u8>),
+    /// IKEv1's SKEYID, good for one negotiation.
+    Skeyid(Secret),
     /// The peer's AUTH value is right.
     Verified,
     /// The peer's AUTH value is wrong: the keys differ (or somebody is in the middle).

@@ -33,12 +33,38 @@ pub struct Window {
     answer: Answer,
 }
 
-/// Our request that waits for its response.
+/// A message of ours that waits for its answer.
 #[derive(Debug)]
-struct Outstanding {
+pub struct Outstanding {
     octets: Box<[u8]>,
     sent: u32,
     next: Time,
+}
+
+impl Outstanding {
+    /// These octets were sent just now.
+    pub fn new(octets: &[u8], now: Time, backoff: &Backoff, random: &mut dyn Random) -> Self {
+        Self { octets: octets.into(), sent: 1, next: now.after(jitter(backoff.first, random)) }
+    }
+
+    /// When to look at it.
+    pub fn deadline(&self) -> Time {
+        self.next
+    }
+
+    /// What to do about it now.
+    pub fn due(&mut self, now: Time, backoff: &Backoff, random: &mut dyn Random) -> Due<'_> {
+        if self.next > now {
+            return Due::Nothing;
+        }
+        if self.sent >= backoff.sendings {
+            return Due::GiveUp(self.sent);
+        }
+        let wait = backoff.first.saturating_mul(1 << self.sent.min(16)).min(backoff.longest);
+        self.sent += 1;
+        self.next = now.after(jitter(wait, random));
+        Due::Again(&self.octets)
+    }
 }
 
 /// How far the answer to the peer's last request is.
@@ -90,8 +116,7 @@ impl Window {
 
     /// A request of ours goes out; it must carry [`Window::next_own`].
     pub fn sent(&mut self, octets: &[u8], now: Time, backoff: &Backoff, random: &mut dyn Random) {
-        let next = now.after(jitter(backoff.first, random));
-        self.own = Some(Box::new(Outstanding { octets: octets.into(), sent: 1, next }));
+        self.own = Some(Box::new(Outstanding::new(octets, now, backoff, random)));
     }
 
     /// Whether a response with this message ID is the one we wait for.
@@ -161,21 +186,15 @@ impl Window {
 
     /// When to look at our outstanding request.
     pub fn deadline(&self) -> Option<Time> {
-        self.own.as_ref().map(|own| own.next)
+        self.own.as_ref().map(|own| own.deadline())
     }
 
     /// What to do about it now.
     pub fn due(&mut self, now: Time, backoff: &Backoff, random: &mut dyn Random) -> Due<'_> {
-        let Some(own) = self.own.as_mut().filter(|own| own.next <= now) else {
-            return Due::Nothing;
-        };
-        if own.sent >= backoff.sendings {
-            return Due::GiveUp(own.sent);
+        match &mut self.own {
+            Some(own) => own.due(now, backoff, random),
+            None => Due::Nothing,
         }
-        let wait = backoff.first.saturating_mul(1 << own.sent.min(16)).min(backoff.longest);
-        own.sent += 1;
-        own.next = now.after(jitter(wait, random));
-        Due::Again(&own.octets)
     }
 }
 

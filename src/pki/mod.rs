@@ -218,7 +218,9 @@ impl Keyring {
                 Ok((sealed, hash)) => Answer::Sealed(sealed, hash),
                 Err(reason) => Answer::Refused(reason),
             },
-            Question::SharedKeySign { .. } | Question::SharedKeyVerify { .. } => return None,
+            Question::SharedKeySign { .. }
+            | Question::SharedKeyVerify { .. }
+            | Question::Skeyid { .. } => return None,
         })
     }
 

@@ -12,7 +12,7 @@ use super::child::{Child, Fault, Part, batch, claimed};
 use super::imsg::Link;
 use super::message::{AskCa, CaTells, Down, Up};
 use crate::conf::PolicyName;
-use crate::crypto::{Secret, psk_auth, psk_verify};
+use crate::crypto::{Secret, psk_auth, psk_skeyid, psk_verify};
 use crate::ike::auth::{Answer, Question};
 
 const IKE: Token = Token(1);
@@ -76,8 +76,9 @@ impl Part for Ca {
 
 /// The answer to a question, from a table of pre-shared keys.
 pub fn answer(keys: &BTreeMap<PolicyName, Secret>, question: &Question) -> Answer {
-    let (Question::SharedKeySign { policy, .. } | Question::SharedKeyVerify { policy, .. }) =
-        question
+    let (Question::SharedKeySign { policy, .. }
+    | Question::SharedKeyVerify { policy, .. }
+    | Question::Skeyid { policy, .. }) = question
     else {
         return Answer::Refused("there is no private key to answer with".into());
     };
@@ -93,6 +94,7 @@ pub fn answer(keys: &BTreeMap<PolicyName, Secret>, question: &Question) -> Answe
                 true => Answer::Verified,
                 false => Answer::Wrong,
             }),
+        Question::Skeyid { prf, nonces, .. } => psk_skeyid(*prf, psk, nonces).map(Answer::Skeyid),
         _ => return Answer::Refused("another question".into()),
     };
     answered.unwrap_or_else(|error| Answer::Refused(error.to_string()))
