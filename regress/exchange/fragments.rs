@@ -61,7 +61,7 @@ fn large_messages_are_cut_and_put_together() {
     // 1280 without the headers of IPv4 and UDP and the non-ESP marker.
     assert!((1200..=1280 - 32).contains(&most), "{most}");
     let view = &pair.sides[A].engine.sas(pair.now)[0];
-    assert_eq!(view.path, ["fragments of 1280 octets, used both ways"]);
+    assert!(view.path.contains(&"fragments of 1280 octets, used both ways".to_string()));
     pair.end();
 }
 

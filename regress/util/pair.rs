@@ -28,6 +28,8 @@ pub struct Kernel {
     pub larval: BTreeSet<(u32, IpAddr)>,
     pub sas: BTreeMap<(u32, IpAddr), KernelSa>,
     pub flows: HashMap<(Direction, KernelSelector), KernelFlow>,
+    /// Whether SAs can be moved, and whether their sequence numbers go on then.
+    pub moves: Option<bool>,
     pub packets: u64,
     pub last_spi: u32,
     /// CPIs reserved, of SAs or for them.
@@ -91,6 +93,9 @@ impl Kernel {
                     self.complaints.push(format!("{cpi:?} dropped but not reserved"));
                 }
             }
+            KernelRequest::MoveSa(_) if self.moves.is_none() => {
+                return KernelAnswer::Failed("cannot be moved".into());
+            }
             KernelRequest::MoveSa(to) => {
                 let Some(mut sa) = self.sas.remove(&(to.key.spi.0, to.key.dst)) else {
                     self.complaints.push(format!("{:?} moved but not there", to.key));
@@ -98,7 +103,7 @@ impl Kernel {
                 };
                 (sa.key.src, sa.key.dst, sa.encap) = (to.src, to.dst, to.encap);
                 self.sas.insert((sa.key.spi.0, sa.key.dst), sa);
-                return KernelAnswer::Moved { counts_on: true };
+                return KernelAnswer::Moved { counts_on: self.moves == Some(true) };
             }
             KernelRequest::DeleteSa(key) => {
                 let key = (key.spi.0, key.dst);
@@ -137,6 +142,8 @@ pub struct Side {
     pub engine: Engine,
     pub kernel: Kernel,
     pub address: SocketAddr,
+    /// Its further addresses.
+    pub others: Vec<IpAddr>,
     pub psk: Secret,
     /// Keys and certificates, where the story is about them.
     pub ring: Option<Keyring>,
@@ -176,6 +183,8 @@ pub struct Pair {
     pub network: Network,
     /// A NAT before side A: its outer address.
     pub nat: Option<IpAddr>,
+    /// What it adds to ports; the mapping is another when this is.
+    pub nat_adds: u16,
 }
 
 pub fn ip(text: &str) -> IpAddr {
@@ -271,8 +280,9 @@ impl Pair {
     pub fn with(settings: Settings, seed: u64) -> Self {
         let side = |number: u64, address: &str| Side {
             engine: Engine::new(Box::new(SeededRandom::new(seed * 2 + number)), settings.clone()),
-            kernel: Kernel::default(),
+            kernel: Kernel { moves: Some(true), ..Kernel::default() },
             address: SocketAddr::new(ip(address), 500),
+            others: Vec::new(),
             psk: Secret::from(&b"secret"[..]),
             ring: None,
             reports: Vec::new(),
@@ -287,6 +297,7 @@ impl Pair {
             sent: 0,
             network: Box::new(|_, _| Fate::Deliver),
             nat: None,
+            nat_adds: 10000,
         }
     }
 
@@ -364,16 +375,25 @@ impl Pair {
         }
         match self.nat {
             Some(outer) if side == A => {
-                from = SocketAddr::new(outer, from.port() + 10000);
+                from = SocketAddr::new(outer, from.port() + self.nat_adds);
             }
             Some(outer) if to.ip() == outer => {
                 let inner = self.sides[A].address.ip();
-                to = SocketAddr::new(inner, to.port() - 10000);
+                // A mapping that is no more leads nowhere.
+                to = SocketAddr::new(inner, to.port().wrapping_sub(self.nat_adds));
+                if ![500, 4500].contains(&to.port()) {
+                    return;
+                }
             }
             _ => (),
         }
         let peer = 1 - side;
-        if to.ip() != self.sides[peer].address.ip() {
+        let it = &self.sides[peer];
+        if to.ip() != it.address.ip() && !it.others.contains(&to.ip()) {
+            return;
+        }
+        let it = &self.sides[side];
+        if self.nat.is_none() && from.ip() != it.address.ip() && !it.others.contains(&from.ip()) {
             return;
         }
         let at = self.now.after(Duration::from_millis(10));
@@ -422,6 +442,14 @@ impl Pair {
     pub fn deliver(&mut self, at: usize) {
         let Datagram { to, local, remote, octets, .. } = self.flying.remove(at);
         self.input(to, Input::Datagram { local, remote, octets: &octets });
+    }
+
+    /// A side's addresses are these from now on, and it is told so.
+    pub fn addresses(&mut self, side: usize, addresses: &[&str]) {
+        let addresses: Vec<_> = addresses.iter().map(|address| ip(address)).collect();
+        self.sides[side].address.set_ip(addresses[0]);
+        self.sides[side].others = addresses[1..].to_vec();
+        self.input(side, Input::Addresses(addresses));
     }
 
     /// Lets time pass.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::core::{Core, Owner, Part};
 use super::event::{
     Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector, SaCounters,
-    SaKey, Time,
+    SaKey, SaMove, Time,
 };
 use super::selector::{Hosts, Traffic, printed, reversed};
 use super::table::SaId;
@@ -118,6 +118,8 @@ pub struct Child {
     pub victim: Option<ChildId>,
     /// The outbound half, while it waits until the peer surely receives on it (RFC 7296 §2.8).
     pub deferred: Option<Box<Deferred>>,
+    /// The kernel is moving its SAs: where its flows still are, and how many answers are to come.
+    moving: Option<Box<(Hosts, u8)>>,
     in_kernel: (bool, bool),
     flows_claimed: (bool, bool),
     rdomain: Option<u32>,
@@ -152,6 +154,7 @@ impl Child {
             replaces: None,
             victim: None,
             deferred: None,
+            moving: None,
             in_kernel: (true, false),
             flows_claimed: (false, false),
             rdomain: policy.rdomain,
@@ -267,6 +270,89 @@ impl Child {
         }
     }
 
+    /// The outer addresses or ports are others: the SAs go there, and when they have, the flows
+    /// ([`Child::relocated`]). What is on its way already goes on from there. `false` for one in
+    /// transport mode whose addresses would be others: it is bound to them.
+    pub fn relocate(
+        &mut self,
+        core: &mut Core,
+        sa: SaId,
+        hosts: Hosts,
+        encap: Option<(u16, u16)>,
+    ) -> bool {
+        let Agreement { hosts: old, encap: old_encap, mode, .. } = self.agreement;
+        if self.moving.is_some() || (old, old_encap) == (hosts, encap) {
+            return true;
+        }
+        if mode == Mode::Transport && old != hosts {
+            return false;
+        }
+        let both = [(Direction::In, self.in_kernel.0), (Direction::Out, self.in_kernel.1)];
+        let there = both.into_iter().filter(|(_, there)| *there).map(|(direction, _)| direction);
+        let keys: Vec<_> = there.map(|direction| (direction, self.key(direction))).collect();
+        (self.agreement.hosts, self.agreement.encap) = (hosts, encap);
+        let first = self.agreement.flows.first().copied();
+        for (direction, key) in &keys {
+            let new = self.key(*direction);
+            let selector = match direction {
+                Direction::In => first.as_ref().map(reversed),
+                Direction::Out => first,
+            };
+            let to = SaMove {
+                key: *key,
+                direction: *direction,
+                src: new.src,
+                dst: new.dst,
+                encap: self.encap(*direction),
+                selector,
+            };
+            let owner = self.owner(sa, Part::Move(*direction, *key, new));
+            core.kernel(owner, KernelRequest::MoveSa(Box::new(to)));
+        }
+        self.moving = Some(Box::new((old, u8::try_from(keys.len()).unwrap_or(2))));
+        if keys.is_empty() {
+            self.relocate_flows(core);
+        }
+        true
+    }
+
+    /// The kernel answered about one of the SAs to be moved. Whether that was the last.
+    pub fn relocated(&mut self, core: &mut Core) -> bool {
+        let Some(moving) = &mut self.moving else { return false };
+        moving.1 = moving.1.saturating_sub(1);
+        let done = moving.1 == 0;
+        if done {
+            self.relocate_flows(core);
+        }
+        done
+    }
+
+    fn relocate_flows(&mut self, core: &mut Core) {
+        let both = [(Direction::In, self.flows_claimed.0), (Direction::Out, self.flows_claimed.1)];
+        let claimed = both.into_iter().filter(|(_, claimed)| *claimed);
+        let directions: Vec<_> = claimed.map(|(direction, _)| direction).collect();
+        let flows = |child: &Self| -> Vec<_> {
+            directions.iter().flat_map(|direction| child.kernel_flows(*direction)).collect()
+        };
+        let old = flows(self);
+        self.moving = None;
+        let new = flows(self);
+        if old != new {
+            for flow in &new {
+                core.claim(Owner::Nobody("move a flow"), flow);
+            }
+            old.iter().for_each(|flow| core.release(flow));
+        }
+    }
+
+    /// The ports of UDP encapsulation in the direction of packets: source, destination.
+    fn encap(&self, direction: Direction) -> Option<(u16, u16)> {
+        self.agreement.encap.map(|(ours, peers)| match direction {
+            Direction::In => (peers, ours),
+            Direction::Out => (ours, peers),
+        })
+    }
+
     /// When it is to be looked at next.
     pub fn next_timeout(&self) -> Option<Time> {
         let soft = self.soft.filter(|_| self.stage == Stage::Up);
@@ -310,10 +396,7 @@ impl Child {
         policy: &Policy,
     ) -> KernelSa {
         let suite = self.agreement.suite;
-        let encap = self.agreement.encap.map(|(ours, peers)| match direction {
-            Direction::In => (peers, ours),
-            Direction::Out => (ours, peers),
-        });
+        let encap = self.encap(direction);
         let encryption = suite.encryption.map(|(id, _)| (id, keys.encryption.clone()));
         let lifetime = policy.child_lifetime;
         let soft_seconds = self.soft.map_or(0, |soft| soft.since(core.now).as_secs().max(1));
@@ -343,6 +426,7 @@ impl Child {
     }
 
     fn kernel_flows(&self, direction: Direction) -> Vec<KernelFlow> {
+        let hosts = self.moving.as_ref().map_or(self.agreement.hosts, |moving| moving.0);
         let flow = |outbound: &KernelSelector| KernelFlow {
             direction,
             selector: match direction {
@@ -352,8 +436,8 @@ impl Child {
             protocol: self.agreement.protocol,
             mode: self.agreement.mode,
             ipcomp: false,
-            local: self.agreement.hosts.local,
-            remote: self.agreement.hosts.remote,
+            local: hosts.local,
+            remote: hosts.remote,
             reqid: self.agreement.reqid,
             rdomain: self.rdomain,
         };

@@ -49,6 +49,8 @@ pub struct Core {
     pub stats: Stats,
     /// The secrets of cookies.
     pub cookies: Cookies,
+    /// Our addresses, the ones to be preferred first; none as long as nobody told.
+    pub addresses: Vec<std::net::IpAddr>,
     /// What waits for missing fragments.
     pub fragments: Pool,
     /// Whether each message is reported.
@@ -128,6 +130,8 @@ pub enum Negotiation {
 pub enum Part {
     /// The SA of this direction.
     Sa(Direction),
+    /// Another place for the SA of this direction: its name before, and then.
+    Move(Direction, SaKey, SaKey),
     /// A flow.
     Flow,
     /// Its counters.
@@ -149,6 +153,7 @@ impl Core {
             flows: FlowTable::default(),
             stats: Stats::default(),
             cookies: Cookies::default(),
+            addresses: Vec::new(),
             fragments: Pool::default(),
             trace: false,
             at_work: None,
@@ -263,6 +268,14 @@ impl Core {
     /// Deletes an SA (or a reserved SPI) from the kernel; nobody waits for it.
     pub fn delete_sa(&mut self, key: SaKey) {
         self.kernel(Owner::Nobody("delete an SA"), KernelRequest::DeleteSa(key));
+    }
+
+    /// The kernel moved an SA (or could not) that nobody has any more: it goes, where it is.
+    pub fn moved_in_vain(&mut self, (old, new): (SaKey, SaKey), answer: &KernelAnswer) {
+        match answer {
+            KernelAnswer::Failed(_) => self.delete_sa(old),
+            _ => self.delete_sa(new),
+        }
     }
 
     /// Somebody wants a flow. Gives back whether the kernel was asked.

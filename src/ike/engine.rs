@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Settings;
 use super::auth::{Answer, QuestionId};
-use super::core::{Core, Deed, Owner};
+use super::core::{Core, Deed, Owner, Part};
 use super::event::{
     Direction, Expire, Input, KernelAnswer, KernelFlow, Output, RequestId, SaKey, Time,
 };
@@ -62,6 +62,7 @@ impl Engine {
             Input::Answer(id, answer) => self.answer(id, answer),
             Input::Trust(trust) => self.core.trust = trust,
             Input::Configure(config) => self.configure(&config),
+            Input::Addresses(addresses) => self.addresses(addresses),
             Input::Command(command) => self.command(command),
             Input::Timeout => (),
         }
@@ -321,6 +322,9 @@ impl Engine {
                     // It went over to a successor meanwhile.
                     false => self.table.iter().find(|sa| has(sa)).map(Sa::id),
                 };
+                if let (None, Part::Move(_, old, new)) = (holder, part) {
+                    return self.core.moved_in_vain((old, new), &answer);
+                }
                 self.with(holder.unwrap_or(sa), |sa, core| {
                     sa.installed(core, child, part, answer);
                 });

@@ -64,6 +64,9 @@ pub enum Input<'a> {
     Trust(Trust),
     /// A new configuration: the difference is acted upon.
     Configure(Arc<Config>),
+    /// The addresses that we have now, the ones to be preferred first (RFC 4555). Those of loopback
+    /// interfaces and link-local ones are left out.
+    Addresses(Vec<IpAddr>),
     /// An operator's command.
     Command(Command),
     /// `next_timeout()` was reached (or nothing happened: it does no harm).

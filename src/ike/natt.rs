@@ -27,6 +27,15 @@ impl Nat {
     }
 }
 
+/// Where messages go: from an address of ours to one of the peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+}
+
 /// The hash that stands for an address and port: `SHA1(SPIi | SPIr | address | port)`.
 pub fn hash(initiator: IkeSpi, responder: IkeSpi, address: SocketAddr) -> [u8; 20] {
     let mut octets = Vec::with_capacity(34);

@@ -211,6 +211,37 @@ pub enum Event {
         /// Before the peer.
         remote: bool,
     },
+    /// Messages and packets go by another path.
+    PathMoved {
+        /// Our address and the peer's, before.
+        from: (SocketAddr, SocketAddr),
+        /// Our address and the peer's, now.
+        to: (SocketAddr, SocketAddr),
+    },
+    /// Another path is tried: the one so far is gone, or does not answer.
+    PathTried {
+        /// Our address and the peer's, so far.
+        from: (SocketAddr, SocketAddr),
+        /// Our address and the peer's, to be.
+        to: (SocketAddr, SocketAddr),
+    },
+    /// The peer says that it is elsewhere, and could not be reached there.
+    PathNotProved {
+        /// Our address and the peer's.
+        path: (SocketAddr, SocketAddr),
+    },
+    /// The peer does not want to be reached by this path.
+    PathRefused {
+        /// The notification.
+        notify: String,
+        /// Our address and the peer's.
+        path: (SocketAddr, SocketAddr),
+    },
+    /// The kernel cannot move a child SA as it is.
+    MovedByRekey {
+        /// Why.
+        reason: String,
+    },
     /// The first message of an IKE SA in fragments.
     Fragmented {
         /// Whether it came or went.
@@ -294,8 +325,9 @@ impl Report {
             Authenticated, ChildDeleted, ChildEstablished, ChildRekeyed, Configured, Disagreed,
             Dropped, Finished, Fragmented, FragmentsShrink, HalfOpenExpired, IkeDeleted,
             IkeEstablished, IkeRekeyed, InitialContact, Initiating, Internal, KernelFailed,
-            KernelIncapable, Message, Misbehaved, NatFound, NoAnswer, NoPolicy, OtherVersion,
-            PeerNotAuthenticated, PeerRejected, QuestionRefused, Refused, Superseded, WillRetry,
+            KernelIncapable, Message, Misbehaved, MovedByRekey, NatFound, NoAnswer, NoPolicy,
+            OtherVersion, PathMoved, PathNotProved, PathRefused, PathTried, PeerNotAuthenticated,
+            PeerRejected, QuestionRefused, Refused, Superseded, WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -313,6 +345,9 @@ impl Report {
             | ChildDeleted { .. }
             | NoAnswer { .. }
             | NoPolicy { .. }
+            | PathMoved { .. }
+            | PathNotProved { .. }
+            | PathRefused { .. }
             | Misbehaved { .. } => Level::Notice,
             Configured { .. }
             | Authenticated { .. }
@@ -323,6 +358,8 @@ impl Report {
             | HalfOpenExpired
             | NatFound { .. }
             | Fragmented { .. }
+            | PathTried { .. }
+            | MovedByRekey { .. }
             | FragmentsShrink { .. }
             | InitialContact { .. }
             | Superseded
@@ -563,6 +600,23 @@ impl fmt::Display for Event {
                 (false, true) => "NAT found before the peer",
                 (false, false) => "no NAT found",
             }),
+            Event::PathMoved { from, to } => {
+                write!(f, "moved: from {} with {} to {} with {}", from.0, from.1, to.0, to.1)
+            }
+            Event::PathTried { from, to } => {
+                write!(f, "trying {} with {} in place of {} with {}", to.0, to.1, from.0, from.1)
+            }
+            Event::PathNotProved { path } => write!(
+                f,
+                "the peer says that it is at {} now, but does not answer there; staying",
+                path.1
+            ),
+            Event::PathRefused { notify, path } => {
+                write!(f, "the peer refuses {} with {}: {notify}", path.0, path.1)
+            }
+            Event::MovedByRekey { reason } => {
+                write!(f, "a child SA is rekeyed rather than moved: {reason}")
+            }
             Event::Fragmented { way } => f.write_str(match way {
                 Way::In => "the peer sends messages in fragments",
                 Way::Out => "messages go out in fragments",

@@ -10,12 +10,13 @@ use super::child::{Child, ChildId, Stage};
 use super::core::{Core, Negotiation, Part, name_of};
 use super::event::{KernelAnswer, Time};
 use super::id;
-use super::natt::Nat;
+use super::natt::{Nat, Path};
 use super::report::{Event, Gone};
 use super::selector::{Hosts, unserved};
 use super::table::SaId;
 use super::v2::established::Task;
 use super::v2::fragment::Fragments;
+use super::v2::mobike::Mobility;
 use super::view::{IkeKeys, SaView};
 use super::window::Window;
 use super::{v1, v2};
@@ -78,6 +79,11 @@ pub struct Frame {
     pub nat: Nat,
     /// How messages are cut, and what came in pieces.
     pub fragments: Fragments,
+    /// What is known where the ends may move (RFC 4555).
+    pub mobility: Option<Box<Mobility>>,
+    /// Where the peer's request at work came by, if it is another path than ours: the answer goes back
+    /// there (RFC 7296 §2.11).
+    pub asked_by: Option<Box<Path>>,
     /// The peer has proved who it is.
     pub is_authenticated: bool,
     /// When it came to be.
@@ -379,6 +385,8 @@ impl Frame {
             first_contact: false,
             nat: Nat::default(),
             fragments: Fragments::default(),
+            mobility: None,
+            asked_by: None,
             is_authenticated: false,
             created: now,
             deadline: None,
@@ -400,6 +408,16 @@ impl Frame {
     pub fn printed_spis(&self) -> (String, String) {
         let (initiator, responder) = self.spis();
         (initiator.to_string(), responder.to_string())
+    }
+
+    /// Where messages go.
+    pub fn path(&self) -> Path {
+        Path { local: self.local, remote: self.remote }
+    }
+
+    /// Where the peer's request at work came by.
+    pub fn request_path(&self) -> Path {
+        self.asked_by.as_deref().copied().unwrap_or(self.path())
     }
 
     /// The outer addresses.
@@ -426,7 +444,12 @@ impl Frame {
             };
             format!("fragments of {octets} octets{used}")
         });
-        nat.map(str::to_owned).into_iter().chain(fragments).collect()
+        let mobility = self.mobility.as_ref().map(|mobility| {
+            let further = mobility.peers.len();
+            let who = if mobility.leads { "we decide" } else { "the peer decides" };
+            format!("may move ({who}; {further} further addresses of the peer)")
+        });
+        nat.map(str::to_owned).into_iter().chain(mobility).chain(fragments).collect()
     }
 
     /// The ports of UDP encapsulation (ours, the peer's), where it is to be used.

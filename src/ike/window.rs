@@ -184,6 +184,18 @@ impl Window {
         }
     }
 
+    /// How often our outstanding request was sent; 0 if there is none.
+    pub fn sendings(&self) -> u32 {
+        self.own.as_ref().map_or(0, |own| own.sent)
+    }
+
+    /// Our outstanding request is to be sent again now: the path is another.
+    pub fn hurry(&mut self, now: Time) {
+        if let Some(own) = &mut self.own {
+            (own.next, own.sent) = (now, own.sent.min(1));
+        }
+    }
+
     /// When to look at our outstanding request.
     pub fn deadline(&self) -> Option<Time> {
         self.own.as_ref().map(|own| own.deadline())

@@ -6,13 +6,29 @@ use std::time::Duration;
 use super::Engine;
 use crate::ike::id;
 use crate::ike::report::{Event, Gone};
-use crate::ike::sa::inherit;
+use crate::ike::sa::{Body, inherit};
 use crate::ike::table::SaId;
 
 /// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
 const SUPERSEDED: Duration = Duration::from_secs(2);
 
 impl Engine {
+    /// Our addresses are others: IKE SAs whose ends may move see what it means for them.
+    pub(super) fn addresses(&mut self, addresses: Vec<std::net::IpAddr>) {
+        if addresses == self.core.addresses {
+            return;
+        }
+        self.core.addresses = addresses;
+        for id in self.table.ids(|sa| sa.frame.mobility.is_some()) {
+            self.with(id, |sa, core| {
+                let Body::V2(state) = &mut sa.body else { return };
+                if let Some(state) = state.established_mut() {
+                    state.addresses_changed(&mut sa.frame, core);
+                }
+            });
+        }
+    }
+
     /// The children of one IKE SA go over to another.
     pub(super) fn inherit(&mut self, from: SaId, to: SaId) {
         let (Some(mut old), Some(mut new)) = (self.table.take(from), self.table.take(to)) else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::child_exchange::ChildRequest;
 use super::create::{Answering, Offering, reserve};
 use super::keys::Protection;
+use super::mobike::Moving;
 use super::rekey::IkeRequest;
 use super::send_request;
 use crate::conf::SaProtocol;
@@ -83,6 +84,12 @@ pub enum Task {
     DeleteIke(Gone),
     /// Is the peer alive?
     Probe,
+    /// We are elsewhere (RFC 4555).
+    UpdateAddresses,
+    /// Is the peer where it says?
+    CheckPath,
+    /// Our further addresses.
+    TellAddresses,
 }
 
 /// The exchange that we are in.
@@ -102,6 +109,10 @@ pub enum Active {
     DeleteSpi,
     /// INFORMATIONAL of which only the answer matters.
     Inform,
+    /// INFORMATIONAL that says where we are.
+    Update(Moving),
+    /// INFORMATIONAL that asks whether the peer is where it says.
+    Check(Moving),
 }
 
 impl Established {
@@ -182,6 +193,12 @@ impl Established {
         if !self.queue.contains(&task) {
             self.queue.push_back(task);
         }
+    }
+
+    /// Wants something done before all else.
+    pub fn urge(&mut self, task: Task) {
+        self.queue.retain(|other| *other != task);
+        self.queue.push_front(task);
     }
 
     /// A child SA that the peer thinks stands and that we cannot have: it is told.
@@ -275,10 +292,13 @@ impl Established {
                 }
             }
             Task::Probe => {
-                if self.inform(frame, core, &[]) {
+                if self.inform(frame, core, &Self::probe_payloads(frame)) {
                     self.active = Some(Box::new(Active::Inform));
                 }
             }
+            Task::UpdateAddresses => self.send_update(frame, core),
+            Task::CheckPath => self.send_check(frame, core),
+            Task::TellAddresses => self.send_addresses(frame, core),
         }
     }
 
@@ -331,7 +351,8 @@ impl Established {
         self.inform(frame, core, &[Payload::Delete(delete)])
     }
 
-    fn inform(&mut self, frame: &mut Frame, core: &mut Core, payloads: &[Payload]) -> bool {
+    /// Sends an INFORMATIONAL request.
+    pub fn inform(&mut self, frame: &mut Frame, core: &mut Core, payloads: &[Payload]) -> bool {
         self.sent = core.now;
         send_request(frame, core, &mut self.protection, ExchangeType::INFORMATIONAL, payloads)
     }

@@ -1,7 +1,7 @@
 //! What comes from elsewhere than the peer: answers of the holder of the secrets and of the kernel, time.
 
 use super::established::Active;
-use super::{State, drop_sa, established, fragment, step};
+use super::{State, drop_sa, established, fragment, mobike, step};
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::child::ChildId;
 use crate::ike::core::{Core, Part};
@@ -64,11 +64,16 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
             state.counted(frame, core, id, counters);
         });
     }
+    if let Part::Move(direction, old, _) = part {
+        return established(sa, core, |state, frame, core| {
+            state.moved(frame, core, id, (direction, old), &answer);
+        });
+    }
     let failed = match answer {
         KernelAnswer::Failed(reason) => {
             let request = match part {
                 Part::Sa(_) => "install an SA",
-                Part::Flow | Part::Counters => "install a flow",
+                Part::Flow | Part::Counters | Part::Move(..) => "install a flow",
             };
             let event = Event::KernelFailed { request: request.into(), reason: reason.clone() };
             sa.frame.report(core, event);
@@ -157,5 +162,6 @@ fn again(sa: &mut Sa, core: &mut Core, mut octets: Vec<u8>) {
         frame.window.reword(&octets, &smaller);
         octets = smaller;
     }
-    core.send(frame.local, frame.remote, octets);
+    let path = mobike::route(frame, core, frame.window.sendings().saturating_sub(1));
+    core.send(path.local, path.remote, octets);
 }

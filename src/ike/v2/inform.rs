@@ -5,6 +5,7 @@ use super::reply;
 use super::rules::Bag;
 use crate::ike::child::Stage;
 use crate::ike::core::{Core, Deed};
+use crate::ike::natt::Path;
 use crate::ike::proposal::protocol_id;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
@@ -35,6 +36,9 @@ impl Established {
                     payloads.push(Payload::Delete(Delete::Child { protocol: *protocol, spis }));
                 }
             }
+        }
+        if !ends {
+            payloads.extend(self.mobility_request(frame, core, bag));
         }
         self.sent = core.now;
         let exchange = ExchangeType::INFORMATIONAL;
@@ -93,7 +97,13 @@ impl Established {
     }
 
     /// The answer to our request.
-    pub fn inform_response(&mut self, frame: &mut Frame, core: &mut Core, active: Active) {
+    pub fn inform_response(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        active: Active,
+        (bag, path): (&Bag, Path),
+    ) {
         match active {
             Active::DeleteChild(id, why) => {
                 let at = frame.children.iter().position(|child| child.id == id);
@@ -107,7 +117,10 @@ impl Established {
                 }
             }
             Active::DeleteIke(why) => frame.close(core, why),
-            Active::Inform | Active::DeleteSpi => (),
+            Active::DeleteSpi => (),
+            Active::Inform => self.noticed(frame, bag),
+            Active::Update(sent) => self.updated(frame, core, &sent, bag),
+            Active::Check(sent) => self.checked(frame, core, &sent, (bag, path)),
             Active::AwaitSpi(_) | Active::Child(_) | Active::Ike(_) => {
                 let what = "an INFORMATIONAL response to another request".into();
                 frame.report(core, Event::Misbehaved { what });

@@ -7,7 +7,7 @@ use super::auth::proof::{self, Heard};
 use super::auth::{AwaitAuthRequest, begin_initiator};
 use super::keys::{Seeds, expand, first_seed};
 use super::rules::{Bag, Message, sort};
-use super::{State, fragment, refusal_advice};
+use super::{State, fragment, mobike, refusal_advice};
 use crate::conf::Policy;
 use crate::crypto::{IkeSuite, KeyExchange, kex};
 use crate::ike::core::Core;
@@ -455,7 +455,9 @@ fn float(frame: &mut Frame, core: &mut Core, nat: Option<Nat>) {
         frame.report(core, Event::NatFound { local: nat.local, remote: nat.remote });
     }
     let (plain, encapsulated) = core.settings.ports;
-    if (nat.found() || frame.policy.force_natt) && frame.remote.port() == plain {
+    // Those who may move later go there at once (RFC 4555 §3.3).
+    let floats = nat.found() || frame.policy.force_natt || mobike::allowed(core, &frame.policy);
+    if floats && frame.remote.port() == plain {
         frame.local.set_port(encapsulated);
         frame.remote.set_port(encapsulated);
     }

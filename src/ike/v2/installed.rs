@@ -74,6 +74,8 @@ impl Established {
             }
         };
         frame.report(core, event);
+        // The path may have changed while it was made.
+        self.move_children(frame, core);
         core.policies.succeeded(&frame.policy.name);
         if let Some(victim) = victim {
             self.want(Task::DeleteChild(victim, Gone::Replaced));

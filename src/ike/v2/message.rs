@@ -1,7 +1,7 @@
 //! Protected messages: opening a response, sending a request, answering one.
 
 use super::keys::Protection;
-use super::{fragment, seal};
+use super::{fragment, mobike, seal};
 use crate::ike::core::Core;
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::Frame;
@@ -61,7 +61,8 @@ pub fn send_request(
             fragment::sent(frame, core, &octets);
             frame.fragments.asked();
             frame.window.sent(&octets, core.now, &core.settings.backoff, &mut *core.random);
-            core.send(frame.local, frame.remote, octets);
+            let path = mobike::route(frame, core, 0);
+            core.send(path.local, path.remote, octets);
             true
         }
         Err(what) => {
@@ -88,7 +89,9 @@ pub fn reply(
             frame.window.replied(&octets);
             fragment::sent(frame, core, &octets);
             frame.fragments.answered();
-            core.send(frame.local, frame.remote, octets);
+            let path = frame.request_path();
+            frame.asked_by = None;
+            core.send(path.local, path.remote, octets);
             true
         }
         Err(what) => {

@@ -25,6 +25,8 @@ pub mod init;
 mod installed;
 pub mod keys;
 mod message;
+pub mod mobike;
+pub mod path;
 mod receive;
 pub mod rekey;
 pub mod rules;

@@ -9,6 +9,7 @@ use super::message::{read_sealed, reply};
 use super::rules::{self, Message, sort};
 use super::{Lingering, State, fragment, seal, step};
 use crate::ike::core::Core;
+use crate::ike::natt::Path;
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Frame, Sa};
 use crate::ike::window::Arrival;
@@ -28,7 +29,7 @@ pub fn receive(
         return drop_message(sa, core, "the initiator flag is ours");
     }
     if header.is_response() {
-        receive_response(sa, core, header, datagram, local);
+        receive_response(sa, core, header, datagram, (local, remote));
     } else {
         receive_request(sa, core, header, datagram, (local, remote));
     }
@@ -39,7 +40,7 @@ fn receive_response(
     core: &mut Core,
     header: &Header,
     datagram: &[u8],
-    local: SocketAddr,
+    (local, remote): (SocketAddr, SocketAddr),
 ) {
     if !sa.frame.window.awaits(header.message_id) {
         return drop_message(sa, core, "a response to nothing");
@@ -52,7 +53,10 @@ fn receive_response(
         State::AwaitAuthResponse(state) if exchange == ExchangeType::IKE_AUTH => {
             state.response(frame, core, header, datagram)
         }
-        State::Established(state) => established_response(state, frame, core, header, datagram),
+        State::Established(state) => {
+            let path = Path { local, remote };
+            established_response(state, frame, core, (header, datagram, path))
+        }
         other => {
             let why = format!("{exchange} response while {}", other.word());
             frame.report(core, Event::Dropped { why });
@@ -105,7 +109,10 @@ fn receive_request(
             }
             state
         }
-        State::Established(state) => established_request(state, frame, core, header, datagram),
+        State::Established(state) => {
+            let path = Path { local, remote };
+            established_request(state, frame, core, (header, datagram, path))
+        }
         other => {
             let why = format!("{exchange} request while {}", other.word());
             frame.report(core, Event::Dropped { why });
@@ -149,8 +156,7 @@ fn established_response(
     mut state: Box<Established>,
     frame: &mut Frame,
     core: &mut Core,
-    header: &Header,
-    datagram: &[u8],
+    (header, datagram, path): (&Header, &[u8], Path),
 ) -> State {
     let payloads = match read_sealed(frame, core, &state.protection, header, datagram) {
         Ok(payloads) => payloads,
@@ -162,6 +168,8 @@ fn established_response(
     };
     state.heard = core.now;
     frame.window.answered();
+    state.follow(frame, core, path);
+    state.answered_by(frame, core, path);
     let Some(active) = state.active.take() else { return State::Established(state) };
     let message = match header.exchange {
         ExchangeType::CREATE_CHILD_SA => Message::CreateResponse,
@@ -174,7 +182,7 @@ fn established_response(
     match *active {
         Active::Child(request) => state.child_response(frame, core, request, &bag),
         Active::Ike(request) => state.ike_response(frame, core, request, &bag),
-        other => state.inform_response(frame, core, other),
+        other => state.inform_response(frame, core, other, (&bag, path)),
     }
     state.advance(frame, core);
     State::Established(state)
@@ -184,8 +192,7 @@ fn established_request(
     mut state: Box<Established>,
     frame: &mut Frame,
     core: &mut Core,
-    header: &Header,
-    datagram: &[u8],
+    (header, datagram, path): (&Header, &[u8], Path),
 ) -> State {
     let opened = fragment::open(frame, core, &state.protection, header, datagram);
     let payloads = match opened {
@@ -198,6 +205,7 @@ fn established_request(
         }
         Err(seal::Fault::Malformed(error)) => {
             frame.window.accepted();
+            frame.asked_by = (path != frame.path()).then(|| Box::new(path));
             core.stats.malformed += 1;
             frame.report(core, Event::Misbehaved { what: error.to_string() });
             let payloads = [Payload::Notify(Notify::answering(&error))];
@@ -208,6 +216,8 @@ fn established_request(
     core.ladder(Way::In, frame.local, frame.remote, || dump::rung(header, &payloads));
     state.heard = core.now;
     frame.window.accepted();
+    state.follow(frame, core, path);
+    frame.asked_by = (path != frame.path()).then(|| Box::new(path));
     let message = match header.exchange {
         ExchangeType::CREATE_CHILD_SA => Message::CreateRequest,
         _ => Message::Informational,

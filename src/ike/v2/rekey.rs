@@ -163,6 +163,7 @@ impl Established {
         let mut new = Frame::new(SaId(seed.own), seed.initiator, local, remote, policy, core.now);
         (new.peer_spi, new.nat) = (seed.peers, frame.nat);
         (new.fragments, new.is_authenticated) = (frame.fragments.successor(), true);
+        new.mobility = frame.mobility.as_ref().map(|mobility| mobility.successor());
         let mut state = Self::standing(&new, core, protection, self.ids.clone());
         state.unclaimed = Some(core.now.after(UNCLAIMED));
         Ok(Box::new(Sa { frame: new, body: Body::V2(State::Established(state)) }))

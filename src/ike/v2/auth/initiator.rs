@@ -14,7 +14,7 @@ use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
 use crate::ike::v2::rules::{Bag, Message, sort};
-use crate::ike::v2::{State, read_sealed, refusal_advice, send_request};
+use crate::ike::v2::{State, mobike, read_sealed, refusal_advice, send_request};
 use crate::wire::iana::v2::{ExchangeType, NotifyType};
 use crate::wire::v2::{Id, Notify, Payload};
 use crate::wire::{EspSpi, Header};
@@ -128,6 +128,7 @@ impl AwaitOwnAuth {
         let (sa, rest) = offering.payloads(spi);
         payloads.push(sa);
         payloads.extend(rest);
+        payloads.extend(mobike::announcement(frame, core));
         if frame.first_contact {
             payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT)));
         }
@@ -234,6 +235,7 @@ impl AwaitResponderVerdict {
             return State::Gone;
         }
         let Self { protection, opening, offering, spi, remote_id, bag, .. } = *self;
+        mobike::heard(frame, core, &bag);
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let mut established = Established::new(frame, core, protection, local_id, remote_id);
         core.deeds.push_back(Deed::Established(frame.id, false));

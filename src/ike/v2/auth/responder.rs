@@ -14,7 +14,7 @@ use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
 use crate::ike::v2::rules::{Bag, Message, sort};
-use crate::ike::v2::{State, read_sealed, reply};
+use crate::ike::v2::{State, mobike, read_sealed, reply};
 use crate::wire::iana::v2::{AuthMethod, ExchangeType, NotifyType};
 use crate::wire::v2::{Id, Notify, Payload};
 use crate::wire::{EspSpi, Header};
@@ -87,6 +87,11 @@ impl AwaitAuthRequest {
                 return fail(frame, core, self.protection, NotifyType::INVALID_SYNTAX);
             }
         };
+        if mobike::forbidden_nat(&bag, frame.path()) {
+            let what = "forbids NATs (NO_NATS_ALLOWED), and one is on the way".into();
+            frame.report(core, Event::Misbehaved { what });
+            return fail(frame, core, self.protection, NotifyType::UNEXPECTED_NAT_DETECTED);
+        }
         let method = bag.auth.as_ref().map(|auth| auth.method);
         let (Some(remote_id), Some(method)) = (bag.idi.clone(), method) else {
             let wanted = "EAP: the peer sends no AUTH payload; no policy here wants that";
@@ -183,6 +188,7 @@ impl AwaitInitiatorVerdict {
             return fail(frame, core, self.protection, error);
         }
         let Self { protection, proofs, opening, remote_id, bag, .. } = *self;
+        mobike::heard(frame, core, &bag);
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let requests = &bag.requests;
         let question = proof::ask_own(frame, core, &protection, &proofs, &opening, requests);
@@ -275,6 +281,7 @@ impl AwaitOwnProof {
             FirstChild::Refused(error) => payloads.push(Payload::Notify(Notify::new(*error))),
             FirstChild::Underway(answering) => payloads.extend(answering.payloads()),
         }
+        payloads.extend(mobike::announcement(frame, core));
         if !reply(frame, core, &mut protection, ExchangeType::IKE_AUTH, &payloads) {
             return State::Gone;
         }
