@@ -10,4 +10,5 @@ mod handshake;
 mod orders;
 #[path = "../util/pair.rs"]
 mod pair;
+mod paths;
 mod signatures;

@@ -171,6 +171,8 @@ pub enum Fate {
     Twice,
     Late(Duration),
     Instead(Vec<u8>),
+    /// Deliver, as if another had sent it.
+    From(SocketAddr),
 }
 
 type Network = Box<dyn FnMut(usize, &Datagram) -> Fate>;
@@ -409,6 +411,7 @@ impl Pair {
                 self.flying.push(datagram);
             }
             Fate::Late(span) => self.flying.push(Datagram { at: at.after(span), ..datagram }),
+            Fate::From(remote) => self.flying.push(Datagram { remote, ..datagram }),
             Fate::Instead(octets) => self.flying.push(Datagram { octets, ..datagram }),
         }
     }
@@ -454,7 +457,12 @@ impl Pair {
 
     /// Lets time pass.
     pub fn pass(&mut self, seconds: u64) -> &mut Self {
-        let until = self.now.after(Duration::from_secs(seconds));
+        self.pass_millis(seconds * 1000)
+    }
+
+    /// As [`Pair::pass`], in milliseconds.
+    pub fn pass_millis(&mut self, millis: u64) -> &mut Self {
+        let until = self.now.after(Duration::from_millis(millis));
         let mut steps = 0;
         while self.step(until) {
             steps += 1;

@@ -38,6 +38,9 @@ const COOKIE_LEN: usize = 16;
 /// How often a request is sent by its first path before others are tried.
 const FIRST_PATH: u32 = 2;
 
+/// Which sending of the follower's check goes by the old path: there it is answered if the move was a lie.
+const OLD_PATH: u32 = 4;
+
 /// What an IKE SA whose ends may move knows.
 #[derive(Debug, Clone)]
 pub struct Mobility {
@@ -113,8 +116,7 @@ pub fn route(frame: &Frame, core: &Core, sent: u32) -> Path {
     let own = frame.path();
     let Some(mobility) = &frame.mobility else { return own };
     if let Some(tentative) = &mobility.tentative {
-        let old = sent > FIRST_PATH && sent % 2 == 1;
-        return if old { own } else { tentative.0 };
+        return if sent == OLD_PATH { own } else { tentative.0 };
     }
     if !mobility.leads || sent < FIRST_PATH {
         return own;
@@ -430,6 +432,11 @@ fn announced(further: &[IpAddr]) -> impl Iterator<Item = Payload> + use<> {
 }
 
 impl Mobility {
+    /// The path is another than the one agreed on, and nobody has said so yet.
+    pub fn owes_update(&self, path: Path) -> bool {
+        self.leads && self.agreed != path
+    }
+
     /// For an IKE SA that takes another's place: hashes are made with its own SPIs.
     pub fn successor(&self) -> Box<Self> {
         Box::new(Self { seen_as: None, tentative: None, ..self.clone() })

@@ -166,6 +166,9 @@ impl Established {
         new.mobility = frame.mobility.as_ref().map(|mobility| mobility.successor());
         let mut state = Self::standing(&new, core, protection, self.ids.clone());
         state.unclaimed = Some(core.now.after(UNCLAIMED));
+        if new.mobility.as_ref().is_some_and(|mobility| mobility.owes_update(new.path())) {
+            state.urge(Task::UpdateAddresses);
+        }
         Ok(Box::new(Sa { frame: new, body: Body::V2(State::Established(state)) }))
     }
 

@@ -1,0 +1,362 @@
+//! Paths that change: NATs that forget their mappings, peers that move, addresses that die.
+
+use crate::pair::*;
+use oakd::conf::*;
+use oakd::ike::event::*;
+use oakd::ike::report::Event;
+use oakd::wire::Header;
+use oakd::wire::iana::v2::ExchangeType;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+/// Both sides with a liveness check every `dpd` seconds, with or without MOBIKE.
+fn sides(dpd: u32, mobike: bool, mut change: impl FnMut(&mut Policy)) -> (Pair, Arc<Config>) {
+    let mut pair = Pair::new();
+    let mut configured = |side| {
+        let mut policy = policy(side);
+        change(&mut policy);
+        let mut config = (*config(vec![policy])).clone();
+        (config.globals.dpd_check_interval, config.globals.mobike) = (dpd, mobike);
+        Arc::new(config)
+    };
+    let (active, passive) = (configured(A), configured(B));
+    pair.input(B, Input::Configure(passive));
+    (pair, active)
+}
+
+/// Side A behind a NAT; B takes anybody, for it sees another address than A has.
+fn behind_nat(dpd: u32, mobike: bool) -> Pair {
+    let (mut pair, active) = sides(dpd, mobike, |policy| {
+        if policy.start == Start::Passive {
+            policy.peer = None;
+        }
+    });
+    pair.nat = Some(ip("203.0.113.7"));
+    pair.input(A, Input::Configure(active));
+    pair.pass(2).assert_up();
+    pair
+}
+
+/// Where a side sends its packets: the only outbound SA's destination and UDP port.
+fn goes_to(pair: &Pair, side: usize) -> (IpAddr, Option<u16>) {
+    let sas = pair.sides[side].kernel.sas.values();
+    let sas: Vec<_> = sas.filter(|sa| sa.direction == Direction::Out).collect();
+    assert_eq!(sas.len(), 1, "outbound SAs of side {side}");
+    (sas[0].key.dst, sas[0].encap.map(|(_, port)| port))
+}
+
+fn flows_go_to(pair: &Pair, side: usize, local: &str, remote: &str) {
+    let flows = &pair.sides[side].kernel.flows;
+    assert_eq!(flows.len(), 2, "flows of side {side}");
+    for flow in flows.values() {
+        assert_eq!((flow.local, flow.remote), (ip(local), ip(remote)), "side {side}");
+    }
+}
+
+fn moved(pair: &Pair, side: usize) -> usize {
+    let reports = pair.sides[side].reports.iter();
+    reports.filter(|report| matches!(report.event, Event::PathMoved { .. })).count()
+}
+
+fn rekeyed(pair: &Pair, side: usize) -> usize {
+    let reports = pair.sides[side].reports.iter();
+    reports.filter(|report| matches!(report.event, Event::ChildRekeyed { .. })).count()
+}
+
+#[test]
+fn the_side_that_is_not_behind_a_nat_follows_the_mapping() {
+    for mobike in [false, true] {
+        let mut pair = behind_nat(10, mobike);
+        assert_eq!(goes_to(&pair, B), (ip("203.0.113.7"), Some(14500)));
+        // With MOBIKE the first liveness check tells A how it is seen.
+        pair.pass(25);
+        let before = moved(&pair, B);
+        pair.nat_adds = 20000;
+        pair.pass(25);
+        assert_eq!(goes_to(&pair, B), (ip("203.0.113.7"), Some(24500)));
+        assert_eq!(moved(&pair, B), before + 1, "{mobike}");
+        assert_eq!(rekeyed(&pair, B), 0);
+        pair.assert_up();
+        pair.end();
+    }
+}
+
+#[test]
+fn the_mapping_moves_to_another_address_too() {
+    let mut pair = behind_nat(10, false);
+    pair.nat = Some(ip("203.0.113.9"));
+    pair.pass(25);
+    assert_eq!(goes_to(&pair, B), (ip("203.0.113.9"), Some(14500)));
+    flows_go_to(&pair, B, "192.0.2.2", "203.0.113.9");
+    pair.assert_up();
+    pair.end();
+}
+
+#[test]
+fn where_the_kernel_cannot_move_it_the_child_is_rekeyed() {
+    for moves in [None, Some(false)] {
+        let mut pair = behind_nat(10, false);
+        pair.sides[B].kernel.moves = moves;
+        pair.nat_adds = 20000;
+        pair.pass(25);
+        assert_eq!(goes_to(&pair, B), (ip("203.0.113.7"), Some(24500)));
+        assert_eq!(rekeyed(&pair, B), 1);
+        pair.assert_up();
+        pair.end();
+    }
+}
+
+#[test]
+fn keepalives_come_only_from_behind_the_nat() {
+    let mut pair = behind_nat(0, true);
+    pair.pass(100);
+    assert!((4..=5).contains(&pair.sides[A].keepalives), "{}", pair.sides[A].keepalives);
+    assert_eq!(pair.sides[B].keepalives, 0);
+}
+
+#[test]
+fn a_repetition_moves_nothing_and_neither_does_what_is_forged() {
+    let mut pair = behind_nat(10, false);
+    // What A sends is recorded.
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let record = Arc::clone(&seen);
+    pair.network = Box::new(move |_, datagram| {
+        if datagram.to == B {
+            record.lock().unwrap().push(datagram.octets.clone());
+        }
+        Fate::Deliver
+    });
+    pair.pass(25);
+    let recorded = std::mem::take(&mut *seen.lock().unwrap());
+    assert!(!recorded.is_empty());
+    let (local, remote) = ("192.0.2.2:4500".parse().unwrap(), "198.51.100.66:666".parse().unwrap());
+    for octets in recorded {
+        pair.input(B, Input::Datagram { local, remote, octets: &octets });
+        let mut forged = octets.clone();
+        // The next message ID, so that the window lets it in.
+        forged[23] += 1;
+        pair.input(B, Input::Datagram { local, remote, octets: &forged });
+    }
+    assert_eq!(moved(&pair, B), 0);
+    assert_eq!(goes_to(&pair, B), (ip("203.0.113.7"), Some(14500)));
+}
+
+#[test]
+fn the_side_behind_the_nat_does_not_follow() {
+    let mut pair = behind_nat(10, false);
+    // Whatever B sends comes from elsewhere.
+    pair.network = Box::new(|_, datagram| match datagram.to {
+        A => Fate::From("198.51.100.66:4500".parse().unwrap()),
+        _ => Fate::Deliver,
+    });
+    pair.pass(25);
+    assert_eq!(moved(&pair, A), 0);
+    assert_eq!(goes_to(&pair, A), (ip("192.0.2.2"), Some(4500)));
+}
+
+// ---- MOBIKE ----
+
+fn roaming(dpd: u32) -> Pair {
+    roaming_with(dpd, |_| ())
+}
+
+fn roaming_with(dpd: u32, mut change: impl FnMut(&mut Policy)) -> Pair {
+    let (mut pair, active) = sides(dpd, true, |policy| {
+        change(policy);
+        if policy.start == Start::Passive {
+            policy.peer = None;
+        }
+    });
+    pair.addresses(A, &["192.0.2.1"]);
+    pair.addresses(B, &["192.0.2.2"]);
+    pair.input(A, Input::Configure(active));
+    pair.pass(2).assert_up();
+    pair
+}
+
+#[test]
+fn a_client_that_gets_another_address_takes_its_tunnel_along() {
+    for moves in [Some(true), Some(false), None] {
+        let mut pair = roaming(0);
+        for side in [A, B] {
+            pair.sides[side].kernel.moves = moves;
+        }
+        let spi = pair.inbound(A).spi;
+        pair.addresses(A, &["198.51.100.1"]);
+        pair.pass(3).assert_up();
+        assert_eq!(goes_to(&pair, B), (ip("198.51.100.1"), None));
+        flows_go_to(&pair, B, "192.0.2.2", "198.51.100.1");
+        assert_eq!(pair.inbound(A).dst, ip("198.51.100.1"));
+        flows_go_to(&pair, A, "198.51.100.1", "192.0.2.2");
+        assert_eq!((moved(&pair, A), moved(&pair, B)), (1, 1));
+        assert_eq!(pair.inbound(A).spi == spi, moves == Some(true));
+        pair.end();
+    }
+}
+
+#[test]
+fn it_may_move_again_and_again_while_the_last_move_is_under_way() {
+    for pause in 0..8 {
+        let mut pair = roaming(0);
+        for turn in 1..20 {
+            pair.addresses(A, &[&format!("198.51.100.{turn}")]);
+            pair.pass_millis(pause * 7);
+        }
+        pair.pass(60).assert_up();
+        assert_eq!(goes_to(&pair, B), (ip("198.51.100.19"), None), "{pause}");
+        flows_go_to(&pair, A, "198.51.100.19", "192.0.2.2");
+        pair.end();
+    }
+}
+
+#[test]
+fn it_moves_from_behind_a_nat_and_back() {
+    let mut pair = roaming(0);
+    pair.nat = Some(ip("203.0.113.7"));
+    pair.addresses(A, &["10.9.9.9"]);
+    pair.pass(5).assert_up();
+    assert_eq!(goes_to(&pair, B), (ip("203.0.113.7"), Some(14500)));
+    assert!(pair.reported(A, |event| matches!(event, Event::NatFound { local: true, .. })));
+    pair.nat = None;
+    pair.addresses(A, &["198.51.100.1"]);
+    pair.pass(5).assert_up();
+    assert_eq!(goes_to(&pair, B), (ip("198.51.100.1"), None));
+    pair.end();
+}
+
+#[test]
+fn without_any_address_it_waits_for_one() {
+    let mut pair = roaming(0);
+    pair.input(A, Input::Addresses(Vec::new()));
+    pair.pass(20);
+    pair.addresses(A, &["198.51.100.1"]);
+    pair.pass(3).assert_up();
+    assert_eq!(goes_to(&pair, B), (ip("198.51.100.1"), None));
+    pair.end();
+}
+
+#[test]
+fn a_path_that_dies_is_left_for_one_that_lives() {
+    let (mut pair, active) = sides(10, true, |policy| {
+        policy.peer = policy.peer.filter(|_| policy.start == Start::Active)
+    });
+    pair.addresses(A, &["192.0.2.1", "198.51.100.1"]);
+    pair.addresses(B, &["192.0.2.2", "198.51.100.2"]);
+    pair.input(A, Input::Configure(active));
+    pair.pass(2).assert_up();
+    let view = &pair.sides[A].engine.sas(pair.now)[0];
+    assert!(view.path[0].contains("1 further"), "{:?}", view.path);
+    // The first network is dead; the two do not mix.
+    pair.network = Box::new(|_, datagram| {
+        let second = |address: std::net::SocketAddr| address.ip().to_string().starts_with("198.");
+        match second(datagram.local) && second(datagram.remote) {
+            true => Fate::Deliver,
+            false => Fate::Lose,
+        }
+    });
+    pair.pass(90).assert_up();
+    assert_eq!(goes_to(&pair, A), (ip("198.51.100.2"), None));
+    assert_eq!(goes_to(&pair, B), (ip("198.51.100.1"), None));
+    flows_go_to(&pair, A, "198.51.100.1", "198.51.100.2");
+    pair.end();
+}
+
+#[test]
+fn the_responder_tells_when_its_addresses_are_others() {
+    let mut pair = roaming(10);
+    pair.addresses(B, &["192.0.2.2", "198.51.100.2"]);
+    pair.pass(2);
+    let view = &pair.sides[A].engine.sas(pair.now)[0];
+    assert!(view.path[0].contains("1 further"), "{:?}", view.path);
+    // It loses the first: the initiator finds the other by itself.
+    pair.addresses(B, &["198.51.100.2"]);
+    pair.pass(90).assert_up();
+    assert_eq!(goes_to(&pair, A), (ip("198.51.100.2"), None));
+    pair.end();
+}
+
+/// An attacker on the way repeats A's update from elsewhere before the real one arrives.
+#[test]
+fn a_stolen_update_turns_no_traffic_away() {
+    let mut pair = roaming(0);
+    let thief = "198.51.100.66:4500".parse().unwrap();
+    pair.network = Box::new(move |_, datagram| {
+        let header = Header::parse(&datagram.octets).unwrap();
+        let update = header.exchange == ExchangeType::INFORMATIONAL && !header.is_response();
+        match (datagram.to, update) {
+            (B, true) => Fate::From(thief),
+            _ => Fate::Deliver,
+        }
+    });
+    pair.addresses(A, &["198.51.100.1"]);
+    pair.pass(3);
+    assert_eq!(moved(&pair, B), 0);
+    assert_ne!(goes_to(&pair, B).0, thief.ip());
+    // The thief is gone: A says it again.
+    pair.network = Box::new(|_, _| Fate::Deliver);
+    pair.addresses(A, &["198.51.100.2"]);
+    pair.pass(60).assert_up();
+    assert_eq!(goes_to(&pair, B), (ip("198.51.100.2"), None));
+    pair.end();
+}
+
+#[test]
+fn loss_and_repetition_do_not_stop_a_move() {
+    for seed in 0..40 {
+        let mut pair = roaming(0);
+        let mut random = oakd::crypto::SeededRandom::new(seed);
+        pair.network = Box::new(move |_, _| {
+            use oakd::crypto::Random;
+            match random.below(10) {
+                0 | 1 => Fate::Lose,
+                2 => Fate::Twice,
+                _ => Fate::Deliver,
+            }
+        });
+        pair.addresses(A, &["198.51.100.1"]);
+        pair.pass(120).assert_up();
+        assert_eq!(goes_to(&pair, B), (ip("198.51.100.1"), None), "{seed}");
+        pair.network = Box::new(|_, _| Fate::Deliver);
+        pair.end();
+    }
+}
+
+#[test]
+fn a_move_amid_rekeying_leaves_one_of_each() {
+    for delay in 0..12 {
+        for ike in [false, true] {
+            let mut pair = roaming_with(0, |policy| policy.ike_lifetime = 100);
+            let rekeys = Arc::new(Mutex::new(false));
+            let seen = Arc::clone(&rekeys);
+            pair.network = Box::new(move |_, datagram| {
+                let exchange = Header::parse(&datagram.octets).unwrap().exchange;
+                *seen.lock().unwrap() |= exchange == ExchangeType::CREATE_CHILD_SA;
+                Fate::Deliver
+            });
+            if !ike {
+                pair.expire(B, false);
+            }
+            while !*rekeys.lock().unwrap() {
+                pair.pass_millis(1);
+            }
+            pair.pass_millis(delay * 5);
+            pair.addresses(A, &["198.51.100.1"]);
+            pair.pass(100).assert_up();
+            assert_eq!(goes_to(&pair, B), (ip("198.51.100.1"), None), "{delay} {ike}");
+            flows_go_to(&pair, B, "192.0.2.2", "198.51.100.1");
+            pair.end();
+        }
+    }
+}
+
+#[test]
+fn nomobike_is_honoured_on_either_side() {
+    let (mut pair, active) = sides(0, false, |_| ());
+    pair.input(A, Input::Configure(active));
+    pair.pass(2).assert_up();
+    let view = &pair.sides[A].engine.sas(pair.now)[0];
+    assert!(view.path.is_empty(), "{:?}", view.path);
+    // Nobody leaves port 500 for nothing.
+    assert_eq!(view.local.port(), 500);
+    pair.end();
+}
