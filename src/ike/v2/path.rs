@@ -65,6 +65,10 @@ impl Established {
         let Some(child) = frame.children.iter_mut().find(|child| child.id == id) else { return };
         let rekey = !matches!(answer, KernelAnswer::Moved { counts_on: true });
         let last = child.relocated(core);
+        if rekey {
+            // As soon as it can be, that is when it is up.
+            child.soft = Some(core.now);
+        }
         match answer {
             KernelAnswer::Moved { counts_on: true } => (),
             KernelAnswer::Failed(reason) => {
@@ -77,9 +81,6 @@ impl Established {
                 let reason = "its sequence numbers begin anew".into();
                 frame.report(core, Event::MovedByRekey { reason });
             }
-        }
-        if rekey {
-            self.want(Task::RekeyChild(id));
         }
         if last {
             // We may be elsewhere again meanwhile.
