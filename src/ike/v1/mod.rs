@@ -1,9 +1,11 @@
 //! IKEv1 (RFC 2407, 2408, 2409): states named for what they await.
 
 pub mod algorithms;
+pub mod fragment;
 pub mod hash;
 pub mod keys;
 pub mod offer;
+pub mod pke;
 pub mod protect;
 pub mod rules;
 pub mod traffic;
