@@ -1,6 +1,7 @@
 //! IKEv1 (RFC 2407, 2408, 2409): states named for what they await.
 
 pub mod algorithms;
+pub mod config;
 pub mod fragment;
 pub mod hash;
 pub mod keys;
@@ -10,6 +11,7 @@ pub mod protect;
 pub mod rules;
 pub mod traffic;
 pub mod vendor;
+pub mod xauth;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

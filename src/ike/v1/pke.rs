@@ -14,6 +14,7 @@
 use super::keys::stretch;
 use super::rules::{Bag, Method};
 use crate::crypto::{Block, Error, Prf, Secret};
+use crate::ike::auth::Open;
 use crate::wire::IkeSpi;
 use crate::wire::iana::v1::PayloadType;
 use crate::wire::v1::{Id, Payload};
@@ -78,23 +79,22 @@ pub fn assemble(
     Ok([Some(ke), key_hash, Some(id), Some(nonce)].into_iter().flatten().collect())
 }
 
-/// What is to be decrypted of a message, in the order in which [`read`] takes it, and the hash of the
-/// certificate that the sender used.
+/// The question for what is to be decrypted of a message, in the order in which [`read`] takes it.
 ///
 /// # Errors
 ///
 /// Which payload is missing.
-pub fn sealed(method: Method, bag: &Bag) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>), String> {
+pub fn sealed(method: Method, bag: &Bag) -> Result<Open, String> {
     let closed = |wanted| {
         let body = bag.closed(wanted).map(<[u8]>::to_vec);
         body.ok_or_else(|| format!("no encrypted {wanted} payload"))
     };
     let nonce = closed(PayloadType::NONCE)?;
-    let all = match method {
+    let sealed = match method {
         Method::Revised => vec![nonce],
         _ => vec![closed(PayloadType::ID)?, nonce],
     };
-    Ok((all, bag.hash.clone()))
+    Ok(Open { key_hash: bag.hash.clone(), sealed })
 }
 
 /// What the peer said, from what was decrypted of [`sealed`]. It may all be noise: nothing of it is judged
@@ -211,9 +211,9 @@ mod tests {
         let (first, octets) = emit_payloads(&payloads);
         let message = Message::MainKe(method);
         let bag = sort(message, parse_opaque(first, &octets, message.opaque()).unwrap()).unwrap();
-        let (ciphertexts, hash) = sealed(method, &bag).unwrap();
-        assert_eq!(hash, Some(vec![5; 20]));
-        let opened = ciphertexts.iter().map(|it| Secret::new(pretend(&Secret::from(&it[..]))));
+        let question = sealed(method, &bag).unwrap();
+        assert_eq!(question.key_hash, Some(vec![5; 20]));
+        let opened = question.sealed.iter().map(|it| Secret::new(pretend(&Secret::from(&it[..]))));
         read(method, with, &bag, opened.collect()).unwrap()
     }
 
