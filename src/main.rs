@@ -7,9 +7,10 @@ use getopts::{Matches, Options};
 use oakd::log::Detail;
 use oakd::net::{IKE_PORT, NATT_PORT};
 use oakd::proc::child::{self, Part};
-use oakd::proc::{Role, ca, control, ike, parent, relay};
+use oakd::proc::{Role, ca, control, ike, parent, reader, relay};
 
 const FILE: &str = "/etc/oakd.conf";
+const KEYS: &str = "/etc/oakd";
 const SOCKET: &str = "/var/run/oakd.sock";
 const USER: &str = "_oakd";
 const ROOT: &str = "/var/empty";
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-f file] [-i port] \
-                     [-p port]\n            [-s socket] [-u user]";
+                     [-k directory]\n            [-p port] [-s socket] [-u user]";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -61,6 +62,12 @@ fn options() -> Options {
         .optopt("f", "", &format!("configuration file (default {FILE})"), "FILE")
         .optflag("h", "help", "show this")
         .optopt("i", "", "UDP port for IKE (default 500)", "PORT")
+        .optopt(
+            "k",
+            "",
+            &format!("directory of keys and certificates (default {KEYS})"),
+            "DIRECTORY",
+        )
         .optflag("n", "", "check the configuration and exit")
         .optopt("p", "", "UDP port for IKE and ESP in UDP (default 4500)", "PORT")
         .optopt("P", "", "run a part of the daemon; it does that itself", "ROLE")
@@ -113,6 +120,7 @@ fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
             1 => Detail::Verbose,
             _ => Detail::Messages,
         },
+        keys: absolute(&text("k", KEYS))?,
         socket: absolute(&text("s", SOCKET))?,
         user: text("u", USER),
         root: absolute(&text("c", ROOT))?,
@@ -148,11 +156,20 @@ fn run_child(name: &str, matches: &Matches) -> ExitCode {
         eprintln!("oakd: there is no process {name}");
         return ExitCode::from(2);
     };
+    if role == Role::Reader {
+        return match reader::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(fault) => {
+                eprintln!("oakd: {role} process: {fault}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut part: Box<dyn Part> = match role {
         Role::Ca => Box::new(ca::Ca::default()),
         Role::Control => Box::new(control::Control::default()),
         Role::Relay => Box::new(relay::Relay::default()),
-        Role::Ike | Role::Parent => Box::new(ike::Ike::default()),
+        Role::Ike | Role::Parent | Role::Reader => Box::new(ike::Ike::default()),
     };
     let user = matches.opt_str("u").unwrap_or(USER.into());
     let root = matches.opt_str("c").unwrap_or(ROOT.into());

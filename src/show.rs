@@ -1,13 +1,14 @@
 //! What a person reads: the daemon's views as aligned text.
 
 use std::fmt::Write;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::conf::{Mode, SaProtocol};
 use crate::ike::event::{Direction, KernelSelector, SaCounters};
 use crate::ike::report::{self, Explained, Report, Way};
 use crate::ike::view::{ChildView, SaView, Stats};
 use crate::log::{printable, utc};
+use crate::pki::{CertView, Part};
 use crate::proc::message::{Event, FlowView};
 
 /// A span of time by its two largest units: `1h2m`, `45s`.
@@ -46,6 +47,43 @@ pub fn selector(selector: &KernelSelector) -> String {
     };
     let KernelSelector { src, dst, src_port, dst_port, .. } = selector;
     format!("{src}{} -> {dst}{}{proto}", port(*src_port), port(*dst_port))
+}
+
+/// A certificate, revocation list or raw key, several lines.
+pub fn cert(view: &CertView, now: SystemTime) -> String {
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let date = |seconds: i64| {
+        utc(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+    };
+    let past = |seconds: i64| u64::try_from(seconds).unwrap_or_default() < now;
+    let state = match &view.fault {
+        _ if view.part == Part::RawKey => "trusted".into(),
+        _ if view.not_after > 0 && past(view.not_after) => "EXPIRED".into(),
+        _ if !past(view.not_before) => "not valid yet".into(),
+        Some(fault) => format!("not usable: {}", printable(fault)),
+        None => "valid".into(),
+    };
+    let key = if view.key.is_empty() { String::new() } else { format!(", {}", view.key) };
+    let subject = printable(&view.subject);
+    let mut lines = vec![format!("{}: {}{key}: {subject}: {state}", view.file, view.part)];
+    let mut row = |name: &str, text: String| lines.push(format!("    {name:<8} {text}"));
+    if !view.issuer.is_empty() {
+        row("issuer", printable(&view.issuer));
+    }
+    if !view.serial.is_empty() {
+        row("serial", view.serial.clone());
+    }
+    for identity in &view.identities {
+        row("for", printable(identity));
+    }
+    if view.not_before > 0 {
+        let until = if view.not_after > 0 { date(view.not_after) } else { "?".into() };
+        row("valid", format!("{} to {until}", date(view.not_before)));
+    }
+    for above in &view.chain {
+        row("below", printable(above));
+    }
+    lines.join("\n")
 }
 
 /// An IKE SA with its child SAs, several lines.

@@ -85,6 +85,8 @@ impl Daemon {
             .args(["-i", &ike.to_string(), "-p", &natt.to_string()])
             .arg("-f")
             .arg(directory.join("oakd.conf"))
+            .arg("-k")
+            .arg(directory.join("keys"))
             .arg("-s")
             .arg(directory.join("sock"))
             .arg("-c")

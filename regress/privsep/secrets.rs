@@ -3,10 +3,14 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 
-use super::daemon::{Daemon, PSK, eventually};
+use std::os::unix::fs::PermissionsExt;
+
+use openssl::pkey::PKey;
+
+use super::daemon::{Daemon, PSK, eventually, kill};
 
 /// How often a text stands in the writable memory of a process.
-fn found(pid: u32, text: &str) -> usize {
+fn found(pid: u32, text: &[u8]) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mut memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let mut count = 0;
@@ -21,31 +25,103 @@ fn found(pid: u32, text: &str) -> usize {
         let to = u64::from_str_radix(to, 16).unwrap();
         let mut octets = vec![0; (to - from) as usize];
         if memory.seek(SeekFrom::Start(from)).is_ok() && memory.read_exact(&mut octets).is_ok() {
-            count += octets.windows(text.len()).filter(|w| *w == text.as_bytes()).count();
+            count += octets.windows(text.len()).filter(|w| *w == text).count();
         }
     }
     count
 }
 
+/// That a secret is in `ca`, and in none of the others.
+fn only_in_ca(daemon: &Daemon, secret: &[u8]) {
+    let held = eventually(|| (found(daemon.child("ca"), secret) > 0).then_some(()));
+    assert!(held.is_some(), "ca does not hold it: {}", daemon.log());
+    for (role, pid) in daemon.children() {
+        // The reader has it for a moment.
+        if !["ca", "reader"].contains(&role.as_str()) {
+            assert_eq!(found(pid, secret), 0, "{role} holds it");
+        }
+    }
+    assert_eq!(found(daemon.pid(), secret), 0, "the parent holds it");
+}
+
 #[test]
 fn only_ca_holds_the_pre_shared_key() {
     let Some(daemon) = Daemon::start(&["-R"]) else { return };
-    let held = eventually(|| (found(daemon.child("ca"), PSK) > 0).then_some(()));
-    assert!(held.is_some(), "ca does not hold it: {}", daemon.log());
-    for role in ["ike", "control", "relay"] {
-        assert_eq!(found(daemon.child(role), PSK), 0, "{role} holds it");
-    }
+    only_in_ca(&daemon, PSK.as_bytes());
     assert!(!daemon.log().contains(PSK));
+    // Nor is it elsewhere after another reload, or for another ca.
+    assert!(daemon.oakctl(&["reload"]).status.success());
+    only_in_ca(&daemon, PSK.as_bytes());
+    kill(daemon.child("ca"), "KILL");
+    daemon.says("ca process started again");
+    only_in_ca(&daemon, PSK.as_bytes());
+}
+
+#[test]
+fn only_ca_holds_the_private_key() {
+    let key = PKey::generate_ed25519().unwrap();
+    let Some(daemon) = Daemon::start(&[]) else { return };
+    let file = daemon.path("keys/private/local.key");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(daemon.oakctl(&["reload"]).status.success());
+    only_in_ca(&daemon, &key.raw_private_key().unwrap());
+    // The file's own lines are nowhere any more.
+    let pem = key.private_key_to_pem_pkcs8().unwrap();
+    let line = pem.split(|octet| *octet == b'\n').nth(1).unwrap();
+    let wiped = eventually(|| (found(daemon.child("ca"), line) == 0).then_some(()));
+    assert!(wiped.is_some(), "ca keeps the text of the file");
+    assert_eq!(found(daemon.pid(), line), 0);
+}
+
+#[test]
+fn a_private_key_that_others_can_read_is_left_out() {
+    let key = PKey::generate_ed25519().unwrap();
+    let Some(daemon) = Daemon::start(&[]) else { return };
+    let file = daemon.path("keys/private/local.key");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(daemon.oakctl(&["reload"]).status.success());
+    daemon.says("others can read or own this private key (mode 644, user 0): it is left out");
+    assert_eq!(found(daemon.child("ca"), &key.raw_private_key().unwrap()), 0);
+}
+
+#[test]
+fn a_new_ca_gets_the_secrets_when_the_file_is_right_again() {
+    let Some(daemon) = Daemon::start(&[]) else { return };
+    only_in_ca(&daemon, PSK.as_bytes());
+    let ike = daemon.child("ike");
+    daemon.configure("ikev2 nonsense\n");
+    kill(daemon.child("ca"), "KILL");
+    daemon.says("the configuration is wrong: the ca process was started again and gets no secrets");
+    let ca = eventually(|| daemon.children().get("ca").copied()).unwrap();
+    assert_eq!(found(ca, PSK.as_bytes()), 0);
+    daemon.configure(&super::daemon::good());
+    only_in_ca(&daemon, PSK.as_bytes());
+    assert_eq!(daemon.child("ike"), ike);
+    assert!(!daemon.log().contains("it is loaded now"));
+}
+
+#[test]
+fn for_a_new_ca_a_changed_file_is_loaded() {
+    let Some(daemon) = Daemon::start(&[]) else { return };
+    daemon.configure(&super::daemon::good().replace(PSK, "Another-Key-of-some-length"));
+    kill(daemon.child("ca"), "KILL");
+    daemon.says("the configuration has changed since it was loaded: it is loaded now");
+    only_in_ca(&daemon, b"Another-Key-of-some-length");
+    assert_eq!(found(daemon.child("ca"), PSK.as_bytes()), 0);
 }
 
 #[test]
 fn a_key_that_is_no_longer_configured_is_forgotten() {
     let Some(daemon) = Daemon::start(&[]) else { return };
     let ca = daemon.child("ca");
-    assert!(eventually(|| (found(ca, PSK) > 0).then_some(())).is_some());
+    assert!(eventually(|| (found(ca, PSK.as_bytes()) > 0).then_some(())).is_some());
     let other = super::daemon::good().replace(PSK, "another key");
     daemon.configure(&other);
     assert!(daemon.oakctl(&["reload"]).status.success());
-    let forgotten = eventually(|| (found(ca, PSK) == 0).then_some(()));
-    assert!(forgotten.is_some(), "{} copies are left", found(ca, PSK));
+    let forgotten = eventually(|| (found(ca, PSK.as_bytes()) == 0).then_some(()));
+    assert!(forgotten.is_some(), "{} copies are left", found(ca, PSK.as_bytes()));
 }

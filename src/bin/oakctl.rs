@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use getopts::{Matches, Options};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -125,6 +126,7 @@ fn action(matches: &Matches) -> Result<Action, String> {
         ["show"] => Ok(Action::Ask(vec![Request::Show(Show::Sas), Request::Show(Show::Failures)])),
         ["show", "sa" | "sas"] => ask(Request::Show(Show::Sas)),
         ["show", "flow" | "flows"] => ask(Request::Show(Show::Flows)),
+        ["show", "cert" | "certs"] => ask(Request::Show(Show::Certs)),
         ["show", "stats"] => ask(Request::Show(Show::Stats)),
         ["show", "error" | "errors"] => ask(Request::Show(Show::Failures)),
         ["explain", whom] => Ok(Action::Explain((*whom).to_owned())),
@@ -283,6 +285,7 @@ fn print(reply: &Reply, json: bool) -> Result<(), String> {
         Reply::Sa(view) => show::sa(view),
         Reply::Flow(view) => show::flow(view),
         Reply::Stats(stats) => show::stats(stats).trim_end().to_owned(),
+        Reply::Cert(view) => show::cert(view, SystemTime::now()),
         Reply::Event(event) => show::event(event),
         Reply::Packet(_) | Reply::Keys(_) => return Ok(()),
         Reply::Lost(count) => format!("({count} reports are missing here)"),
@@ -297,6 +300,7 @@ fn json_of(reply: &Reply) -> Result<String, String> {
         Reply::Sa(view) => serde_json::to_string(view),
         Reply::Flow(view) => serde_json::to_string(view),
         Reply::Stats(stats) => serde_json::to_string(stats),
+        Reply::Cert(view) => serde_json::to_string(view),
         Reply::Event(event) => serde_json::to_string(event),
         other => serde_json::to_string(other),
     }

@@ -277,6 +277,11 @@ impl Keyring {
     }
 }
 
+/// A date for people.
+pub(super) fn date(seconds: i64) -> String {
+    Asn1Time::from_unix(seconds).map_or_else(|_| "?".into(), |time| time.to_string())
+}
+
 fn stack(certs: &[X509]) -> Result<Stack<X509>, String> {
     let mut stack = Stack::new().map_err(|error| error.to_string())?;
     for cert in certs {

@@ -17,6 +17,7 @@ mod judge;
 mod keys;
 mod revocation;
 pub mod subject;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -49,9 +50,14 @@ const DEPTH: i32 = 8;
 pub struct Options {
     /// `set cert_partial_chain`: whatever is in `ca/` is trusted, also an intermediate.
     pub partial_chain: bool,
+    /// What expires within so many days is reported.
+    pub warn_days: u32,
     /// Judge as of this time, in seconds since 1970; `None` is now.
     pub at: Option<i64>,
 }
+
+/// How many days ahead what expires is reported, unless something else is configured.
+pub const WARN_DAYS: u32 = 14;
 
 /// Something about a file that the operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,6 +42,11 @@ impl List {
         Ok(Self { crl, file: file.to_owned() })
     }
 
+    /// The list itself.
+    pub fn crl(&self) -> &X509Crl {
+        &self.crl
+    }
+
     /// Whether it is for certificates of this issuer, and signed by it.
     fn is_of(&self, issuer: &X509Ref) -> bool {
         let named = self.crl.issuer_name().try_cmp(issuer.subject_name());

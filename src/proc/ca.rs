@@ -1,28 +1,55 @@
 //! The process that holds the long-term secrets, and answers questions about them.
 //!
-//! No question gives a secret away: what comes back is a value computed with it, or a judgement.
+//! No question gives a secret away: what comes back is a value computed with it, or a judgement. The
+//! secrets come from the reader ([`super::reader`]). Until they are there no question is answered: those
+//! of `ike` wait on their link.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use mio::Token;
+use zeroize::Zeroizing;
 
 use super::Role;
 use super::child::{Child, Fault, Part, batch, claimed};
-use super::imsg::Link;
+use super::imsg::{self, Link};
 use super::message::{AskCa, CaTells, Down, Up};
+use super::reader::Handed;
 use crate::conf::PolicyName;
 use crate::crypto::{Secret, psk_auth, psk_skeyid, psk_verify};
-use crate::ike::auth::{Answer, Question};
+use crate::ike::auth::{Answer, Question, Trust};
+use crate::pki::files::KeyFile;
+use crate::pki::{self, Keyring};
 
 const IKE: Token = Token(1);
+const READER: Token = Token(2);
+
+/// How many authorities one message names.
+const AUTHORITIES: usize = 64;
+
+/// How often it is looked whether something expires.
+const LOOK: Duration = Duration::from_secs(3600);
 
 /// The secrets in use, and those that are being handed over.
 #[derive(Default)]
 pub struct Ca {
     keys: BTreeMap<PolicyName, Secret>,
-    coming: Option<BTreeMap<PolicyName, Secret>>,
+    /// `None` until the first secrets are here.
+    ring: Option<Keyring>,
+    /// What opens files, as long as this process lives: nobody is asked again.
+    passphrases: BTreeMap<String, Secret>,
+    coming: Option<Coming>,
     ike: Option<Link<CaTells, AskCa>>,
+    look_at: Option<Instant>,
+}
+
+/// Secrets on their way.
+struct Coming {
+    link: Link<(), Handed>,
+    options: pki::Options,
+    keys: BTreeMap<PolicyName, Secret>,
+    files: Vec<(String, Zeroizing<Vec<u8>>)>,
 }
 
 impl Part for Ca {
@@ -40,16 +67,16 @@ impl Part for Ca {
                 let link = Link::new(claimed(descriptor, "a link")?)?;
                 child.events.watch(&link, IKE)?;
                 self.ike = Some(link);
+                self.tell_trust(child)?;
             }
-            Down::SecretsBegin => self.coming = Some(BTreeMap::new()),
-            Down::Secret(secret) => {
-                let table = self.coming.get_or_insert_default();
-                table.insert(secret.policy, secret.psk);
-            }
-            Down::SecretsEnd => {
-                self.keys = self.coming.take().unwrap_or_default();
-                child.log.debug(format!("{} pre-shared keys in use", self.keys.len()));
-                child.parent.send(&Up::SecretsHeld).map_err(Fault::Parent)?;
+            Down::Secrets => {
+                if let Some(old) = self.coming.take() {
+                    child.events.forget(&old.link);
+                }
+                let link = Link::new(claimed(descriptor, "a way for secrets")?)?;
+                child.events.watch(&link, READER)?;
+                let (options, keys) = (pki::Options::default(), BTreeMap::new());
+                self.coming = Some(Coming { link, options, keys, files: Vec::new() });
             }
             other => return Err(Fault::Unexpected(format!("ca {other:?}"))),
         }
@@ -57,13 +84,111 @@ impl Part for Ca {
     }
 
     fn ready(&mut self, child: &mut Child, token: Token) -> Result<(), Fault> {
-        let Some(link) = self.ike.as_mut().filter(|_| token == IKE) else { return Ok(()) };
+        match token {
+            IKE => self.questions(child),
+            _ => self.secrets(child),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    fn turn(&mut self, child: &mut Child) -> Result<(), Fault> {
+        if self.look_at.is_some_and(|at| Instant::now() >= at) {
+            self.look_at = Some(Instant::now() + LOOK);
+            for remark in self.ring.iter().flat_map(Keyring::expiring) {
+                child.log.notice(remark);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ca {
+    /// Answers what is asked, once there is something to answer with.
+    fn questions(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let Some(ring) = &self.ring else { return Ok(()) };
+        let Some(link) = &mut self.ike else { return Ok(()) };
         let (questions, mut end) = batch(link, &mut child.events, IKE);
         for ((id, question), _) in questions {
-            let answer = answer(&self.keys, &question);
+            let answer = answer(&self.keys, ring, &question);
             if end.is_ok() {
-                end = link.send(&(id, answer));
+                end = link.send(&CaTells::Answer(id, answer));
             }
+        }
+        if let Err(error) = end {
+            child.events.forget(link);
+            self.ike = None;
+            child.lost(Role::Ike, &error)?;
+        }
+        Ok(())
+    }
+
+    /// Takes secrets from the reader.
+    fn secrets(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let Some(coming) = &mut self.coming else { return Ok(()) };
+        let (handed, end) = batch(&mut coming.link, &mut child.events, READER);
+        for (message, _) in handed {
+            match message {
+                Handed::Options(options) => coming.options = options,
+                Handed::Psk(secret) => drop(coming.keys.insert(secret.policy, secret.psk)),
+                Handed::User(_) => (),
+                Handed::Passphrase { file, words } => drop(self.passphrases.insert(file, words)),
+                Handed::File(KeyFile { name, octets }) => match coming.files.last_mut() {
+                    Some((last, so_far)) if *last == name => so_far.extend(octets.octets()),
+                    _ => coming.files.push((name, Zeroizing::new(octets.octets().to_vec()))),
+                },
+                Handed::End => return self.take(child),
+            }
+        }
+        let Err(error) = end else { return Ok(()) };
+        child.events.forget(&coming.link);
+        self.coming = None;
+        let why = match error {
+            imsg::Error::Closed => "the reader ended before it was done".into(),
+            error => error.to_string(),
+        };
+        child.parent.send(&Up::SecretsFailed(why)).map_err(Fault::Parent)
+    }
+
+    /// All of it is here: it takes the place of what was.
+    fn take(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let Some(coming) = self.coming.take() else { return Ok(()) };
+        child.events.forget(&coming.link);
+        let files: Vec<KeyFile> = coming
+            .files
+            .into_iter()
+            .map(|(name, octets)| KeyFile { name, octets: Secret::from(octets.as_slice()) })
+            .collect();
+        let ring = Keyring::load(&files, &self.passphrases, coming.options);
+        let ring = ring.map_err(|error| Fault::Io(std::io::Error::other(error)))?;
+        for remark in ring.remarks() {
+            child.log.notice(format!("{}: {}", remark.file, remark.text));
+        }
+        self.keys = coming.keys;
+        child.log.debug(format!("{} pre-shared keys in use, {}", self.keys.len(), ring.summary()));
+        self.ring = Some(ring);
+        self.look_at = Some(Instant::now());
+        self.tell_trust(child)?;
+        child.parent.send(&Up::SecretsHeld).map_err(Fault::Parent)?;
+        // Questions may have waited for it.
+        if self.ike.is_some() {
+            child.events.again(IKE);
+        }
+        Ok(())
+    }
+
+    /// Tells `ike` whom we trust, and what is here for people to look at.
+    fn tell_trust(&mut self, child: &mut Child) -> Result<(), Fault> {
+        let (Some(ring), Some(link)) = (&self.ring, &mut self.ike) else { return Ok(()) };
+        let Trust { authorities, raw_keys } = ring.trust();
+        let parts = authorities.chunks(AUTHORITIES).map(|some| CaTells::Authorities(some.to_vec()));
+        let views = ring.view().into_iter().map(|view| CaTells::Cert(Box::new(view)));
+        let messages = parts.chain(views).chain([CaTells::Known { raw_keys }]);
+        let mut end = link.send(&CaTells::Begin);
+        for message in messages {
+            end = end.and_then(|()| link.send(&message));
         }
         if let Err(error) = end {
             child.events.forget(link);
@@ -74,8 +199,13 @@ impl Part for Ca {
     }
 }
 
-/// The answer to a question, from a table of pre-shared keys.
-pub fn answer(keys: &BTreeMap<PolicyName, Secret>, question: &Question) -> Answer {
+/// The answer to a question.
+pub fn answer(keys: &BTreeMap<PolicyName, Secret>, ring: &Keyring, question: &Question) -> Answer {
+    ring.answer(question).unwrap_or_else(|| shared_key(keys, question))
+}
+
+/// The answer to a question about a pre-shared key.
+fn shared_key(keys: &BTreeMap<PolicyName, Secret>, question: &Question) -> Answer {
     let (Question::SharedKeySign { policy, .. }
     | Question::SharedKeyVerify { policy, .. }
     | Question::Skeyid { policy, .. }) = question
@@ -114,10 +244,10 @@ mod tests {
         let policy = PolicyName("home".into());
         let (prf, octets) = (PrfId::PRF_HMAC_SHA2_256, b"octets".to_vec());
         let sign = Question::SharedKeySign { policy: policy.clone(), prf, octets: octets.clone() };
-        let Answer::Signed(auth) = answer(&table(), &sign) else { panic!("not signed") };
+        let Answer::Signed(auth) = shared_key(&table(), &sign) else { panic!("not signed") };
         let verify = |auth: Vec<u8>| {
             let (policy, octets) = (policy.clone(), octets.clone());
-            answer(&table(), &Question::SharedKeyVerify { policy, prf, octets, auth })
+            shared_key(&table(), &Question::SharedKeyVerify { policy, prf, octets, auth })
         };
         assert_eq!(verify(auth.clone()), Answer::Verified);
         let mut wrong = auth.clone();
@@ -131,7 +261,7 @@ mod tests {
         let policy = PolicyName("away".into());
         let question =
             Question::SharedKeySign { policy, prf: PrfId::PRF_HMAC_SHA2_256, octets: vec![] };
-        let Answer::Refused(why) = answer(&table(), &question) else { panic!("not refused") };
+        let Answer::Refused(why) = shared_key(&table(), &question) else { panic!("not refused") };
         assert!(why.contains("away"), "{why}");
     }
 }

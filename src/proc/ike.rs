@@ -21,11 +21,12 @@ use super::road::Road;
 use crate::conf::{Config, PolicyName};
 use crate::crypto::SystemRandom;
 use crate::ike::Engine;
-use crate::ike::auth::{Answer, Question, QuestionId};
+use crate::ike::auth::{Answer, Question, QuestionId, Trust};
 use crate::ike::event::{Command, Input, Output, Time};
 use crate::ike::report::{self, Level, Report, Way};
 use crate::ike::view::IkeKeys;
 use crate::net::{Datagram, Net, Sockets};
+use crate::pki::CertView;
 
 const CA: Token = Token(1);
 const CONTROL: Token = Token(2);
@@ -46,6 +47,13 @@ const CONTROL_QUEUE: usize = 512 * 1024;
 /// Whose a failure is.
 type Failed = (Option<PolicyName>, Option<IpAddr>);
 
+/// What `ca` tells of what it holds.
+#[derive(Default)]
+struct Known {
+    trust: Trust,
+    certs: Vec<CertView>,
+}
+
 /// The engine and everything around it.
 pub struct Ike {
     engine: Engine,
@@ -55,6 +63,10 @@ pub struct Ike {
     ca: Option<Link<AskCa, CaTells>>,
     /// Questions without answer: asked again when another `ca` comes.
     questions: BTreeMap<QuestionId, Question>,
+    /// What `ca` is telling about certificates.
+    knowing: Option<Known>,
+    /// What it told; `None` until it has.
+    certs: Option<Vec<CertView>>,
     control: Option<Link<Told, Asked>>,
     listings: BTreeMap<ClientId, VecDeque<Reply>>,
     watch: Watch,
@@ -79,6 +91,8 @@ impl Default for Ike {
             kernel: Road::None,
             ca: None,
             questions: BTreeMap::new(),
+            knowing: None,
+            certs: None,
             control: None,
             listings: BTreeMap::new(),
             watch: Watch::Nothing,
@@ -219,7 +233,7 @@ impl Ike {
                 child.events.watch(&link, RELAY)?;
                 replace(child, relay, Some(link));
             }
-            Role::Parent | Role::Ike => {
+            Role::Parent | Role::Ike | Role::Reader => {
                 return Err(Fault::Unexpected(format!("ike a link to {role}")));
             }
         }
@@ -269,10 +283,25 @@ impl Ike {
             replace(child, &mut self.ca, None);
             child.lost(Role::Ca, &error)?;
         }
-        for ((id, answer), _) in answers {
-            // An answer to what was not asked, or was answered before, is of no use.
-            if self.questions.remove(&id).is_some() {
-                self.handle(Input::Answer(id, answer));
+        for (told, _) in answers {
+            match told {
+                // An answer to what was not asked, or was answered before, is of no use.
+                CaTells::Answer(id, answer) => {
+                    if self.questions.remove(&id).is_some() {
+                        self.handle(Input::Answer(id, answer));
+                    }
+                }
+                CaTells::Begin => self.knowing = Some(Known::default()),
+                CaTells::Authorities(some) => {
+                    self.knowing.get_or_insert_default().trust.authorities.extend(some);
+                }
+                CaTells::Cert(view) => self.knowing.get_or_insert_default().certs.push(*view),
+                CaTells::Known { raw_keys } => {
+                    let Known { mut trust, certs } = self.knowing.take().unwrap_or_default();
+                    trust.raw_keys = raw_keys;
+                    self.certs = Some(certs);
+                    self.handle(Input::Trust(trust));
+                }
             }
         }
         Ok(())
@@ -336,7 +365,9 @@ impl Ike {
                 quiet = false;
                 self.handle(input);
             }
+            // Certificate requests are made of what `ca` told.
             if self.kernel.is_known()
+                && self.certs.is_some()
                 && let Some(config) = self.waiting.take()
             {
                 quiet = false;
@@ -498,6 +529,10 @@ impl Ike {
                 flows.map(|flow| Reply::Flow(Box::new(flow.into()))).collect()
             }
             Show::Stats => [Reply::Stats(self.engine.stats())].into(),
+            Show::Certs => {
+                let certs = self.certs.iter().flatten().cloned();
+                certs.map(|view| Reply::Cert(Box::new(view))).collect()
+            }
             Show::Failures => self.failures.values().cloned().map(Reply::Event).collect(),
         };
         list.push_back(Reply::Done(String::new()));

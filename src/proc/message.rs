@@ -16,13 +16,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Role;
-use crate::conf::{Globals, Mode, Policy, PolicyName, PolicySecret, SaProtocol};
+use crate::conf::{Globals, Mode, Policy, PolicyName, SaProtocol};
 use crate::ike::auth::{Answer, Question, QuestionId};
 use crate::ike::event::{Command, Direction, KernelFlow, KernelSelector};
 use crate::ike::report::{Report, Way, concerns};
 use crate::ike::view::{IkeKeys, SaView, Stats};
 use crate::log::{Detail, Line};
 use crate::net::Spec;
+use crate::pki::CertView;
 
 /// From the parent to a child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,12 +40,9 @@ pub enum Down {
     Kernel,
     /// The control socket, listening; comes with a descriptor. To `control`.
     Listener,
-    /// A new table of secrets begins. To `ca`.
-    SecretsBegin,
-    /// One row of it.
-    Secret(PolicySecret),
-    /// It is whole: it takes the place of the old one; answered by [`Up::SecretsHeld`].
-    SecretsEnd,
+    /// A way on which the secrets come from the reader; comes with a descriptor. To `ca`, which answers
+    /// with [`Up::SecretsHeld`] or [`Up::SecretsFailed`].
+    Secrets,
     /// A new configuration begins. To `ike`.
     ConfigBegin(Globals),
     /// One policy of it.
@@ -69,6 +67,8 @@ pub enum Up {
     Log(Line),
     /// The new secrets are in use. From `ca`.
     SecretsHeld,
+    /// They did not come; why. From `ca`.
+    SecretsFailed(String),
     /// Read the configuration again; answered by [`Down::Reloaded`]. From `control`.
     Reload(ClientId),
     /// How much all processes are to log. From `control`.
@@ -98,8 +98,24 @@ pub struct ClientId(pub u64);
 
 /// A question from `ike` to `ca`.
 pub type AskCa = (QuestionId, Question);
-/// Its answer.
-pub type CaTells = (QuestionId, Answer);
+
+/// From `ca` to `ike`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CaTells {
+    /// The answer to a question.
+    Answer(QuestionId, Answer),
+    /// What follows, up to `Known`, takes the place of what was told before.
+    Begin,
+    /// Some authorities that are trusted: see [`crate::ike::auth::Trust`].
+    Authorities(Vec<([u8; 20], Vec<u8>)>),
+    /// A certificate, for people to look at.
+    Cert(Box<CertView>),
+    /// That was all.
+    Known {
+        /// Raw public keys of peers are known.
+        raw_keys: bool,
+    },
+}
 
 /// From `control` to `ike`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +143,8 @@ pub enum Show {
     Stats,
     /// The last failure of each peer.
     Failures,
+    /// Certificates and raw keys.
+    Certs,
 }
 
 /// How closely somebody looks on.
@@ -189,6 +207,8 @@ pub enum Reply {
     Flow(Box<FlowView>),
     /// The counters.
     Stats(Stats),
+    /// A certificate, a revocation list or a raw key.
+    Cert(Box<CertView>),
     /// Why a negotiation failed, or what happened just now.
     Event(Event),
     /// A datagram that came or went.

@@ -21,6 +21,7 @@ pub mod imsg;
 pub mod message;
 pub mod parent;
 pub mod poll;
+pub mod reader;
 pub mod relay;
 pub mod road;
 pub mod sandbox;
@@ -40,6 +41,8 @@ pub enum Role {
     Control,
     /// The UDP sockets, where `ike` cannot have them.
     Relay,
+    /// Root, for a moment: reads configuration and keys.
+    Reader,
 }
 
 /// The children that always run.
@@ -58,12 +61,13 @@ impl Role {
             Self::Ike => "ike",
             Self::Control => "control",
             Self::Relay => "relay",
+            Self::Reader => "reader",
         }
     }
 
     /// The child of a name.
     pub fn child(name: &str) -> Option<Self> {
-        let children = [Self::Ca, Self::Ike, Self::Control, Self::Relay];
+        let children = [Self::Ca, Self::Ike, Self::Control, Self::Relay, Self::Reader];
         children.into_iter().find(|role| role.name() == name)
     }
 }

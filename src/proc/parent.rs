@@ -1,8 +1,9 @@
 //! The process that stays root: it opens what others may not, starts them, and starts them again.
 
 mod open;
+mod reading;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,13 +12,14 @@ use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use mio::Token;
+use serde::{Deserialize, Serialize};
 
 use super::child::batch;
 use super::imsg::{self, Link};
 use super::message::{Down, Settings, Up};
 use super::poll::Loop;
 use super::{CHILDREN, LINKS, Role, sandbox};
-use crate::conf::{Checked, PolicySecret, Severity, diff};
+use crate::conf::{Config, PolicyName};
 use crate::log::{Detail, Log};
 use crate::net::Spec;
 use crate::sys;
@@ -41,12 +43,15 @@ const CONFIGURATION: usize = 64 * 1024 * 1024;
 const SIGNALS: Token = Token(0);
 
 pub use open::{configuration, in_full};
+use reading::{Purpose, Reading};
 
 /// What the command line said.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
     /// The configuration file.
     pub file: String,
+    /// The directory of keys and certificates.
+    pub keys: PathBuf,
     /// Macros that the file cannot change.
     pub macros: Vec<(String, String)>,
     /// Stay in the foreground and log to standard error.
@@ -96,9 +101,22 @@ struct Parent {
     udp: Vec<(Spec, OwnedFd)>,
     kernel: Option<OwnedFd>,
     listener: UnixListener,
-    /// The configuration in force. The secrets stay here for a `ca` that is started again: the file
-    /// may have changed meanwhile, and root can read it anyway.
-    checked: Checked,
+    /// The configuration in force; its secrets are in `ca` alone.
+    config: Config,
+    /// The rules that wait for host names.
+    unresolved: Vec<PolicyName>,
+    /// What the secrets in force are, salted: another print is other secrets.
+    print: [u8; 32],
+    salt: [u8; 32],
+    /// The ways on which the secrets come to the first `ca`.
+    ways: Vec<OwnedFd>,
+    /// The reader at work, those that finish, and what else is to be read.
+    reading: Option<Reading>,
+    readers: Vec<Process>,
+    to_read: VecDeque<Purpose>,
+    /// The last pause, and when secrets are looked for again.
+    again: Duration,
+    again_at: Option<Instant>,
     /// `ike` gets the configuration when `ca` has the secrets.
     config_due: bool,
     secrets_held: bool,
@@ -121,18 +139,18 @@ pub fn run(options: Options) -> Result<(), String> {
         );
     }
     let mut log = Log::stderr(options.detail);
-    let checked = configuration(&options).map_err(|errors| in_full(&errors))?;
-    for warning in checked.diagnostics.iter().filter(|d| d.severity == Severity::Warning) {
-        log.notice(open::in_brief(warning));
-    }
     let said = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     open::check_user(&options)?;
     let program = std::env::current_exe().map_err(|e| said("finding my own program", &e))?;
-    let kernel = match checked.config.globals.decouple {
+    let mut salt = [0; 32];
+    openssl::rand::rand_bytes(&mut salt).map_err(|e| said("randomness", &e))?;
+    let (mut draft, ways) = reading::first(&program, &options, salt)?;
+    let decoupled = draft.config.globals.decouple;
+    let kernel = match decoupled {
         true => None,
         false => Some(open::kernel()?),
     };
-    let udp = open::udp(&options, &checked, &mut log)?;
+    let udp = open::udp(&options, decoupled, &mut log)?;
     let listener = open::listener(&options.socket)?;
     if !options.foreground {
         nix::unistd::daemon(true, false).map_err(|e| said("going to the background", &e))?;
@@ -146,7 +164,7 @@ pub fn run(options: Options) -> Result<(), String> {
     events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
     sandbox::veil(&program, &options.socket).map_err(|e| said("unveil", &e))?;
     sandbox::enter(Role::Parent).map_err(|e| said("sandbox", &e))?;
-    let names_due = names_due(&checked);
+    let names_due = names_due(&draft.unresolved);
     let mut parent = Parent {
         program,
         log,
@@ -156,13 +174,24 @@ pub fn run(options: Options) -> Result<(), String> {
         udp,
         kernel,
         listener,
-        checked,
+        config: std::mem::take(&mut draft.config),
+        unresolved: std::mem::take(&mut draft.unresolved),
+        print: draft.print,
+        salt,
+        ways,
+        reading: None,
+        readers: Vec::new(),
+        to_read: VecDeque::new(),
+        again: Duration::ZERO,
+        again_at: None,
         config_due: true,
         secrets_held: false,
         ending: None,
         names_due,
         options,
     };
+    parent.remark(&draft);
+    drop(draft);
     let outcome = parent.supervise().map_err(|e| said("parent", &e));
     parent.end();
     outcome
@@ -175,7 +204,7 @@ impl Parent {
             self.slots.insert(role, Slot::default());
             self.start(role)?;
         }
-        self.log.info(format!("running, {} policies", self.checked.config.policies.len()));
+        self.log.info(format!("running, {} policies", self.config.policies.len()));
         loop {
             for token in self.events.turn(self.deadline())? {
                 match token {
@@ -194,6 +223,7 @@ impl Parent {
                 return Ok(());
             }
             self.start_due()?;
+            self.reader_overdue();
             self.look_up_names();
         }
     }
@@ -208,7 +238,9 @@ impl Parent {
 
     fn deadline(&self) -> Option<Instant> {
         let starts = self.slots.values().filter_map(|slot| slot.start_at);
-        starts.chain(self.ending).chain(self.names_due).min()
+        let reading = self.reading.as_ref().map(|reading| reading.until);
+        let others = [self.ending, self.names_due, self.again_at, reading];
+        starts.chain(others.into_iter().flatten()).min()
     }
 
     // ---- children ----
@@ -249,7 +281,10 @@ impl Parent {
             }
         }
         match role {
-            Role::Ca => self.send_secrets(),
+            Role::Ca => match std::mem::take(&mut self.ways) {
+                ways if ways.is_empty() => self.read(Purpose::Ca),
+                ways => self.hand_secrets(ways),
+            },
             Role::Ike => {
                 self.config_due = true;
                 self.send_config();
@@ -325,6 +360,7 @@ impl Parent {
 
     /// Collects the dead, and sees when they are to come back.
     fn reap(&mut self) {
+        self.collect_readers();
         let roles: Vec<Role> = self.slots.keys().copied().collect();
         for role in roles {
             let slot = self.slots.get_mut(&role);
@@ -380,6 +416,10 @@ impl Parent {
     // ---- messages ----
 
     fn child_ready(&mut self, number: usize) -> io::Result<()> {
+        if Token(number) == token(Role::Reader) {
+            self.reader_ready();
+            return Ok(());
+        }
         let role = self.slots.keys().copied().find(|role| token(*role) == Token(number));
         if let Some(role) = role {
             self.listen_to(role);
@@ -411,9 +451,12 @@ impl Parent {
                 self.secrets_held = true;
                 self.send_config();
             }
+            (Role::Ca, Up::SecretsFailed(why)) => {
+                self.log.error(format!("ca did not get the secrets: {why}"));
+                self.again_at = Some(Instant::now() + Duration::from_secs(2));
+            }
             (Role::Control, Up::Reload(client)) => {
-                let outcome = self.reload();
-                self.tell(Role::Control, Down::Reloaded { client, outcome });
+                self.read(Purpose::Reload(Some(client)));
             }
             (Role::Control, Up::Detail(detail)) => {
                 self.log.set_detail(detail);
@@ -433,88 +476,26 @@ impl Parent {
         }
     }
 
-    /// The secrets to `ca`, as a whole table.
-    fn send_secrets(&mut self) {
-        self.secrets_held = false;
-        self.tell(Role::Ca, Down::SecretsBegin);
-        for index in 0..self.checked.secrets.len() {
-            let secret = self.checked.secrets[index].clone();
-            self.tell(Role::Ca, Down::Secret(secret));
-        }
-        self.tell(Role::Ca, Down::SecretsEnd);
-    }
-
     /// The configuration to `ike`, when it is wanted there and `ca` can answer for it.
     fn send_config(&mut self) {
         if !self.config_due || !self.secrets_held || !self.is_running(Role::Ike) {
             return;
         }
         self.config_due = false;
-        self.tell(Role::Ike, Down::ConfigBegin(self.checked.config.globals.clone()));
-        for index in 0..self.checked.config.policies.len() {
-            let policy = self.checked.config.policies[index].clone();
+        self.tell(Role::Ike, Down::ConfigBegin(self.config.globals.clone()));
+        for index in 0..self.config.policies.len() {
+            let policy = self.config.policies[index].clone();
             self.tell(Role::Ike, Down::ConfigPolicy(Box::new(policy)));
         }
         self.tell(Role::Ike, Down::ConfigEnd);
     }
 
-    /// Reads the configuration again; if it is wrong, everything stays as it is.
-    fn reload(&mut self) -> Result<String, String> {
-        let mut checked = match configuration(&self.options) {
-            Ok(checked) => checked,
-            Err(errors) => {
-                self.log.error("the configuration is not loaded, the one in force is kept");
-                errors.iter().for_each(|error| self.log.error(open::in_brief(error)));
-                let errors = in_full(&errors);
-                return Err(format!("the configuration in force is kept:\n{errors}"));
-            }
-        };
-        for warning in &checked.diagnostics {
-            self.log.notice(open::in_brief(warning));
-        }
-        let decoupled = self.kernel.is_none();
-        if checked.config.globals.decouple != decoupled {
-            self.log.notice("`set decouple` takes effect at the next start");
-            checked.config.globals.decouple = decoupled;
-        }
-        self.take(checked);
-        let text = format!("configuration loaded, {} policies", self.checked.config.policies.len());
-        self.log.notice(text.clone());
-        Ok(text)
-    }
-
-    /// Makes a configuration the one in force.
-    fn take(&mut self, checked: Checked) {
-        self.names_due = names_due(&checked);
-        self.checked = checked;
-        self.config_due = true;
-        self.send_secrets();
-    }
-
-    /// Rules wait for host names: when it is time, looks whether they have an address now. Nothing
-    /// else of the file is taken over before a reload.
+    /// Rules wait for host names: when it is time, has it looked whether they have an address now.
     fn look_up_names(&mut self) {
-        if self.ending.is_some() || self.names_due.is_none_or(|due| Instant::now() < due) {
-            return;
+        if self.names_due.is_some_and(|due| Instant::now() >= due) {
+            self.names_due = names_due(&self.unresolved);
+            self.read(Purpose::Names);
         }
-        self.names_due = names_due(&self.checked);
-        let Ok(mut checked) = configuration(&self.options) else { return };
-        checked.config.globals.decouple = self.kernel.is_none();
-        let changes = diff::changes(&self.checked.config, &checked.config);
-        let old = &self.checked;
-        let others = !changes.adjusted.is_empty()
-            || !changes.changed.is_empty()
-            || !changes.removed.is_empty()
-            || old.config.globals != checked.config.globals
-            || !old.secrets.iter().all(|secret| same_secret(secret, &checked))
-            || !changes.added.iter().all(|name| old.unresolved.contains(name));
-        if others || changes.added.is_empty() {
-            return;
-        }
-        for name in &changes.added {
-            self.log.notice(format!("the host names of {} have addresses now", name.0));
-        }
-        self.take(checked);
     }
 
     // ---- signals and the end ----
@@ -531,7 +512,7 @@ impl Parent {
             match i32::from(*number) {
                 libc::SIGCHLD => self.reap(),
                 // What went wrong is in the log.
-                libc::SIGHUP if self.ending.is_none() => drop(self.reload()),
+                libc::SIGHUP => self.read(Purpose::Reload(None)),
                 libc::SIGTERM | libc::SIGINT if self.ending.is_none() => {
                     self.log.notice("closing down");
                     self.ending = Some(Instant::now() + FAREWELL);
@@ -590,14 +571,9 @@ fn pause_after(last: Duration, lived: Duration) -> Duration {
     }
 }
 
-/// Whether a configuration has this secret too.
-fn same_secret(secret: &PolicySecret, checked: &Checked) -> bool {
-    checked.secrets.iter().any(|s| s.policy == secret.policy && s.psk == secret.psk)
-}
-
 /// When to look the names up again that have no address.
-fn names_due(checked: &Checked) -> Option<Instant> {
-    (!checked.unresolved.is_empty()).then(|| Instant::now() + NAMES_AGAIN)
+fn names_due(unresolved: &[PolicyName]) -> Option<Instant> {
+    (!unresolved.is_empty()).then(|| Instant::now() + NAMES_AGAIN)
 }
 
 fn token(role: Role) -> Token {

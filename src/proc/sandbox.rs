@@ -29,7 +29,7 @@ pub fn drop_privileges(user: &str, root: &Path) -> io::Result<()> {
 /// Takes away what this role has no use for.
 #[cfg(target_os = "linux")]
 pub fn enter(role: Role) -> io::Result<()> {
-    if role == Role::Parent {
+    if matches!(role, Role::Parent | Role::Reader) {
         // It opens files and sockets and runs programs as root: nothing worth forbidding is left.
         return Ok(());
     }
@@ -143,6 +143,7 @@ mod linux {
 pub fn enter(role: Role) -> io::Result<()> {
     sys::pledge(match role {
         Role::Parent => "stdio rpath cpath unix getpw dns route sendfd proc exec",
+        Role::Reader => "stdio rpath getpw dns route tty",
         Role::Ike | Role::Relay => "stdio recvfd inet",
         Role::Ca => "stdio recvfd",
         Role::Control => "stdio recvfd unix",
@@ -155,7 +156,7 @@ pub fn enter(role: Role) -> io::Result<()> {
 #[cfg(target_os = "freebsd")]
 pub fn enter(role: Role) -> io::Result<()> {
     match role {
-        Role::Parent | Role::Relay => Ok(()),
+        Role::Parent | Role::Reader | Role::Relay => Ok(()),
         Role::Ike | Role::Ca | Role::Control => sys::enter_capability_mode(),
     }
 }

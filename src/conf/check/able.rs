@@ -23,25 +23,18 @@ impl Checker<'_> {
     }
 
     fn auth_is_able(&mut self, rule: &Ikev2Rule) {
-        let Some(clause) = &rule.auth else {
-            let sentence = "this rule has no psk, so it asks for certificates, which are not \
-                            available: write psk";
-            return self.error(rule.start_of_rule.place, Problem::says(sentence));
-        };
-        let word = match &clause.value {
-            AuthClause::Psk(_) | AuthClause::PskFile(_) => return,
-            AuthClause::Eap(method) => format!("eap {}", method.word()),
-            AuthClause::Signature(kind) => kind.word().to_owned(),
-        };
-        let sentence = format!("\"{word}\" is not available: write psk");
-        self.error(clause.place, Problem::says(sentence));
+        let Some(clause) = &rule.auth else { return };
+        if let AuthClause::Eap(method) = &clause.value {
+            let sentence = format!("\"eap {}\" is not available: write psk", method.word());
+            self.error(clause.place, Problem::says(sentence));
+        }
     }
 
     /// Clauses of an `ike` rule that cannot be honoured.
     pub(super) fn ike_is_able(&mut self, rule: &IkeRule) {
         if rule.psk.is_none() {
             let sentence = "this rule has no psk, so it asks for certificates, which are not \
-                            available: write psk";
+                            available in IKEv1: write psk";
             self.error(rule.end.place, Problem::says(sentence));
         }
     }
@@ -53,8 +46,9 @@ impl Checker<'_> {
 
     /// `set` lines without effect.
     pub(super) fn set_is_able(&mut self, word: &str, place: Place) {
-        if matches!(word, "ocsp" | "cert_partial_chain") {
-            let sentence = format!("certificates are not available: \"set {word}\" has no effect");
+        if word == "ocsp" {
+            let sentence = "nobody is asked by OCSP: \"set ocsp\" has no effect; an answer that the \
+                            peer sends along is looked at";
             self.warn(place, sentence);
         }
     }

@@ -74,7 +74,7 @@ pub fn check_user(options: &Options) -> Result<(), String> {
 /// Opens the four UDP sockets; a machine without one address family does with the other.
 pub fn udp(
     options: &Options,
-    checked: &Checked,
+    decoupled: bool,
     log: &mut Log,
 ) -> Result<Vec<(Spec, OwnedFd)>, String> {
     let (ike, natt) = options.ports;
@@ -84,7 +84,7 @@ pub fn udp(
             let spec = Spec { family, port, encap };
             match net::open(spec) {
                 Ok((fd, remarks)) => {
-                    let level = match checked.config.globals.decouple {
+                    let level = match decoupled {
                         true => Level::Debug,
                         false => Level::Notice,
                     };
