@@ -4,6 +4,7 @@
 #[path = "../util/certs.rs"]
 mod certs;
 mod children;
+mod flood;
 mod fragments;
 mod further;
 mod handshake;

@@ -275,3 +275,23 @@ remember() { remembered[$1]=$(spis "$1"); }
 same_sas() { [ "$(spis "$1")" = "${remembered[$1]}" ] || fail "$1: the SAs changed"; say "$1: the same SAs"; }
 changed() { local now; now=$(spis "$1"); [ -n "$now" ] && [ -z "$(comm -12 <(echo "$now") <(echo "${remembered[$1]}"))" ]; }
 new_sas() { eventually changed "$1" || fail "$1: the SAs were not replaced"; say "$1: new SAs have replaced the old"; }
+
+# just_sas HOST N: its kernel holds N SAs and no more.
+just_sas() { [ "$(spis "$1" | wc -l)" = "$2" ]; }
+
+# steady HOST / steadily HOST: pings cross between the inner addresses from now on; none has been lost.
+steady() {
+	ip netns exec "$1" ping -n -i 0.05 -I ${inner4[$1]} ${inner4[${other[$1]}]} >"$work/$1/steady" 2>&1 &
+	steady_ping=$!
+	eventually grep -q 'bytes from' "$work/$1/steady" || fail "$1: no ping crosses"
+}
+steadily() {
+	local sent received
+	kill -TERM $steady_ping
+	wait $steady_ping 2>/dev/null
+	# By the numbers that came back: what was on its way when ping ended does not count.
+	received=$(grep -c 'bytes from' "$work/$1/steady")
+	sent=$(sed -nE 's/.*icmp_seq=([0-9]+).*/\1/p' "$work/$1/steady" | sort -n | tail -n 1)
+	[ "$received" = "$sent" ] || fail "$1: $((sent - received)) of $sent pings were lost"
+	say "$1: $sent pings crossed, none was lost"
+}

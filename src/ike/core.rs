@@ -16,7 +16,7 @@ use super::policy::Policies;
 use super::report::{Event, Gone, Report, Way};
 use super::sa::Sa;
 use super::table::SaId;
-use super::v2::cookie::Cookies;
+use super::v2::door::Door;
 use super::v2::fragment::Pool;
 use super::view::Stats;
 use crate::conf::{Globals, Policy, PolicyName, SaProtocol};
@@ -47,10 +47,10 @@ pub struct Core {
     pub flows: FlowTable,
     /// Counters.
     pub stats: Stats,
-    /// The secrets of cookies.
-    pub cookies: Cookies,
     /// Our addresses, the ones to be preferred first; none as long as nobody told.
     pub addresses: Vec<std::net::IpAddr>,
+    /// Who may begin, when many want to.
+    pub door: Door,
     /// What waits for missing fragments.
     pub fragments: Pool,
     /// Whether each message is reported.
@@ -152,8 +152,8 @@ impl Core {
             able: None,
             flows: FlowTable::default(),
             stats: Stats::default(),
-            cookies: Cookies::default(),
             addresses: Vec::new(),
+            door: Door::default(),
             fragments: Pool::default(),
             trace: false,
             at_work: None,

@@ -42,8 +42,14 @@ pub struct Settings {
     pub half_open: Duration,
     /// From how many half-open IKE SAs on a COOKIE is demanded (RFC 7296 §2.6).
     pub cookies_from: usize,
+    /// The same for one network (IPv4 /24, IPv6 /48).
+    pub cookies_from_one: usize,
+    /// How many half-open IKE SAs may run out within a minute before a COOKIE is always demanded.
+    pub wary_from: u32,
     /// The most half-open IKE SAs; what exceeds them is dropped.
     pub half_open_most: usize,
+    /// The most of one network.
+    pub half_open_one: usize,
     /// How long a shutdown waits for acknowledgements.
     pub farewell: Duration,
 }
@@ -55,7 +61,10 @@ impl Default for Settings {
             backoff: Backoff::default(),
             half_open: Duration::from_secs(30),
             cookies_from: 32,
+            cookies_from_one: 8,
+            wary_from: 16,
             half_open_most: 4096,
+            half_open_one: 256,
             farewell: Duration::from_secs(2),
         }
     }

@@ -69,17 +69,24 @@ impl Traffic {
         (!traffic.local.is_empty()).then(|| traffic.into())
     }
 
-    /// Whether every selector of this lies within one of `offer`: a peer may narrow, not widen.
-    pub fn is_within(&self, offer: &Self) -> bool {
-        let within = |parts: &[TrafficSelector], wholes: &[TrafficSelector]| {
-            parts
-                .iter()
-                .all(|part| wholes.iter().any(|whole| intersect(whole, part) == Some(*part)))
+    /// What of this lies within an offer; `None` if nothing does. A peer may narrow what it is
+    /// offered; of one that answers with more, only what was offered counts.
+    pub fn within(&self, offer: &Self) -> Option<Self> {
+        let part = |answered: &[TrafficSelector], offered: &[TrafficSelector]| {
+            let pairs = answered.iter().flat_map(|one| offered.iter().map(move |it| (it, one)));
+            let mut common: Vec<_> = Vec::new();
+            for selector in pairs.filter_map(|(offered, one)| intersect(offered, one)) {
+                if !common.contains(&selector) {
+                    common.push(selector);
+                }
+            }
+            common.into_boxed_slice()
         };
-        !self.local.is_empty()
-            && !self.remote.is_empty()
-            && within(&self.local, &offer.local)
-            && within(&self.remote, &offer.remote)
+        let common = Self {
+            local: part(&self.local, &offer.local),
+            remote: part(&self.remote, &offer.remote),
+        };
+        (!common.local.is_empty() && !common.remote.is_empty()).then_some(common)
     }
 
     /// The outbound flows by which a policy uses this traffic; `None` if they are too many for the

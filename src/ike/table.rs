@@ -1,8 +1,10 @@
 //! Which IKE SA a message belongs to.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::sa::Sa;
+use crate::conf::Prefix;
 use crate::wire::IkeSpi;
 
 /// Names an IKE SA within the engine: the SPI that we chose for it, which is unique here.
@@ -14,7 +16,20 @@ pub struct SaId(pub IkeSpi);
 pub struct Table {
     sas: HashMap<SaId, Box<Sa>>,
     /// Half-open SAs by the peer's SPI: a first message sent again names no SPI of ours.
-    half_open: HashMap<IkeSpi, SaId>,
+    half_open: HashMap<IkeSpi, (SaId, Network)>,
+    /// How many of them each network has.
+    networks: HashMap<Network, usize>,
+}
+
+/// The network that a peer calls from: those who hold one address of it mostly hold them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Network(IpAddr);
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        let length = if address.is_ipv4() { 24 } else { 48 };
+        Self(Prefix::new(address, length).map_or(address, |prefix| prefix.address()))
+    }
 }
 
 impl Table {
@@ -35,25 +50,40 @@ impl Table {
 
     /// The SA that this first message of a peer made, if it is still half open.
     pub fn half_open(&self, initiator: IkeSpi) -> Option<SaId> {
-        self.half_open.get(&initiator).copied()
+        self.half_open.get(&initiator).map(|(id, _)| *id)
     }
 
     /// A peer's first message made this SA.
-    pub fn opened(&mut self, initiator: IkeSpi, id: SaId) {
-        self.half_open.insert(initiator, id);
+    pub fn opened(&mut self, initiator: IkeSpi, id: SaId, remote: IpAddr) {
+        self.closed(initiator);
+        let network = Network::of(remote);
+        self.half_open.insert(initiator, (id, network));
+        *self.networks.entry(network).or_default() += 1;
     }
 
     /// The SA is no longer half open (established or gone).
     pub fn closed(&mut self, initiator: IkeSpi) {
-        self.half_open.remove(&initiator);
+        let Some((_, network)) = self.half_open.remove(&initiator) else { return };
+        if let Some(count) = self.networks.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                self.networks.remove(&network);
+            }
+        }
         if self.half_open.is_empty() {
             self.half_open.shrink_to_fit();
+            self.networks.shrink_to_fit();
         }
     }
 
     /// How many SAs of peers are half open.
     pub fn half_open_count(&self) -> usize {
         self.half_open.len()
+    }
+
+    /// How many of them are from the network of this address.
+    pub fn half_open_near(&self, remote: IpAddr) -> usize {
+        self.networks.get(&Network::of(remote)).copied().unwrap_or(0)
     }
 
     /// All SAs, in no order.

@@ -119,9 +119,8 @@ impl Offering {
         }
         let traffic =
             Traffic { local: tsi.selectors.clone().into(), remote: tsr.selectors.clone().into() };
-        if !traffic.is_within(&self.traffic) {
-            return Err("traffic selectors wider than what was offered".into());
-        }
+        let traffic =
+            traffic.within(&self.traffic).ok_or("traffic selectors that were not offered")?;
         let mode = match (self.mode, bag.has(NotifyType::USE_TRANSPORT_MODE)) {
             (Mode::Transport, true) => Mode::Transport,
             (Mode::Tunnel, false) => Mode::Tunnel,

@@ -146,6 +146,7 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
     });
     let Body::V2(state) = &sa.body else { return };
     if !initiator && state.is_opening() && half_open <= now {
+        core.door.ran_out(now);
         sa.frame.report(core, Event::HalfOpenExpired);
         drop_sa(sa, core, Gone::Failed);
     }

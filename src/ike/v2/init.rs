@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::auth::proof::{self, Heard};
 use super::auth::{AwaitAuthRequest, begin_initiator};
+use super::door::{self, Admission};
 use super::keys::{Seeds, expand, first_seed};
 use super::rules::{Bag, Message, sort};
 use super::{State, fragment, mobike, refusal_advice};
@@ -265,21 +266,15 @@ pub fn request(
         }
     };
     let (Some(sa), Some(ke), Some(nonce)) = (&bag.sa, &bag.ke, &bag.nonce) else { return };
-    if table.half_open_count() >= core.settings.cookies_from {
-        let returned = bag.notify(NotifyType::COOKIE).map(|notify| notify.data.as_slice());
-        let (now, spi) = (core.now, header.initiator);
-        let Core { cookies, random, .. } = core;
-        let proved =
-            returned.is_some_and(|it| cookies.is_ours(now, &mut **random, spi, remote, nonce, it));
-        if !proved {
-            let cookie = cookies.bake(now, &mut **random, spi, remote, nonce);
-            core.stats.cookies += 1;
+    let returned = bag.notify(NotifyType::COOKIE).map(|notify| notify.data.as_slice());
+    match door::admit(core, table, header.initiator, remote, nonce, returned) {
+        Admission::Enter => (),
+        Admission::Prove(cookie) => {
             let notify = Notify::with_data(NotifyType::COOKIE, cookie);
             return refuse(core, header, notify, local, remote);
         }
-        if table.half_open_count() >= core.settings.half_open_most {
-            let why = "too many IKE SAs are half open".into();
-            return core.report(Some(remote), None, Event::Dropped { why });
+        Admission::Full(why) => {
+            return core.report(Some(remote), None, Event::Dropped { why: why.into() });
         }
     }
     let group = ke.group;
@@ -299,7 +294,7 @@ pub fn request(
     let request = header.message(datagram);
     match respond(&mut frame, core, request, &bag, suite, answer) {
         Ok(state) => {
-            table.opened(header.initiator, id);
+            table.opened(header.initiator, id, remote.ip());
             table.put(Box::new(Sa { frame, body: Body::V2(state) }));
         }
         Err(why) => {

@@ -17,6 +17,7 @@ pub mod auth;
 pub mod child_exchange;
 pub mod cookie;
 pub mod create;
+pub mod door;
 pub mod established;
 mod events;
 pub mod fragment;
