@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! floor 3   proc  net  kernel  log     processes, sockets, mio loops: all I/O
+//!           ipsecctl                   a kernel by hand, for oakctl
 //! floor 2   pki                        keys and certificates: answers to the questions of `ike`
 //! floor 2   ike                        the protocol, sans-IO: values in, values out
 //! floor 1   wire  crypto  conf         octets <-> values; keys; configuration values
@@ -14,6 +15,7 @@ pub mod capture;
 pub mod conf;
 pub mod crypto;
 pub mod ike;
+pub mod ipsecctl;
 pub mod kernel;
 pub mod log;
 pub mod net;

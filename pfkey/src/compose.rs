@@ -282,6 +282,8 @@ impl Composer {
             (None, None) => 0,
         };
         let auth = match &sa.authentication {
+            // OpenBSD has no number for what its SA type says.
+            Some((Authentication::TcpMd5, _)) if d.address == AddressStyle::Reserved => 0,
             Some((a, _)) => d.authentication_number(*a).ok_or(ComposeError::Authentication(*a))?,
             None => 0,
         };

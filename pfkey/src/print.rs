@@ -7,7 +7,7 @@ use crate::dialect::{Dialect, ExtType};
 use crate::event::{FlowInfo, SaInfo};
 use crate::ext::Ext;
 use crate::message::Message;
-use crate::policy::{Direction, Flow, FlowKind, Mode, Port, Prefix};
+use crate::policy::{Direction, Flow, FlowKind, Mode, Port, Prefix, Selector};
 use crate::request::Lifetime;
 use crate::secret::Secret;
 use std::fmt::{self, Display, Write};
@@ -69,6 +69,61 @@ fn sized(encryption: Encryption) -> bool {
 
 /// A flow as `ipsecctl -s flow` shows it.
 pub fn flow(info: &FlowInfo) -> String {
+    let (src, dst) = (info.flow.selector.src, info.flow.selector.dst);
+    flow_between(info, &src.to_string(), &dst.to_string())
+}
+
+/// Flows as `ipsecctl -s flow` shows them; collapsed as `-c` does: neighbours that differ in
+/// addresses alone on one line.
+///
+/// ```
+/// use pfkey::print::Flows;
+/// assert_eq!(Flows::new(true).to_string(), "");
+/// ```
+#[derive(Debug, Default)]
+pub struct Flows {
+    collapse: bool,
+    lines: Vec<(FlowInfo, Vec<Prefix>, Vec<Prefix>)>,
+}
+
+impl Flows {
+    /// None yet.
+    pub fn new(collapse: bool) -> Flows {
+        Flows { collapse, lines: Vec::new() }
+    }
+
+    /// One more.
+    pub fn add(&mut self, info: FlowInfo) {
+        let like = |info: &FlowInfo| flow_between(info, "", "");
+        let Selector { src, dst, .. } = info.flow.selector;
+        match self.lines.last_mut().filter(|(last, ..)| self.collapse && like(last) == like(&info))
+        {
+            Some((last, srcs, dsts)) => {
+                srcs.extend((src != last.flow.selector.src).then_some(src));
+                dsts.extend((dst != last.flow.selector.dst).then_some(dst));
+            }
+            None => self.lines.push((info, vec![src], vec![dst])),
+        }
+    }
+}
+
+impl Display for Flows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (info, srcs, dsts) in &self.lines {
+            let list = |prefixes: &[Prefix]| {
+                let each: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+                match self.collapse {
+                    true => format!("{{ {} }}", each.join(", ")),
+                    false => each.concat(),
+                }
+            };
+            writeln!(f, "{}", flow_between(info, &list(srcs), &list(dsts)))?;
+        }
+        Ok(())
+    }
+}
+
+fn flow_between(info: &FlowInfo, src: &str, dst: &str) -> String {
     let Flow { direction, kind, selector, transforms, identities, .. } = &info.flow;
     let transform = transforms.first();
     let mut out = "flow".to_owned();
@@ -90,9 +145,9 @@ pub fn flow(info: &FlowInfo) -> String {
         other => append(&mut out, format_args!(" proto {other}")),
     }
     out += " from ";
-    side(&mut out, selector.src, selector.src_port);
+    side(&mut out, src, selector.src_port);
     out += " to ";
-    side(&mut out, selector.dst, selector.dst_port);
+    side(&mut out, dst, selector.dst_port);
     if let Some((src, dst)) = transform.and_then(|t| t.endpoints) {
         let (local, peer) = match direction {
             Direction::Out => (src, dst),
@@ -120,8 +175,8 @@ pub fn flow(info: &FlowInfo) -> String {
     out
 }
 
-fn side(out: &mut String, prefix: Prefix, port: Port) {
-    append(out, format_args!("{prefix}"));
+fn side(out: &mut String, addresses: &str, port: Port) {
+    out.push_str(addresses);
     if !port.is_any() {
         append(out, format_args!(" port {}", port.port));
     }
@@ -155,9 +210,8 @@ pub fn message(m: &Message<'_>) -> String {
     if h.errno != 0 {
         append(&mut out, format_args!(" errno {}", h.errno));
     }
-    for (kind, ext) in m.extensions() {
-        let name = ext_name(dialect, kind);
-        append(&mut out, format_args!("\n\t{name}: {}", Shown(dialect, &ext)));
+    for line in extensions(m).lines() {
+        append(&mut out, format_args!("\n{line}"));
     }
     if let Some(inner) = m.inner() {
         match Message::parse(dialect, inner) {
@@ -166,6 +220,17 @@ pub fn message(m: &Message<'_>) -> String {
             Ok(inner) => append(&mut out, format_args!("\n\tcopy of {}", message(&inner))),
             Err(e) => append(&mut out, format_args!("\n\tcopy of what is no message: {e}")),
         }
+    }
+    out
+}
+
+/// The extensions of a message alone, a line for each, as `ipsecctl -v -s sa` shows them.
+pub fn extensions(m: &Message<'_>) -> String {
+    let dialect = m.dialect();
+    let mut out = String::new();
+    for (kind, ext) in m.extensions() {
+        let name = ext_name(dialect, kind);
+        append(&mut out, format_args!("\t{name}: {}\n", Shown(dialect, &ext)));
     }
     out
 }

@@ -132,7 +132,7 @@ swan() { # host swanctl-arguments...
 	STRONGSWAN_CONF=$work/$1/strongswan.conf timeout 30 swanctl "${@:2}"
 }
 ctl() { # host oakctl-arguments...
-	timeout 10 "$OAKD_PROGRAMS/oakctl" -s "$work/$1/sock" "${@:2}"
+	timeout 10 "$OAKD_PROGRAMS/oakctl" -S "$work/$1/sock" "${@:2}"
 }
 
 # begin HOST: have it initiate. OpenIKED and oakd do so by themselves where the configuration says `active`.
@@ -248,7 +248,7 @@ shown() { ctl "$1" show "$2" 2>>"$work/$1/log" | grep -qiE -- "$3"; }
 # trace_from HOST [PEER]: oakctl trace on HOST from now on; the ladder, the datagrams and the keys into files.
 trace_from() {
 	local dir=$work/$1
-	timeout 60 "$OAKD_PROGRAMS/oakctl" -s "$dir/sock" -w "$dir/pcap" -k "$dir/keys" trace ${2:+"$2"} >"$dir/ladder" 2>&1 &
+	timeout 60 "$OAKD_PROGRAMS/oakctl" -S "$dir/sock" -w "$dir/pcap" -K "$dir/keys" trace ${2:+"$2"} >"$dir/ladder" 2>&1 &
 	eventually grep -qs 'keys of IKE SAs' "$dir/log" || fail "$1: nobody traces"
 	say "$1: traced"
 }

@@ -126,7 +126,7 @@ impl Daemon {
 
     pub fn oakctl(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oakctl"));
-        command.arg("-s").arg(self.path("sock")).args(words).stdin(Stdio::null());
+        command.arg("-S").arg(self.path("sock")).args(words).stdin(Stdio::null());
         command.output().unwrap()
     }
 

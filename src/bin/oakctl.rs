@@ -1,5 +1,8 @@
 //! oakctl(8): words to a control request, and the printed answer.
 
+#[path = "oakctl/kernel.rs"]
+mod kernel;
+
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -19,20 +22,22 @@ use oakd::proc::imsg::{self, Link};
 use oakd::proc::message::{Event, Reply, Request, Show, Watch};
 use oakd::show;
 
+use kernel::Step;
+
 const SOCKET: &str = "/var/run/oakd.sock";
 const FILE: &str = "/etc/oakd.conf";
 
 const BRIEF: &str = "\
-usage: oakctl [-j] [-s socket] command
-       oakctl [-j] [-s socket] [-k file] [-w file] trace [peer]
-       oakctl -n [-dkv] [-D macro=value] [-f file]
+usage: oakctl [-j] [-S socket] command
+       oakctl [-j] [-S socket] [-K file] [-w file] trace [peer]
+       oakctl [-cdFjkmnv] [-D macro=value] [-f file] [-s all|flow|sa]
 
 commands:
   show [sa|flows|stats|errors]   what is there; without a word SAs and errors
   explain PEER                   why it failed last with this peer, and what to do
   monitor [PEER]                 reports as they come
   trace [PEER]                   each message, as a ladder; -w: into a file for
-                                 Wireshark, -k: with the keys that open it
+                                 Wireshark, -K: with the keys that open it
   reload                         read the configuration again
   reset all|sa|id NAME           delete SAs; all: and start again
   rekey ike|child NAME           new keys for a peer's IKE SA, or its child SAs
@@ -48,21 +53,33 @@ enum Action {
     Explain(String),
     /// Check a configuration file, without a daemon.
     Check,
+    /// What ipsecctl does with the kernel, without a daemon.
+    Kernel(Vec<Step>),
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut options = Options::new();
     options
-        .optflag("d", "", "with -n -v: print how ike rules are deleted")
-        .optmulti("D", "", "with -n: define a macro; the file cannot change it", "MACRO=VALUE")
-        .optopt("f", "", &format!("with -n: the file (default {FILE})"), "FILE")
+        .optflag("c", "", "with -s: flows that differ in addresses alone on one line")
+        .optflag("d", "", "with -f: delete what the file loads; with -n -v: print how")
+        .optmulti("D", "", "define a macro; the file cannot change it", "MACRO=VALUE")
+        .optflag("F", "", "flush the kernel's flows and SAs, the daemon's too")
+        .optopt("f", "", &format!("load this file's flows and SAs; -n: {FILE}"), "FILE")
         .optflag("h", "help", "show this")
+        .optopt("i", "", "accepted; there is no isakmpd to be told", "FIFO")
         .optflag("j", "", "print JSON")
-        .optflagopt("k", "", "with trace: write keys for Wireshark; with -n -v: print keys", "FILE")
-        .optflag("n", "", "check a configuration file, without a daemon")
-        .optopt("s", "", &format!("control socket (default {SOCKET})"), "SOCKET")
-        .optflagmulti("v", "", "with -n: print the rules as ipsecctl does; twice: number them")
+        .optflag("k", "", "with -s sa, or -n -v: print keys")
+        .optopt("K", "", "with trace: write keys for Wireshark", "FILE")
+        .optflag("m", "", "show what is said on PF_KEY, as it comes")
+        .optflag("n", "", "check a configuration file, load nothing")
+        .optopt("S", "socket", &format!("control socket (default {SOCKET})"), "SOCKET")
+        .optopt("s", "", "show what the kernel holds", "all|flow|sa")
+        .optflagmulti(
+            "v",
+            "",
+            "with -n: print the rules as ipsecctl does; twice: number them; with -s sa: all",
+        )
         .optopt("w", "", "with trace: write the datagrams for Wireshark", "FILE");
     let matches = match options.parse(&arguments) {
         Ok(matches) => matches,
@@ -76,10 +93,11 @@ fn main() -> ExitCode {
         Ok(action) => action,
         Err(error) => return usage(&options, &error),
     };
-    let socket = matches.opt_str("s").unwrap_or(SOCKET.into());
+    let socket = matches.opt_str("S").unwrap_or(SOCKET.into());
     let json = matches.opt_present("j");
     let outcome = match action {
         Action::Check => check(&matches),
+        Action::Kernel(steps) => kernel::run(&matches, &steps),
         Action::Ask(requests) => requests
             .iter()
             .try_for_each(|request| ask(&socket, request, &mut |reply| print(reply, json))),
@@ -105,21 +123,22 @@ fn usage(options: &Options, error: &str) -> ExitCode {
 /// The words to an action.
 fn action(matches: &Matches) -> Result<Action, String> {
     let words: Vec<&str> = matches.free.iter().map(String::as_str).collect();
-    if matches.opt_present("n") {
-        return match words.first() {
-            None => Ok(Action::Check),
-            Some(word) => Err(format!("-n takes no command, found {word}")),
-        };
+    let steps = kernel::steps(matches)?;
+    if let (true, Some(word)) = (matches.opt_present("n") || !steps.is_empty(), words.first()) {
+        return Err(format!("-F, -f, -m, -n and -s take no command, found {word}"));
     }
-    if matches.opt_present("f") || matches.opt_present("D") {
-        return Err("-f and -D go with -n".into());
+    if matches.opt_present("n") && (steps.is_empty() || steps == [Step::Load]) {
+        return Ok(Action::Check);
     }
-    let files = matches.opt_present("w") || matches.opt_present("k");
+    if !steps.is_empty() {
+        return Ok(Action::Kernel(steps));
+    }
+    if let Some(alone) = ["c", "d", "D", "k"].iter().find(|option| matches.opt_present(option)) {
+        return Err(format!("-{alone} goes with -f, -n or -s"));
+    }
+    let files = matches.opt_present("w") || matches.opt_present("K");
     if files && words.first() != Some(&"trace") {
-        return Err("-w and -k go with trace".into());
-    }
-    if matches.opt_present("k") && matches.opt_str("k").is_none() {
-        return Err("-k: the name of a file is wanted".into());
+        return Err("-w and -K go with trace".into());
     }
     let ask = |request| Ok(Action::Ask(vec![request]));
     match words.as_slice() {
@@ -154,7 +173,7 @@ fn action(matches: &Matches) -> Result<Action, String> {
 /// Prints messages as they come, and writes them and their keys to files.
 fn trace(matches: &Matches, socket: &str, whom: Option<String>, json: bool) -> Result<(), String> {
     let packets = matches.opt_str("w").map(|path| Sink::new(path, false)).transpose()?;
-    let keys = matches.opt_str("k").map(|path| Sink::new(path, true)).transpose()?;
+    let keys = matches.opt_str("K").map(|path| Sink::new(path, true)).transpose()?;
     let (mut packets, mut keys) = (packets, keys);
     if let Some(sink) = &mut packets {
         sink.write(&capture::head())?;
@@ -316,15 +335,20 @@ fn line(text: &str) -> Result<(), String> {
     })
 }
 
-/// Reads and checks a configuration file, and tells of everything that is not right.
-fn check(matches: &Matches) -> Result<(), String> {
-    let file = matches.opt_str("f").unwrap_or(FILE.into());
+/// The macros defined on the command line.
+fn macros(matches: &Matches) -> Result<Vec<(String, String)>, String> {
     let macros = matches.opt_strs("D").into_iter().map(|definition| {
         let parts = definition.split_once('=').filter(|(name, _)| !name.is_empty());
         let (name, value) = parts.ok_or(format!("-D {definition}: want macro=value"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
-    let macros = macros.collect::<Result<Vec<_>, String>>()?;
+    macros.collect()
+}
+
+/// Reads and checks a configuration file, and tells of everything that is not right.
+fn check(matches: &Matches) -> Result<(), String> {
+    let file = matches.opt_str("f").unwrap_or(FILE.into());
+    let macros = macros(matches)?;
     if matches.opt_present("v") {
         return list(matches, &file, &macros);
     }

@@ -19,6 +19,8 @@ pub struct Listing {
     pub errors: String,
     /// What is to be loaded (or deleted), in order; only to be used if nothing failed.
     pub entries: Vec<Entry>,
+    /// Rules that are not of ipsec.conf(5): a kernel has nothing of them.
+    pub others: usize,
     /// The same errors with places and marks.
     pub diagnostics: Vec<Diagnostic>,
     /// Whether the file is bad.
@@ -139,6 +141,7 @@ impl Lister<'_> {
             Content::Statement(index) => match statements.get(*index) {
                 Some(Statement::Ipsec(rule)) => self.rule(rule),
                 Some(other) => {
+                    self.listing.others += 1;
                     let text = super::print(std::slice::from_ref(other), self.style.keys);
                     self.listing.output.push_str(&text);
                     Ok(())
@@ -242,5 +245,14 @@ impl Lister<'_> {
         } else if !self.style.delete {
             self.default_peer.printed(entry, self.names);
         }
+    }
+}
+
+/// One entry as it is shown, without keys.
+pub fn rule(entry: &Entry, names: &dyn Names) -> String {
+    let mut out = String::new();
+    match write_entry(&mut out, entry, Style::default(), names) {
+        Ok(()) => out.trim_end().replace(" \\\n\t", " "),
+        Err(complaint) => complaint,
     }
 }

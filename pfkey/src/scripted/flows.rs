@@ -211,7 +211,11 @@ impl Kernel {
             (None, _) => {}
         }
         self.next_id += 1;
-        let id = self.next_id;
+        let id = match self.dialect.name {
+            // The lowest three bits tell the direction, counted from 0.
+            "linux" => self.next_id << 3 | u32::from(policy.direction - 1),
+            _ => self.next_id,
+        };
         let answered = self.assign(&policy, &mut exts, id);
         let mut told = exts.clone();
         told.insert(18, answered);
