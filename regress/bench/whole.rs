@@ -206,7 +206,10 @@ impl Side {
                     }
                     continue;
                 }
-                Output::Keepalive { .. } | Output::Finished => continue,
+                Output::Keepalive { .. }
+                | Output::Host(_)
+                | Output::Lease(_)
+                | Output::Finished => continue,
             };
             self.engine.handle(Time::default(), answer);
         }

@@ -1,6 +1,7 @@
 //! Two engines on a pretend network with a pretend clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod addresses;
 #[path = "../util/certs.rs"]
 mod certs;
 mod children;

@@ -13,6 +13,8 @@ use oakd::conf::*;
 use oakd::crypto::{Secret, SeededRandom, psk_auth, psk_skeyid, psk_verify};
 use oakd::ike::auth::{Answer, Question};
 use oakd::ike::event::*;
+use oakd::ike::inner::HostChange;
+use oakd::ike::pool::Lease;
 use oakd::ike::report::{Event, Report};
 use oakd::ike::{Engine, Settings};
 use oakd::pki::Keyring;
@@ -148,6 +150,8 @@ pub struct Side {
     /// Keys and certificates, where the story is about them.
     pub ring: Option<Keyring>,
     pub reports: Vec<Report>,
+    pub host: Vec<HostChange>,
+    pub leases: Vec<Lease>,
     pub finished: bool,
     pub keepalives: usize,
     /// Does not answer anything any more.
@@ -288,6 +292,8 @@ impl Pair {
             psk: Secret::from(&b"secret"[..]),
             ring: None,
             reports: Vec::new(),
+            host: Vec::new(),
+            leases: Vec::new(),
             finished: false,
             keepalives: 0,
             dead: false,
@@ -355,6 +361,8 @@ impl Pair {
                     let answer = by_key.unwrap_or_else(|| answer(&it.psk, question));
                     it.engine.handle(now, Input::Answer(id, answer));
                 }
+                Output::Host(change) => it.host.push(change),
+                Output::Lease(lease) => it.leases.push(lease),
                 Output::Report(report) => {
                     if std::env::var_os("STORY").is_some() {
                         let seconds = now.0.as_millis();

@@ -251,6 +251,18 @@ pub enum Phase1 {
     Aggressive,
 }
 
+impl Policy {
+    /// The interface whose traffic the SAs carry, in place of flows: `iface`, unless that only takes
+    /// the addresses that the rule requests. A sec(4) or if_ipsec(4) can do both.
+    pub fn sa_iface(&self) -> Option<&String> {
+        let carries = |name: &&String| {
+            let requests = self.wanted.iter().any(|wanted| wanted.option == CfgOption::Address);
+            !requests || name.starts_with("sec") || name.starts_with("ipsec")
+        };
+        self.iface.as_ref().filter(carries)
+    }
+}
+
 /// Who starts the negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Start {

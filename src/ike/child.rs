@@ -158,7 +158,7 @@ impl Child {
             in_kernel: (true, false),
             flows_claimed: (false, false),
             rdomain: policy.rdomain,
-            routed: policy.iface.is_some(),
+            routed: policy.sa_iface().is_some(),
         }
     }
 
@@ -421,7 +421,7 @@ impl Child {
             tag: policy.tag.clone(),
             tap: policy.tap,
             rdomain: policy.rdomain,
-            iface: policy.iface.clone(),
+            iface: policy.sa_iface().cloned(),
         }
     }
 

@@ -13,6 +13,7 @@ use super::event::{
 };
 use super::flow::FlowTable;
 use super::policy::Policies;
+use super::pool::Pools;
 use super::report::{Event, Gone, Report, Way};
 use super::sa::Sa;
 use super::table::SaId;
@@ -41,6 +42,8 @@ pub struct Core {
     pub trust: Trust,
     /// Whether any policy has to do with signatures.
     pub signatures: bool,
+    /// Who has which address.
+    pub pools: Pools,
     /// What the kernel can do, once known.
     pub able: Option<Capabilities>,
     /// The flows in the kernel.
@@ -149,6 +152,7 @@ impl Core {
             policies: Policies::default(),
             trust: Trust::default(),
             signatures: false,
+            pools: Pools::default(),
             able: None,
             flows: FlowTable::default(),
             stats: Stats::default(),
@@ -198,6 +202,12 @@ impl Core {
     pub fn reqid(&mut self) -> u32 {
         self.last_reqid = self.last_reqid.checked_add(1).unwrap_or(1);
         self.last_reqid
+    }
+
+    /// A number that is never used again.
+    pub fn number(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
     /// Sends a message, or the fragments of one that stand back to back.

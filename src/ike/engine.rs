@@ -61,6 +61,7 @@ impl Engine {
             Input::Expire(expire) => self.expire(&expire),
             Input::Answer(id, answer) => self.answer(id, answer),
             Input::Trust(trust) => self.core.trust = trust,
+            Input::Lease(lease) => self.recall(lease),
             Input::Configure(config) => self.configure(&config),
             Input::Addresses(addresses) => self.addresses(addresses),
             Input::Command(command) => self.command(command),
@@ -224,6 +225,7 @@ impl Engine {
         }
         // Whatever is still reserved goes back.
         sa.abandon(&mut self.core, why);
+        sa.frame.give_back(&mut self.core);
         if why == Gone::Replaced {
             return;
         }

@@ -16,6 +16,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Answer, Question, QuestionId, Trust};
+use super::inner::HostChange;
+use super::pool::Lease;
 use super::report::Report;
 use crate::conf::{Config, Mode, Prefix, SaProtocol};
 use crate::crypto::Secret;
@@ -62,6 +64,8 @@ pub enum Input<'a> {
     Answer(QuestionId, Answer),
     /// Whom the holder of the secrets trusts; before the first configuration, and whenever it changes.
     Trust(Trust),
+    /// Who had an address before this engine began; comes after the first configuration.
+    Lease(Lease),
     /// A new configuration: the difference is acted upon.
     Configure(Arc<Config>),
     /// The addresses that we have now, the ones to be preferred first (RFC 4555). Those of loopback
@@ -96,6 +100,10 @@ pub enum Output {
     Kernel(RequestId, KernelRequest),
     /// Ask the holder of the secrets; exactly one `Input::Answer` answers it.
     Question(QuestionId, Question),
+    /// Have the host use what a peer gave us, or no longer. What goes wrong is reported there.
+    Host(HostChange),
+    /// Keep in mind who has this address: it is handed in again when an engine begins.
+    Lease(Lease),
     /// Tell the operator.
     Report(Report),
     /// Everything is taken down: the process may end (after [`Command::Shutdown`]).

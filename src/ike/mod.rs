@@ -11,6 +11,7 @@ mod engine;
 pub mod event;
 pub mod flow;
 pub mod id;
+pub mod inner;
 pub mod natt;
 pub mod policy;
 pub mod pool;

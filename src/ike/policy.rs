@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Acquire, Direction, KernelFlow, Time};
 use super::id;
+use super::inner::Inner;
 use super::selector::{Hosts, Traffic, covers, reversed};
 use crate::conf::{Policy, PolicyName, Start};
 use crate::wire::v2::Id;
@@ -43,14 +44,25 @@ impl Running {
         self.policy.local.and_then(|local| local.as_host()).unwrap_or(unspecified)
     }
 
+    /// What `dynamic` is without an SA. Where we will be given an address there is no traffic from
+    /// it yet; only where traffic starts the negotiation, that from the outer address has to do.
+    fn inner(&self) -> Inner {
+        match Inner::asked(&self.policy) {
+            Some(_) if self.policy.start != Start::OnDemand => {
+                Inner::Asked { v4: false, v6: false }
+            }
+            _ => Inner::Outer,
+        }
+    }
+
     /// The flows that are to be in the kernel even without an SA: traffic must wait, not leak, and
     /// for `ondemand` it starts the negotiation. Where routes lead to an interface there are none.
     pub fn wanted_traps(&self) -> Vec<KernelFlow> {
         let Some(remote) = self.callable() else { return Vec::new() };
-        if self.policy.start == Start::Passive || self.policy.iface.is_some() {
+        if self.policy.start == Start::Passive || self.policy.sa_iface().is_some() {
             return Vec::new();
         }
-        let hosts = Hosts { local: self.local(remote), remote };
+        let hosts = Hosts { local: self.local(remote), remote, inner: self.inner() };
         let traffic = Traffic::wanted(&self.policy, hosts);
         let flows = traffic.flows(&self.policy, hosts).unwrap_or_default();
         let both = flows.iter().flat_map(|outbound| {

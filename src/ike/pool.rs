@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conf::Policy;
 use crate::wire::v2::Id;
 
 /// Of how many addresses that nobody has now it is remembered who had them.
@@ -81,6 +82,14 @@ impl Range {
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
     }
+}
+
+/// The pools of a policy.
+pub fn ranges(policy: &Policy) -> impl Iterator<Item = Range> {
+    policy.provision.addresses.iter().map(|pool| {
+        let (first, last) = pool.range();
+        Range { first, last }
+    })
 }
 
 /// No pool has an address left.

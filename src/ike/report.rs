@@ -115,6 +115,20 @@ pub enum Event {
         /// Why.
         why: Gone,
     },
+    /// The peer was given addresses.
+    AddressesGiven {
+        /// Which.
+        addresses: Vec<String>,
+    },
+    /// The peer gave us addresses.
+    AddressesTaken {
+        /// Which.
+        addresses: Vec<String>,
+        /// Whom to ask for names.
+        name_servers: Vec<String>,
+        /// The interface that takes them.
+        iface: Option<String>,
+    },
     /// The two sides could not agree.
     Disagreed(Box<Disagreement>),
     /// The peer refused, by a notification.
@@ -322,12 +336,12 @@ impl Report {
     /// How much it matters.
     pub fn level(&self) -> Level {
         use Event::{
-            Authenticated, ChildDeleted, ChildEstablished, ChildRekeyed, Configured, Disagreed,
-            Dropped, Finished, Fragmented, FragmentsShrink, HalfOpenExpired, IkeDeleted,
-            IkeEstablished, IkeRekeyed, InitialContact, Initiating, Internal, KernelFailed,
-            KernelIncapable, Message, Misbehaved, MovedByRekey, NatFound, NoAnswer, NoPolicy,
-            OtherVersion, PathMoved, PathNotProved, PathRefused, PathTried, PeerNotAuthenticated,
-            PeerRejected, QuestionRefused, Refused, Superseded, WillRetry,
+            AddressesGiven, AddressesTaken, Authenticated, ChildDeleted, ChildEstablished,
+            ChildRekeyed, Configured, Disagreed, Dropped, Finished, Fragmented, FragmentsShrink,
+            HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
+            Internal, KernelFailed, KernelIncapable, Message, Misbehaved, MovedByRekey, NatFound,
+            NoAnswer, NoPolicy, OtherVersion, PathMoved, PathNotProved, PathRefused, PathTried,
+            PeerNotAuthenticated, PeerRejected, QuestionRefused, Refused, Superseded, WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -351,6 +365,8 @@ impl Report {
             | Misbehaved { .. } => Level::Notice,
             Configured { .. }
             | Authenticated { .. }
+            | AddressesGiven { .. }
+            | AddressesTaken { .. }
             | Initiating
             | IkeRekeyed { .. }
             | ChildRekeyed { .. }
@@ -535,6 +551,24 @@ impl fmt::Display for Event {
             }
             Event::ChildDeleted { spis, why } => {
                 write!(f, "child SA in {} out {} gone: {why}", spis.0, spis.1)
+            }
+            Event::AddressesGiven { addresses } => {
+                write!(f, "the peer is given {}", addresses.join(" and "))
+            }
+            Event::AddressesTaken { addresses, name_servers, iface } => {
+                match addresses.is_empty() {
+                    true => f.write_str("the peer gives us no address")?,
+                    false => write!(f, "the peer gives us {}", addresses.join(" and "))?,
+                }
+                if !name_servers.is_empty() {
+                    write!(f, ", name servers {}", name_servers.join(" and "))?;
+                }
+                match iface {
+                    Some(iface) => write!(f, "; interface {iface} takes it"),
+                    None => f.write_str(
+                        "; nothing is done with it: name an interface with `iface` to have it set",
+                    ),
+                }
             }
             Event::Disagreed(it) => write!(
                 f,

@@ -10,6 +10,7 @@ use super::child::{Child, ChildId, Stage};
 use super::core::{Core, Negotiation, Part, name_of};
 use super::event::{KernelAnswer, Time};
 use super::id;
+use super::inner::{Configured, Inner};
 use super::natt::{Nat, Path};
 use super::report::{Event, Gone};
 use super::selector::{Hosts, unserved};
@@ -86,6 +87,8 @@ pub struct Frame {
     pub asked_by: Option<Box<Path>>,
     /// The peer has proved who it is.
     pub is_authenticated: bool,
+    /// What the configuration payload did.
+    pub config: Option<Box<Configured>>,
     /// When it came to be.
     pub created: Time,
     /// When it is to be looked at next, as it stands in the timers.
@@ -363,6 +366,9 @@ pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
     if let (Body::V2(from), Body::V2(to)) = (&mut from.body, &mut to.body) {
         v2::inherit(from, to);
     }
+    if let (Some(old), Some(new)) = (&mut from.frame.config, &mut to.frame.config) {
+        new.inherit(old);
+    }
 }
 
 impl Frame {
@@ -388,6 +394,7 @@ impl Frame {
             mobility: None,
             asked_by: None,
             is_authenticated: false,
+            config: None,
             created: now,
             deadline: None,
             window: Window::default(),
@@ -422,7 +429,15 @@ impl Frame {
 
     /// The outer addresses.
     pub fn hosts(&self) -> Hosts {
-        Hosts { local: self.local.ip(), remote: self.remote.ip() }
+        let inner = self.config.as_ref().map_or(Inner::Outer, |config| config.inner);
+        Hosts { local: self.local.ip(), remote: self.remote.ip(), inner }
+    }
+
+    /// Gives back what the configuration payload brought, unless a successor has it.
+    pub fn give_back(&mut self, core: &mut Core) {
+        if let Some(mut config) = self.config.take() {
+            config.give_back(core);
+        }
     }
 
     /// What an operator may want to know of the path, in words.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::event::KernelSelector;
+use super::inner::Inner;
 use crate::conf::{Flow, FlowAddresses, FlowEnd, Policy, Prefix};
 use crate::wire::v2::TrafficSelector;
 
@@ -21,13 +22,15 @@ pub struct Traffic {
     pub remote: Box<[TrafficSelector]>,
 }
 
-/// The outer addresses, for which `dynamic` stands.
+/// The outer addresses, and what `dynamic` stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hosts {
     /// Ours.
     pub local: IpAddr,
     /// The peer's.
     pub remote: IpAddr,
+    /// The addresses within the tunnel, where one side was given some.
+    pub inner: Inner,
 }
 
 impl Traffic {
@@ -201,19 +204,36 @@ fn pairs(
     policy: &Policy,
     hosts: Hosts,
 ) -> impl Iterator<Item = (TrafficSelector, TrafficSelector)> {
-    policy.flows.iter().map(move |flow| {
-        let local = match flow.srcnat {
-            Some(translated) => of_prefix(flow, &flow.local, translated),
-            None => of_end(flow, &flow.local, hosts.local),
+    policy.flows.iter().flat_map(move |flow| {
+        let locals = match flow.srcnat {
+            Some(translated) => vec![of_prefix(flow, &flow.local, translated)],
+            None => of_end(flow, &flow.local, || hosts.inner.local(hosts.local)),
         };
-        (local, of_end(flow, &flow.remote, hosts.remote))
+        let remotes = of_end(flow, &flow.remote, || hosts.inner.remote(hosts.remote));
+        let mut pairs = Vec::with_capacity(locals.len() * remotes.len());
+        for local in locals {
+            pairs.extend(remotes.iter().map(|remote| (local, *remote)));
+        }
+        let dynamic =
+            [flow.local.addresses, flow.remote.addresses].contains(&FlowAddresses::Dynamic);
+        // Of what `dynamic` stands for, only one family suits the other end.
+        pairs.retain(|(local, remote)| {
+            !dynamic || local.addresses.0.is_ipv4() == remote.addresses.0.is_ipv4()
+        });
+        pairs
     })
 }
 
-fn of_end(flow: &Flow, end: &FlowEnd, host: IpAddr) -> TrafficSelector {
+fn of_end(
+    flow: &Flow,
+    end: &FlowEnd,
+    dynamic: impl FnOnce() -> Vec<Prefix>,
+) -> Vec<TrafficSelector> {
     match end.addresses {
-        FlowAddresses::Prefix(prefix) => of_prefix(flow, end, prefix),
-        FlowAddresses::Dynamic => of_prefix(flow, end, Prefix::host(host)),
+        FlowAddresses::Prefix(prefix) => vec![of_prefix(flow, end, prefix)],
+        FlowAddresses::Dynamic => {
+            dynamic().into_iter().map(|prefix| of_prefix(flow, end, prefix)).collect()
+        }
     }
 }
 

@@ -406,6 +406,7 @@ impl Ike {
                     self.handle(Input::Answer(id, Answer::Refused(why)));
                 }
             }
+            Output::Host(_) | Output::Lease(_) => (),
             Output::Report(report) => self.report(child, report)?,
             Output::Finished if !self.finished => {
                 self.finished = true;

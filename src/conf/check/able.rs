@@ -12,11 +12,6 @@ impl Checker<'_> {
             let sentence = "ipcomp is not available: leave the word out";
             self.error(ipcomp.place, Problem::says(sentence));
         }
-        for option in &rule.options {
-            let word = if option.value.request { "request" } else { "config" };
-            let sentence = format!("\"{word} {}\" is not available", option.value.option.word());
-            self.error(option.place, Problem::says(sentence));
-        }
         if matching != Some(Matching::Skip) {
             self.auth_is_able(rule);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::ike::id;
+use crate::ike::inner::Inner;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Body, inherit};
 use crate::ike::table::SaId;
@@ -46,6 +47,9 @@ impl Engine {
         let Some(standing) = sa.standing() else { return };
         let (created, remote_id) = (sa.frame.created, standing.ids.1.clone());
         let (policy, peer) = (Arc::clone(&sa.frame.policy), sa.frame.remote);
+        // An address that sticks to an identity is of use in one IKE SA.
+        let addressed = matches!(sa.frame.hosts().inner, Inner::Peers(_));
+        let takes_over = self.core.globals.sticky_address && addressed;
         self.core.policies.succeeded(&policy.name);
         let others = self.table.ids(|other| {
             let standing = other.standing();
@@ -65,7 +69,7 @@ impl Engine {
             for other in old {
                 self.with(other, |sa, core| sa.abandon(core, Gone::Forgotten));
             }
-        } else if self.core.globals.enforce_single_ike_sa {
+        } else if self.core.globals.enforce_single_ike_sa || takes_over {
             let old: Vec<_> = others.iter().filter(|other| older(self, other)).copied().collect();
             for other in old {
                 self.with(other, |sa, core| sa.delete(core, Gone::Replaced));

@@ -9,6 +9,7 @@ use crate::conf::{Config, PolicyName, Start};
 use crate::ike::core::Owner;
 use crate::ike::event::Acquire;
 use crate::ike::policy::Running;
+use crate::ike::pool::{Lease, ranges};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Sa;
 use crate::ike::selector::covers;
@@ -147,6 +148,16 @@ impl Engine {
             self.begin(index);
         }
         self.core.report(None, None, Event::Configured { policies: config.policies.len() });
+    }
+
+    /// An address that somebody had before we began.
+    pub(super) fn recall(&mut self, lease: Lease) {
+        let policies = self.core.policies.0.iter();
+        let ranges = policies.flat_map(|running| ranges(&running.policy));
+        let range = ranges.into_iter().find(|range| range.contains(lease.address));
+        if let Some(range) = range {
+            self.core.pools.recall(lease, &[range]);
+        }
     }
 
     /// A policy is new: its flows go into the kernel, and if it is active it calls.

@@ -380,7 +380,7 @@ fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
 
 /// Asks the kernel for an SPI.
 pub fn reserve(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool) {
-    let Hosts { local, remote } = frame.hosts();
+    let Hosts { local, remote, .. } = frame.hosts();
     let negotiation = if peers { Negotiation::Peers } else { Negotiation::Own };
     let owner = Owner::Spi { sa: frame.id, negotiation, protocol, path: (remote, local) };
     core.kernel(owner, KernelRequest::GetSpi { protocol, src: remote, dst: local });

@@ -114,6 +114,9 @@ pub fn refusal_advice(error: NotifyType) -> String {
         NotifyType::AUTHENTICATION_FAILED => {
             "compare the pre-shared keys and the identities (srcid, dstid) of the two sides"
         }
+        NotifyType::INTERNAL_ADDRESS_FAILURE => {
+            "the peer has no address for us: give its pool more, or end what nobody uses there"
+        }
         NotifyType::NO_ADDITIONAL_SAS => "the peer allows no more SAs",
         NotifyType::INVALID_SYNTAX => {
             "the peer did not understand the message: a fault of one side"

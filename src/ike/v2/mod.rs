@@ -15,6 +15,7 @@
 
 pub mod auth;
 pub mod child_exchange;
+pub mod config;
 pub mod cookie;
 pub mod create;
 pub mod door;

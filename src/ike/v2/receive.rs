@@ -263,6 +263,7 @@ fn deleted(mut state: Box<Established>, frame: &mut Frame, core: &mut Core) -> S
         false => Gone::ByPeer,
     };
     if why != Gone::Replaced {
+        frame.give_back(core);
         for mut child in std::mem::take(&mut frame.children) {
             child.remove(core);
             let spis = child.printed_spis();

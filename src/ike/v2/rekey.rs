@@ -162,6 +162,7 @@ impl Established {
         let policy = frame.policy.clone();
         let mut new = Frame::new(SaId(seed.own), seed.initiator, local, remote, policy, core.now);
         (new.peer_spi, new.nat) = (seed.peers, frame.nat);
+        new.config = frame.config.as_ref().map(|config| config.shared());
         (new.fragments, new.is_authenticated) = (frame.fragments.successor(), true);
         new.mobility = frame.mobility.as_ref().map(|mobility| mobility.successor());
         let mut state = Self::standing(&new, core, protection, self.ids.clone());

@@ -2,7 +2,7 @@
 
 use crate::ike::auth::{Cert, Request};
 use crate::wire::iana::v2::{CertEncoding, NotifyType, PayloadType};
-use crate::wire::v2::{self, Auth, Delete, Eap, Id, Ke, Notify, Payload, Sa, Ts};
+use crate::wire::v2::{self, Auth, Config, Delete, Eap, Id, Ke, Notify, Payload, Sa, Ts};
 
 /// The messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub struct Bag {
     pub tsi: Option<Ts>,
     /// Responder's traffic selectors.
     pub tsr: Option<Ts>,
+    /// Configuration.
+    pub cp: Option<Config>,
     /// EAP, for rounds of it.
     pub eap: Option<Eap>,
     /// Certificates and what else proves whose a key is.
@@ -155,6 +157,7 @@ pub fn sort(message: Message, payloads: Vec<Payload>) -> Result<Bag, String> {
             Payload::Auth(auth) => bag.auth = Some(auth),
             Payload::TsI(ts) => bag.tsi = Some(ts),
             Payload::TsR(ts) => bag.tsr = Some(ts),
+            Payload::Config(config) => bag.cp = Some(config),
             Payload::Eap(eap) => bag.eap = Some(eap),
             Payload::Cert(cert) => bag.certs.push(cert.into()),
             Payload::CertReq(request) => bag.requests.extend(requests(&request)),

@@ -6,9 +6,11 @@ use crate::conf::Method;
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::core::{Core, Deed};
 use crate::ike::id;
+use crate::ike::inner::{Configured, Inner};
 use crate::ike::proposal;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
+use crate::ike::v2::config;
 use crate::ike::v2::create::{Offering, reserve, unreserve};
 use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
@@ -62,6 +64,7 @@ pub fn begin_initiator(
     proofs: ProofKeys,
     opening: Opening,
 ) -> State {
+    frame.config = Inner::asked(&frame.policy).map(Configured::new);
     let Some(offering) = Offering::new(frame, core, true, None) else {
         frame.close(core, Gone::Failed);
         return State::Gone;
@@ -125,6 +128,7 @@ impl AwaitOwnAuth {
             payloads.push(Payload::IdR(id::of_identity(wanted)));
         }
         payloads.push(auth);
+        payloads.extend(config::request(&frame.policy));
         let (sa, rest) = offering.payloads(spi);
         payloads.push(sa);
         payloads.extend(rest);
@@ -234,7 +238,7 @@ impl AwaitResponderVerdict {
             frame.close(core, Gone::Failed);
             return State::Gone;
         }
-        let Self { protection, opening, offering, spi, remote_id, bag, .. } = *self;
+        let Self { protection, opening, mut offering, spi, remote_id, bag, .. } = *self;
         mobike::heard(frame, core, &bag);
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let mut established = Established::new(frame, core, protection, local_id, remote_id);
@@ -246,13 +250,27 @@ impl AwaitResponderVerdict {
             let (what, offered) = ("the child SA".into(), proposal::printed(&offering.offered));
             frame.report(core, Event::Refused { what, notify, offered, advice });
             unreserve(core, offering.protocol, offering.hosts, spi);
-            core.lost(&frame.policy.name, Gone::Failed);
+            match Inner::asked(&frame.policy) {
+                Some(_) => established.end_without_address(frame, core),
+                None => core.lost(&frame.policy.name, Gone::Failed),
+            }
             return State::Established(established);
         }
         let (ni, nr) = (&*opening.nonces.0, &*opening.nonces.1);
+        let reply = match config::accept(frame, &bag) {
+            Ok(reply) => reply,
+            Err(disagreement) => {
+                frame.report(core, Event::Disagreed(disagreement));
+                unreserve(core, offering.protocol, offering.hosts, spi);
+                established.end_without_address(frame, core);
+                return State::Established(established);
+            }
+        };
+        offering.hosts = frame.hosts();
         match offering.accept(frame, core, &bag, spi) {
             Ok(agreement) => {
                 let protection = &established.protection;
+                config::apply(frame, core, &agreement.flows, reply);
                 Offering::install(frame, core, protection, agreement, ((ni, nr), None), true);
             }
             Err(what) => {

@@ -31,6 +31,7 @@ fn fail(
     for mut child in std::mem::take(&mut frame.children) {
         child.remove(core);
     }
+    frame.give_back(core);
     State::Lingering(Box::new(Lingering::new(core, protection)))
 }
 

@@ -9,6 +9,7 @@ use crate::ike::core::{Core, Deed};
 use crate::ike::id;
 use crate::ike::report::Event;
 use crate::ike::sa::Frame;
+use crate::ike::v2::config;
 use crate::ike::v2::create::{Answering, reserve};
 use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
@@ -47,6 +48,7 @@ pub struct AwaitOwnProof {
     pub(in crate::ike::v2) protection: Protection,
     question: QuestionId,
     proof: Option<OwnProof>,
+    config: Option<Payload>,
     child: FirstChild,
     local_id: Id,
     remote_id: Id,
@@ -192,9 +194,11 @@ impl AwaitInitiatorVerdict {
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let requests = &bag.requests;
         let question = proof::ask_own(frame, core, &protection, &proofs, &opening, requests);
-        let child = match bag.sa {
-            None => FirstChild::NotAsked,
-            Some(_) => match Answering::consider(frame, core, &bag, true, None) {
+        let config = config::serve(frame, core, &remote_id, &bag);
+        let child = match (&bag.sa, &config) {
+            (None, _) => FirstChild::NotAsked,
+            (Some(_), Err(error)) => FirstChild::Refused(*error),
+            (Some(_), Ok(_)) => match Answering::consider(frame, core, &bag, true, None) {
                 Ok((answering, _)) => {
                     reserve(frame, core, frame.policy.protocol, true);
                     let answering = answering.with_seeds(opening.nonces, None, Vec::new());
@@ -209,6 +213,7 @@ impl AwaitInitiatorVerdict {
             protection,
             question,
             proof,
+            config: config.unwrap_or_default(),
             child,
             local_id,
             remote_id,
@@ -271,11 +276,13 @@ impl AwaitOwnProof {
         let Some(proof) = self.proof.take_if(|_| !waits) else {
             return State::AwaitOwnProof(self);
         };
-        let Self { mut protection, child, local_id, remote_id, initial_contact, .. } = *self;
+        let Self { mut protection, config, child, local_id, remote_id, initial_contact, .. } =
+            *self;
         let (certs, auth) = proof.payloads();
         let mut payloads = vec![Payload::IdR(local_id.clone())];
         payloads.extend(certs);
         payloads.push(auth);
+        payloads.extend(config);
         match &child {
             FirstChild::NotAsked => (),
             FirstChild::Refused(error) => payloads.push(Payload::Notify(Notify::new(*error))),
