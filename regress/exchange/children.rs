@@ -1,4 +1,4 @@
-//! Life after the handshake: rekeying, deletion, liveness, acquire, expire, reload, shutdown.
+//! Life after the handshake: rekeying, deletion, liveness, acquire, expire, shutdown.
 
 use crate::pair::*;
 use oakd::conf::{Lifetime, Start};
@@ -222,26 +222,6 @@ fn resetting_comes_back_for_active_policies() {
         assert_ne!(pair.sides[A].engine.sas(pair.now)[0].spis, before);
         pair.end();
     }
-}
-
-#[test]
-fn a_reload_keeps_what_did_not_change() {
-    let mut pair = Pair::plain();
-    pair.pass(1).assert_up();
-    let before = pair.inbound(A);
-    pair.configure(A, vec![policy(A)]);
-    pair.pass(5).assert_up();
-    assert_eq!(pair.inbound(A), before);
-    let mut changed = policy(A);
-    changed.child_lifetime.seconds = 1800;
-    pair.configure(A, vec![changed]);
-    pair.pass(5).assert_up();
-    assert_ne!(pair.inbound(A), before);
-    pair.configure(A, vec![]);
-    pair.pass(5).assert_ike(0);
-    pair.assert_children(0);
-    assert!(pair.sides[A].kernel.flows.is_empty());
-    pair.end();
 }
 
 #[test]

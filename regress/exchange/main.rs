@@ -13,4 +13,5 @@ mod orders;
 #[path = "../util/pair.rs"]
 mod pair;
 mod paths;
+mod reload;
 mod signatures;

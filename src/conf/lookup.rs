@@ -42,22 +42,22 @@ impl Index {
     /// unless one before it is `quick`; one that is `default` only if there is no other.
     pub fn select<'a>(
         &self,
-        policies: &'a [Policy],
+        policy: impl Fn(usize) -> Option<&'a Policy>,
         local: IpAddr,
         remote: IpAddr,
         condition: impl Fn(&Policy) -> bool,
-    ) -> Option<&'a Policy> {
+    ) -> Option<(usize, &'a Policy)> {
         let (mut last, mut fallback) = (None, None);
-        let found = self.candidates(remote);
-        for policy in found.iter().filter_map(|at| policies.get(*at)) {
+        for at in self.candidates(remote) {
+            let Some(policy) = policy(at) else { continue };
             if policy.local.is_some_and(|l| !l.contains(local)) || !condition(policy) {
                 continue;
             }
             if policy.default {
-                fallback = Some(policy);
+                fallback = Some((at, policy));
                 continue;
             }
-            last = Some(policy);
+            last = Some((at, policy));
             if policy.quick {
                 break;
             }
@@ -79,7 +79,8 @@ impl Config {
             (Some(wanted), Some(said)) => wanted == said,
             _ => true,
         };
-        Index::new(&self.policies).select(&self.policies, local, remote, accepts)
+        let policy = |at| self.policies.get(at);
+        Index::new(&self.policies).select(policy, local, remote, accepts).map(|(_, it)| it)
     }
 }
 
@@ -146,8 +147,9 @@ mod tests {
                 }
                 let fallback = || config.policies.iter().filter(takes).rfind(|p| p.default);
                 let walked = walked.or_else(fallback).map(|p| &p.name);
-                let found = index.select(&config.policies, remote, remote, |_| true);
-                assert_eq!(found.map(|p| &p.name), walked, "{remote}");
+                let policy = |at| config.policies.get(at);
+                let found = index.select(policy, remote, remote, |_| true);
+                assert_eq!(found.map(|(_, p)| &p.name), walked, "{remote}");
             }
         }
     }

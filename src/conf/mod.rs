@@ -97,6 +97,17 @@ pub struct UserSecret {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PolicyName(pub String);
 
+impl PolicyName {
+    /// Whether it looks like one that a rule has by its place: `policy1`, `ike2`, `ike2.3`.
+    pub fn is_by_place(&self) -> bool {
+        let rest = self.0.strip_prefix("policy").or_else(|| self.0.strip_prefix("ike"));
+        rest.is_some_and(|rest| {
+            rest.chars().next().is_some_and(|c| c.is_ascii_digit())
+                && rest.chars().all(|c| c.is_ascii_digit() || c == '.')
+        })
+    }
+}
+
 /// A checked configuration without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Config {
@@ -260,6 +271,11 @@ impl Policy {
             !requests || name.starts_with("sec") || name.starts_with("ipsec")
         };
         self.iface.as_ref().filter(carries)
+    }
+
+    /// Whether nothing but the name is different.
+    pub fn is_but_for_its_name(&self, other: &Self) -> bool {
+        *self == Self { name: self.name.clone(), ..other.clone() }
     }
 }
 

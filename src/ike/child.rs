@@ -353,6 +353,14 @@ impl Child {
         })
     }
 
+    /// The policy has another lifetime: it is rekeyed when that says, but not later than what the
+    /// kernel was told.
+    pub fn recount(&mut self, core: &mut Core, policy: &Policy) {
+        let hard = Duration::from_secs(policy.child_lifetime.seconds.into());
+        let new = (!hard.is_zero()).then(|| self.created.after(soft(hard, &mut *core.random)));
+        self.soft = earliest([self.soft, new]);
+    }
+
     /// When it is to be looked at next.
     pub fn next_timeout(&self) -> Option<Time> {
         let soft = self.soft.filter(|_| self.stage == Stage::Up);

@@ -359,8 +359,7 @@ impl Engine {
                 sa.timeout(core);
             }),
             Timer::Policy(index) => {
-                let at = usize::try_from(index).unwrap_or(usize::MAX);
-                if let Some(running) = self.core.policies.0.get_mut(at) {
+                if let Some(running) = self.core.policies.get_mut(index) {
                     running.due = None;
                 }
                 self.attempt(index, None);

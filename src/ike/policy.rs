@@ -1,5 +1,6 @@
 //! The policies: which one is for a peer, and how each fares.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -7,12 +8,17 @@ use super::event::{Acquire, Direction, KernelFlow, Time};
 use super::id;
 use super::inner::Inner;
 use super::selector::{Hosts, Traffic, covers, reversed};
-use crate::conf::{Policy, PolicyName, Start};
+use crate::conf::{Index, Policy, PolicyName, Start};
 use crate::wire::v2::Id;
 
-/// All policies, in the order of the configuration.
+/// All policies, in the order of the configuration, found without a walk through them.
 #[derive(Debug, Default)]
-pub struct Policies(pub Vec<Running>);
+pub struct Policies {
+    all: Vec<Running>,
+    by_peer: Index,
+    by_name: HashMap<PolicyName, u32>,
+    by_reqid: HashMap<u32, u32>,
+}
 
 /// A policy at work.
 #[derive(Debug)]
@@ -84,9 +90,39 @@ impl Running {
 }
 
 impl Policies {
+    /// These policies.
+    pub fn new(all: Vec<Running>) -> Self {
+        let numbered = || (0..).zip(&all);
+        let by_peer = Index::new(all.iter().map(|running| &*running.policy));
+        let by_name = numbered().map(|(at, it)| (it.policy.name.clone(), at)).collect();
+        let by_reqid = numbered().map(|(at, it)| (it.reqid, at)).collect();
+        Self { all, by_peer, by_name, by_reqid }
+    }
+
+    /// Takes them all away.
+    pub fn take(&mut self) -> Vec<Running> {
+        std::mem::take(self).all
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Running> {
+        self.all.iter()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.all.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The policy of this number.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut Running> {
+        self.all.get_mut(usize::try_from(number).ok()?)
+    }
+
     /// The policy of this name.
     pub fn named(&mut self, name: &PolicyName) -> Option<(u32, &mut Running)> {
-        (0..).zip(self.0.iter_mut()).find(|(_, running)| running.policy.name == *name)
+        let number = *self.by_name.get(name)?;
+        Some((number, self.get_mut(number)?))
     }
 
     /// A policy has what it wants.
@@ -96,8 +132,8 @@ impl Policies {
         }
     }
 
-    /// The policy for a peer that speaks this major version: of those that fulfil the condition the last, unless one before it is
-    /// `quick`; one that is `default` only if there is no other.
+    /// The policy for a peer that speaks this major version: of those that fulfil the condition the
+    /// last, unless one before it is `quick`; one that is `default` only if there is no other.
     pub fn select(
         &self,
         major: u8,
@@ -105,27 +141,10 @@ impl Policies {
         remote: SocketAddr,
         condition: impl Fn(&Policy) -> bool,
     ) -> Option<Arc<Policy>> {
-        let fits = |policy: &Policy| {
-            let within = |prefix: Option<crate::conf::Prefix>, address: IpAddr| {
-                prefix.is_none_or(|prefix| prefix.contains(address))
-            };
-            policy.version.major() == major
-                && within(policy.local, local.ip())
-                && within(policy.peer, remote.ip())
-                && condition(policy)
-        };
-        let (mut last, mut fallback) = (None, None);
-        for running in self.0.iter().filter(|running| fits(&running.policy)) {
-            if running.policy.default {
-                fallback = Some(&running.policy);
-                continue;
-            }
-            last = Some(&running.policy);
-            if running.policy.quick {
-                break;
-            }
-        }
-        last.or(fallback).cloned()
+        let policy = |at: usize| self.all.get(at).map(|running| &*running.policy);
+        let fits = |policy: &Policy| policy.version.major() == major && condition(policy);
+        let (at, _) = self.by_peer.select(policy, local.ip(), remote.ip(), fits)?;
+        self.all.get(at).map(|running| Arc::clone(&running.policy))
     }
 
     /// The policy for a peer that has said who it is (and perhaps whom it wants).
@@ -158,20 +177,19 @@ impl Policies {
 
     /// The policy whose flow the traffic met.
     pub fn of_acquire(&self, acquire: &Acquire) -> Option<u32> {
-        let by_reqid = |running: &Running| {
-            acquire.reqid.is_some_and(|reqid| reqid != 0 && reqid == running.reqid)
-        };
-        let by_selector = |running: &Running| {
-            acquire.selector.is_some_and(|packet| {
+        let reqid = acquire.reqid.filter(|reqid| *reqid != 0);
+        let by_reqid = reqid.and_then(|reqid| self.by_reqid.get(&reqid).copied());
+        by_reqid.or_else(|| {
+            let packet = acquire.selector?;
+            let meets = |running: &Running| {
                 let outbound = running.traps.iter().filter(|flow| flow.direction == Direction::Out);
-                outbound
-                    .filter(|flow| flow.remote == acquire.remote)
-                    .any(|flow| covers(&flow.selector, &packet))
-            })
-        };
-        let find = |condition: &dyn Fn(&Running) -> bool| {
-            (0..).zip(&self.0).find(|(_, running)| condition(running)).map(|(at, _)| at)
-        };
-        find(&by_reqid).or_else(|| find(&by_selector))
+                let mut outbound = outbound.filter(|flow| flow.remote == acquire.remote);
+                outbound.any(|flow| covers(&flow.selector, &packet))
+            };
+            // Those whose peer this is are few.
+            let near = self.by_peer.candidates(acquire.remote).into_iter();
+            let mut near = near.filter_map(|at| Some((u32::try_from(at).ok()?, self.all.get(at)?)));
+            near.find(|(_, running)| meets(running)).map(|(at, _)| at)
+        })
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::auth::{Answer, QuestionId};
-use super::child::{Child, ChildId, Stage};
+use super::child::{Agreement, Child, ChildId, Stage};
 use super::core::{Core, Negotiation, Part, name_of};
 use super::event::{KernelAnswer, Time};
 use super::id;
@@ -21,7 +21,8 @@ use super::v2::mobike::Mobility;
 use super::view::{IkeKeys, SaView};
 use super::window::Window;
 use super::{v1, v2};
-use crate::conf::{Policy, PolicyName, SaProtocol, Version};
+use crate::conf::diff::Effect;
+use crate::conf::{Policy, PolicyName, SaProtocol, Start, Version};
 use crate::crypto::cipher::Keys;
 use crate::wire::v2::Id;
 use crate::wire::{EspSpi, Header, IkeSpi};
@@ -191,6 +192,46 @@ impl Sa {
             Body::V2(_) => v2::established(self, core, |state, _, _| {
                 state.superseded_at = Some(at);
             }),
+        }
+    }
+
+    /// Its policy is another now: does the least that makes it what that one says.
+    pub fn reconfigure(&mut self, core: &mut Core, policy: Arc<Policy>, effect: Effect) {
+        self.frame.policy = Arc::clone(&policy);
+        if !self.is_established() {
+            let Effect { ike, children, flows, recreate, .. } = effect;
+            // What it has offered is not wanted any more.
+            if ike || children || flows || recreate {
+                self.abandon(core, Gone::ByConfiguration);
+            }
+            return;
+        }
+        if effect.lifetimes {
+            self.frame.children.iter_mut().for_each(|child| child.recount(core, &policy));
+        }
+        if let Body::V2(_) = self.body {
+            v2::reconfigured(self, core, effect);
+        }
+        let ids: Vec<ChildId> = self.frame.children.iter().map(|child| child.id).collect();
+        let mut missing = false;
+        for id in ids {
+            let Some(child) = self.frame.children.iter().find(|child| child.id == id) else {
+                continue;
+            };
+            let Agreement { traffic, flows, hosts, .. } = &child.agreement;
+            let fits = !effect.flows || traffic.flows(&policy, *hosts).as_ref() == Some(flows);
+            if effect.recreate || !fits {
+                self.delete_child(core, id, Gone::ByConfiguration);
+                missing = true;
+            } else if effect.children {
+                self.rekey_child(core, id);
+            }
+        }
+        if missing && policy.start == Start::Active && !core.globals.passive {
+            self.create_child(core);
+        }
+        if effect.ike {
+            self.rekey(core, true);
         }
     }
 

@@ -41,7 +41,7 @@ impl Engine {
         self.core.ending = true;
         self.shutdown_at = Some(self.core.now.after(self.core.settings.farewell));
         self.timers.set(Timer::Shutdown, None, self.shutdown_at);
-        for running in std::mem::take(&mut self.core.policies.0) {
+        for running in self.core.policies.take() {
             running.traps.iter().for_each(|flow| self.core.release(flow));
         }
         self.end_where(Gone::Shutdown, |_| true);

@@ -1,14 +1,16 @@
 //! Policies at work: they come and go, call, wait, and try again.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::conf::{Config, PolicyName, Start};
+use crate::conf::diff::{self, Effect, Origin};
+use crate::conf::{Config, Policy, PolicyName, Start};
 use crate::ike::core::Owner;
 use crate::ike::event::Acquire;
-use crate::ike::policy::Running;
+use crate::ike::policy::{Policies, Running};
 use crate::ike::pool::{Lease, ranges};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Sa;
@@ -52,8 +54,7 @@ impl Engine {
 
     /// Sees that a policy has an IKE SA and a child SA, or gets them.
     pub(super) fn attempt(&mut self, index: u32, hint: Option<&Acquire>) {
-        let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let Some(running) = self.core.policies.0.get_mut(at) else { return };
+        let Some(running) = self.core.policies.get_mut(index) else { return };
         let (Some(peer), false) = (running.callable(), self.core.ending) else { return };
         self.timers.set(Timer::Policy(index), running.due.take(), None);
         let policy = Arc::clone(&running.policy);
@@ -115,44 +116,78 @@ impl Engine {
 
     /// The difference between two configurations is acted upon.
     pub(super) fn configure(&mut self, config: &Config) {
-        let mut old = std::mem::take(&mut self.core.policies.0);
-        for (index, running) in (0..).zip(&mut old) {
-            self.timers.set(Timer::Policy(index), running.due.take(), None);
-        }
+        let woken = self.core.globals.passive && !config.globals.passive;
         self.core.globals = config.globals.clone();
         self.core.signatures = config.policies.iter().any(|policy| policy.auth.signs());
-        let mut fresh = Vec::new();
-        for (index, policy) in (0u32..).zip(&config.policies) {
-            let kept = old.iter().position(|running| *running.policy == *policy);
-            let running = match kept {
-                Some(at) => old.swap_remove(at),
-                None => {
-                    fresh.push(index);
-                    Running {
-                        policy: Arc::new(policy.clone()),
-                        reqid: self.core.reqid(),
-                        traps: Vec::new(),
-                        failures: 0,
-                        due: None,
-                    }
+        let old = self.core.policies.take();
+        for (index, running) in (0..).zip(&old) {
+            self.timers.set(Timer::Policy(index), running.due, None);
+        }
+        let plan = {
+            let old: Vec<&Policy> = old.iter().map(|running| &*running.policy).collect();
+            diff::plan(&old, &config.policies)
+        };
+        // What is to be done with the SAs of the policies that were; these live until it is done.
+        let mut fates: HashMap<*const Policy, (Arc<Policy>, Fate)> = HashMap::new();
+        let mut seal = |was: Arc<Policy>, fate| fates.insert(Arc::as_ptr(&was), (was, fate));
+        for gone in plan.removed.iter().filter_map(|at| old.get(*at)) {
+            seal(Arc::clone(&gone.policy), Fate::End);
+            gone.traps.iter().for_each(|flow| self.core.release(flow));
+        }
+        let mut old: Vec<Option<Running>> = old.into_iter().map(Some).collect();
+        let mut all = Vec::with_capacity(config.policies.len());
+        let mut begin = Vec::new();
+        for ((index, policy), origin) in (0u32..).zip(&config.policies).zip(plan.origins) {
+            let (was, effect) = match origin {
+                Origin::Added => (None, None),
+                Origin::Same(was) => (old.get_mut(was).and_then(Option::take), None),
+                Origin::Changed(was, effect) => {
+                    (old.get_mut(was).and_then(Option::take), Some(effect))
                 }
             };
-            self.core.policies.0.push(running);
+            let mut running = was.unwrap_or_else(|| Running {
+                policy: Arc::new(policy.clone()),
+                reqid: self.core.reqid(),
+                traps: Vec::new(),
+                failures: 0,
+                due: None,
+            });
+            match effect {
+                Some(effect) => {
+                    let new = Arc::new(policy.clone());
+                    let before = std::mem::replace(&mut running.policy, Arc::clone(&new));
+                    let fate = if effect.anew { Fate::End } else { Fate::Obey(new, effect) };
+                    seal(before, fate);
+                    begin.push(index);
+                }
+                None if origin == Origin::Added => begin.push(index),
+                None => self.timers.set(Timer::Policy(index), None, running.due),
+            }
+            all.push(running);
         }
-        for gone in old {
-            gone.traps.iter().for_each(|flow| self.core.release(flow));
-            let ids = self.table.ids(|sa| Arc::ptr_eq(&sa.frame.policy, &gone.policy));
-            ids.into_iter().for_each(|id| self.end(id, Gone::ByConfiguration));
+        self.core.policies = Policies::new(all);
+        let touched = self.table.ids(|sa| fates.contains_key(&Arc::as_ptr(&sa.frame.policy)));
+        for id in touched {
+            let of = self.table.get(id).map(|sa| Arc::as_ptr(&sa.frame.policy));
+            match of.and_then(|of| fates.get(&of)) {
+                Some((_, Fate::Obey(policy, effect))) => {
+                    let (policy, effect) = (Arc::clone(policy), *effect);
+                    self.with(id, |sa, core| sa.reconfigure(core, policy, effect));
+                }
+                Some((_, Fate::End)) => self.end(id, Gone::ByConfiguration),
+                None => (),
+            }
         }
-        for index in fresh {
-            self.begin(index);
+        match woken {
+            true => (0..self.core.policies.count()).for_each(|index| self.begin(index)),
+            false => begin.into_iter().for_each(|index| self.begin(index)),
         }
         self.core.report(None, None, Event::Configured { policies: config.policies.len() });
     }
 
     /// An address that somebody had before we began.
     pub(super) fn recall(&mut self, lease: Lease) {
-        let policies = self.core.policies.0.iter();
+        let policies = self.core.policies.iter();
         let ranges = policies.flat_map(|running| ranges(&running.policy));
         let range = ranges.into_iter().find(|range| range.contains(lease.address));
         if let Some(range) = range {
@@ -160,20 +195,29 @@ impl Engine {
         }
     }
 
-    /// A policy is new: its flows go into the kernel, and if it is active it calls.
+    /// A policy is new or another: its flows go into the kernel in place of those that it had, and
+    /// if it is active it calls.
     fn begin(&mut self, index: u32) {
-        let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let Some(running) = self.core.policies.0.get(at) else { return };
+        let Some(running) = self.core.policies.get_mut(index) else { return };
         let traps = running.wanted_traps();
         let calls = running.policy.start == Start::Active && running.callable().is_some();
-        for flow in &traps {
+        let had = std::mem::replace(&mut running.traps, traps.clone());
+        for flow in traps.iter().filter(|flow| !had.contains(flow)) {
             self.core.claim(Owner::Nobody("install a flow"), flow);
         }
-        if let Some(running) = self.core.policies.0.get_mut(at) {
-            running.traps = traps;
+        for flow in had.iter().filter(|flow| !traps.contains(flow)) {
+            self.core.release(flow);
         }
         if calls && !self.core.globals.passive {
             self.attempt(index, None);
         }
     }
+}
+
+/// What becomes of the SAs of a policy that is no more as it was.
+enum Fate {
+    /// They end.
+    End,
+    /// They stay, and do what this one says.
+    Obey(Arc<Policy>, Effect),
 }

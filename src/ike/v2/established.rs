@@ -146,14 +146,12 @@ impl Established {
         ids: Box<(Id, Id)>,
     ) -> Box<Self> {
         let now = core.now;
-        let hard = Duration::from_secs(frame.policy.ike_lifetime.into());
-        let limited = !hard.is_zero();
-        Box::new(Self {
+        let mut state = Box::new(Self {
             protection,
             ids,
             since: now,
-            rekey_at: limited.then(|| now.after(soft(hard, &mut *core.random))),
-            ends_at: limited.then(|| now.after(hard).after(GRACE)),
+            rekey_at: None,
+            ends_at: None,
             superseded_at: None,
             unclaimed: None,
             rest_refused: false,
@@ -165,7 +163,18 @@ impl Established {
             answering: None,
             successor: None,
             asked_traffic: false,
-        })
+        });
+        state.recount(frame, core);
+        state
+    }
+
+    /// When it is to be rekeyed and ends, as the policy has it.
+    pub fn recount(&mut self, frame: &Frame, core: &mut Core) {
+        let hard = Duration::from_secs(frame.policy.ike_lifetime.into());
+        let limited = !hard.is_zero();
+        let end = self.since.after(hard).max(core.now).after(GRACE);
+        self.rekey_at = limited.then(|| self.since.after(soft(hard, &mut *core.random)));
+        self.ends_at = limited.then_some(end);
     }
 
     /// Whether we are deleting it.

@@ -42,6 +42,7 @@ use super::event::Time;
 use super::report::Gone;
 use super::sa::{Body, Frame, Sa};
 use super::timer::earliest;
+use crate::conf::diff::Effect;
 use crate::wire::Header;
 use crate::wire::iana::v2::ExchangeType;
 use established::{Established, Task};
@@ -229,6 +230,19 @@ pub fn rekey(sa: &mut Sa, core: &mut Core) {
         if state.successor.is_none() && !state.is_ending() {
             state.want(Task::RekeyIke);
             state.advance(frame, core);
+        }
+    });
+}
+
+/// Its policy is another now: lifetimes are counted again, and what the peer refused may be asked
+/// for again.
+pub fn reconfigured(sa: &mut Sa, core: &mut Core, effect: Effect) {
+    established(sa, core, |state, frame, core| {
+        if effect.flows || effect.children || effect.recreate {
+            state.rest_refused = false;
+        }
+        if effect.lifetimes && state.successor.is_none() && state.superseded_at.is_none() {
+            state.recount(frame, core);
         }
     });
 }

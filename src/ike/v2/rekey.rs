@@ -53,8 +53,11 @@ struct Seed<'a> {
 impl Established {
     /// Asks the peer for a successor.
     pub fn rekey(&mut self, frame: &mut Frame, core: &mut Core) {
-        // The group that served once is the one to propose with.
-        let group = self.protection.suite.group;
+        // The group that served once is the one to propose with, if it still may be.
+        let mut groups = frame.policy.ike_proposals.iter().flat_map(|it| it.groups.iter().copied());
+        let used = self.protection.suite.group;
+        let first = groups.clone().next().unwrap_or(used);
+        let group = if groups.any(|group| group == used) { used } else { first };
         self.ask_ike(frame, core, group, Vec::new());
     }
 
