@@ -262,6 +262,7 @@ pub fn policy(side: usize) -> Policy {
         local_id: Some(fqdn(names[side])),
         remote_id: Some(fqdn(names[peer])),
         auth: Auth::PSK,
+        ike1: Ike1Auth::default(),
         provision: Provision::default(),
         wanted: Vec::new(),
         ike_lifetime: 86400,

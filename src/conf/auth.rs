@@ -78,6 +78,53 @@ impl Signature {
     }
 }
 
+/// What only `ike` rules say about how the sides prove who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+pub struct Ike1Auth {
+    /// How phase 1 goes.
+    pub proof: Ike1Proof,
+    /// `xauth`: the user logs in after phase 1.
+    pub xauth: Option<Xauth>,
+}
+
+/// How the sides prove in phase 1 of IKEv1 who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+pub enum Ike1Proof {
+    /// By what [`Auth`] says: the pre-shared key, or signatures.
+    #[default]
+    Usual,
+    /// `hybrid`: the responder by a signature, the initiator by XAUTH alone
+    /// (draft-ietf-ipsec-isakmp-hybrid-auth).
+    Hybrid,
+    /// `rsa-encryption` (RFC 2409 §5.2).
+    Encryption,
+    /// `rsa-revised-encryption` (RFC 2409 §5.3).
+    RevisedEncryption,
+}
+
+impl Ike1Proof {
+    /// Those that have a word, and the word.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("hybrid", Self::Hybrid),
+        ("rsa-encryption", Self::Encryption),
+        ("rsa-revised-encryption", Self::RevisedEncryption),
+    ];
+
+    /// Its word, if it has one.
+    pub fn word(self) -> Option<&'static str> {
+        Self::WORDS.iter().find(|(_, proof)| *proof == self).map(|(word, _)| *word)
+    }
+}
+
+/// Who logs in after phase 1 (draft-beaulieu-ike-xauth).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Xauth {
+    /// `xauth "NAME"`: we, as this user.
+    As(String),
+    /// `xauth`: the peer.
+    Peer,
+}
+
 /// How a peer proves by EAP who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EapMethod {

@@ -19,8 +19,8 @@ use super::parse::{Parsed, Problem};
 use super::source::{Files, Names};
 use super::syntax::{Ikev2Rule, Matching, Radius, Set, Spanned, Statement};
 use super::{
-    Checked, Config, Globals, Lifetime, Mode, Ocsp, Policy, PolicyName, PolicySecret, Prefix,
-    SaProtocol, Start, Version,
+    Checked, Config, Globals, Ike1Auth, Lifetime, Mode, Ocsp, Policy, PolicyName, PolicySecret,
+    Prefix, SaProtocol, Start, Version,
 };
 
 /// iked's lifetime of a child SA: three hours.
@@ -208,7 +208,7 @@ impl Checker<'_> {
         let protocol = rule.protocol.as_ref().map_or(SaProtocol::Esp, |p| p.value);
         let matching = rule.matching.as_ref().map(|m| m.value);
         let auth = self.auth(rule, &name, secrets);
-        let (provision, wanted) = self.addressing(rule);
+        let (provision, wanted) = self.addressing(&rule.options);
         self.is_able(rule, matching);
         Some(Policy {
             version: Version::V2,
@@ -231,6 +231,7 @@ impl Checker<'_> {
             local_id: self.local_id(rule, &auth),
             remote_id: rule.dstid.as_ref().and_then(|id| self.identity(id)),
             auth,
+            ike1: Ike1Auth::default(),
             provision,
             wanted,
             ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),

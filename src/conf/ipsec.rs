@@ -24,7 +24,8 @@ pub use table::{AUTH, COMP, ENC, GROUP, Transform, transform};
 
 use super::Mode;
 use super::diagnostic::Place;
-use super::syntax::{Host, Side, Spanned, Word};
+use super::syntax::{ConfigOption, Host, Side, Spanned, Word};
+use super::{Ike1Proof, Xauth};
 use crate::crypto::Secret;
 
 /// A rule as written.
@@ -220,6 +221,12 @@ pub struct IkeRule {
     pub phase2: Option<Phase>,
     /// `psk`, or else certificates.
     pub psk: Option<Secret>,
+    /// `hybrid`, `rsa-encryption` or `rsa-revised-encryption`.
+    pub proof: Ike1Proof,
+    /// `xauth`.
+    pub xauth: Option<Xauth>,
+    /// `config` and `request` options.
+    pub options: Vec<Spanned<ConfigOption>>,
     /// `tag`.
     pub tag: Option<String>,
     /// Where the rule ends.
@@ -295,6 +302,16 @@ pub struct Address {
     pub network: bool,
     /// What the source is translated to.
     pub srcnat: Option<Box<Address>>,
+}
+
+/// The name of what stands for an address that is assigned by Mode Config.
+const DYNAMIC: &str = "dynamic";
+
+impl Address {
+    /// Whether it stands for an address that is assigned by Mode Config.
+    pub fn is_dynamic(&self) -> bool {
+        self.ip.is_unspecified() && self.name == DYNAMIC
+    }
 }
 
 impl std::fmt::Display for Address {

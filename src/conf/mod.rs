@@ -29,7 +29,7 @@ pub mod system;
 use std::net::IpAddr;
 
 pub use addressing::{AddressPool, CfgOption, Provision, Wanted};
-pub use auth::{Auth, EapMethod, Method, Signature};
+pub use auth::{Auth, EapMethod, Ike1Auth, Ike1Proof, Method, Signature, Xauth};
 pub use diagnostic::{Diagnostic, Severity};
 pub use lookup::Index;
 pub use parse::parse;
@@ -217,6 +217,8 @@ pub struct Policy {
     pub remote_id: Option<Identity>,
     /// `ikeauth`.
     pub auth: Auth,
+    /// What only `ike` rules say about it.
+    pub ike1: Ike1Auth,
     /// `config`: what the peer is given.
     pub provision: Provision,
     /// `request`: what we ask of the peer.

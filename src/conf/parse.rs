@@ -10,6 +10,7 @@ mod words;
 
 pub(super) use cursor::Cursor;
 pub(super) use ikev2::hexadecimal;
+pub(in crate::conf) use ikev2::option;
 pub use reader::parse;
 
 use super::diagnostic::{Diagnostic, Place, Severity, excerpt, nearest};

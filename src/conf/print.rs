@@ -4,8 +4,8 @@
 use std::fmt::{self, Write};
 
 use super::syntax::{
-    AuthClause, FlowClause, Host, Ikev2Rule, Matching, Radius, Set, Side, Spanned, Statement,
-    Transforms, Word,
+    AuthClause, ConfigOption, FlowClause, Host, Ikev2Rule, Matching, Radius, Set, Side, Spanned,
+    Statement, Transforms, Word,
 };
 use super::{Family, Mode, SaProtocol, Start};
 use crate::crypto::Secret;
@@ -141,14 +141,20 @@ fn write_rule(out: &mut String, rule: &Ikev2Rule, secrets: bool) -> fmt::Result 
     if let Some(auth) = &rule.auth {
         write_auth(out, &auth.value, secrets)?;
     }
-    for option in &rule.options {
+    write_options(out, &rule.options)?;
+    write_string(out, "iface", rule.iface.as_ref())?;
+    write_string(out, "tag", rule.tag.as_ref())?;
+    write_string(out, "tap", rule.tap.as_ref())
+}
+
+/// `config` and `request` options.
+pub(super) fn write_options(out: &mut String, options: &[Spanned<ConfigOption>]) -> fmt::Result {
+    for option in options {
         let word = if option.value.request { "request" } else { "config" };
         write!(out, " {word} {} ", option.value.option.word())?;
         write_host(out, &option.value.value.value)?;
     }
-    write_string(out, "iface", rule.iface.as_ref())?;
-    write_string(out, "tag", rule.tag.as_ref())?;
-    write_string(out, "tap", rule.tap.as_ref())
+    Ok(())
 }
 
 fn matching(matching: Matching) -> &'static str {

@@ -4,17 +4,20 @@ use std::net::IpAddr;
 
 use super::{Checker, Problem};
 use crate::conf::source::literal;
-use crate::conf::syntax::{ConfigOption, Host, Ikev2Rule};
+use crate::conf::syntax::{ConfigOption, Host, Spanned};
 use crate::conf::{AddressPool, CfgOption, Family, Prefix, Provision, Wanted};
 
 /// The longest domain name, in octets (RFC 1035 section 2.3.4).
 const DOMAIN_LIMIT: usize = 253;
 
 impl Checker<'_> {
-    /// What the rule gives and what it asks for.
-    pub(super) fn addressing(&mut self, rule: &Ikev2Rule) -> (Provision, Vec<Wanted>) {
+    /// What a rule gives and what it asks for.
+    pub(super) fn addressing(
+        &mut self,
+        options: &[Spanned<ConfigOption>],
+    ) -> (Provision, Vec<Wanted>) {
         let (mut provision, mut wanted) = (Provision::default(), Vec::new());
-        for option in rule.options.iter().map(|option| &option.value) {
+        for option in options.iter().map(|option| &option.value) {
             match option.request {
                 true => wanted.extend(self.wanted(option)),
                 false => self.provide(option, &mut provision),

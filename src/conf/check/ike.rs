@@ -10,8 +10,9 @@ use crate::conf::ipsec::{
 };
 use crate::conf::syntax::Spanned;
 use crate::conf::{
-    Auth, Checked, EsnChoice, Flow, FlowAddresses, FlowEnd, Lifetime, Mode, Phase1, Policy,
-    PolicyName, PolicySecret, Prefix, Proposal, Provision, SaProtocol, Signature, Start, Version,
+    Auth, Checked, EsnChoice, Flow, FlowAddresses, FlowEnd, Ike1Auth, Ike1Proof, Lifetime, Mode,
+    Phase1, Policy, PolicyName, PolicySecret, Prefix, Proposal, SaProtocol, Signature, Start,
+    Version,
 };
 use crate::crypto::kex;
 use crate::wire::iana::v2::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
@@ -43,6 +44,8 @@ impl Checker<'_> {
             })
             .collect();
         let before = self.errors();
+        self.ike_auth(rule);
+        self.ike_words_are_able(rule);
         if let Some(kind @ (Kind::Ipcomp | Kind::Ipip | Kind::TcpMd5)) = rule.kind {
             let sentence = format!("ike cannot negotiate {}: write esp or ah", kind.word());
             self.error(place, Problem::says(sentence));
@@ -105,6 +108,7 @@ impl Checker<'_> {
             Some(_) => Auth::PSK,
             None => Auth::signature(Signature::Rsa),
         };
+        let (provision, wanted) = self.addressing(&rule.options);
         self.ike_is_able(rule);
         let life = |seconds: Option<u64>, usual: u32| {
             seconds.map_or(usual, |seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
@@ -141,14 +145,36 @@ impl Checker<'_> {
             local_id: local_id.and_then(|id| self.ike_identity(id, place)),
             remote_id: remote_id.and_then(|id| self.ike_identity(id, place)),
             auth,
-            provision: Provision::default(),
-            wanted: Vec::new(),
+            ike1: Ike1Auth { proof: rule.proof, xauth: rule.xauth.clone() },
+            provision,
+            wanted,
             ike_lifetime: life(lifetimes[0], LIFETIMES.0),
             child_lifetime: Lifetime { seconds: life(lifetimes[1], LIFETIMES.1), bytes: 0 },
             tag: rule.tag.clone(),
             tap: None,
             iface: rule.interface.map(|unit| format!("sec{unit}")),
         })
+    }
+
+    /// Words about who proves what that do not go together.
+    fn ike_auth(&mut self, rule: &IkeRule) {
+        let place = rule.end.place;
+        let word = rule.proof.word().unwrap_or_default();
+        if rule.proof != Ike1Proof::Usual && rule.psk.is_some() {
+            let sentence = format!("{word} and psk are two ways: leave one out");
+            self.error(place, Problem::says(sentence));
+        }
+        match (rule.proof, &rule.xauth) {
+            (Ike1Proof::Hybrid, None) => {
+                let sentence = "hybrid authenticates the initiator by xauth alone: write xauth";
+                self.error(place, Problem::says(sentence));
+            }
+            (Ike1Proof::Encryption | Ike1Proof::RevisedEncryption, Some(_)) => {
+                let sentence = format!("{word} goes with no xauth");
+                self.error(place, Problem::says(sentence));
+            }
+            _ => {}
+        }
     }
 
     /// `ike1`, `ike2` … by the position among the `ike` rules; with more than one peer `ike1.2` ….
@@ -288,7 +314,10 @@ fn prefix(address: &Address) -> Prefix {
 
 fn flow(entry: &IkeEntry) -> Flow {
     let end = |address: &Address, port: u16| FlowEnd {
-        addresses: FlowAddresses::Prefix(prefix(address)),
+        addresses: match address.is_dynamic() {
+            true => FlowAddresses::Dynamic,
+            false => FlowAddresses::Prefix(prefix(address)),
+        },
         ports: if port == 0 { (0, u16::MAX) } else { (port, port) },
     };
     Flow {

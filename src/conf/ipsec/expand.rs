@@ -2,8 +2,8 @@
 //! that ipsecctl makes, with its sentences.
 
 use super::{
-    AUTH, Address, COMP, ENC, Ends, Entry, FlowEntry, FlowRule, FlowType, IkeEntry, IkeRule, Keys,
-    Kind, Look, Rule, SaEntry, SaRule, Transform, Way, transform,
+    AUTH, Address, COMP, DYNAMIC, ENC, Ends, Entry, FlowEntry, FlowRule, FlowType, IkeEntry,
+    IkeRule, Keys, Kind, Look, Rule, SaEntry, SaRule, Transform, Way, transform,
 };
 use std::net::IpAddr;
 
@@ -361,8 +361,18 @@ impl Context<'_> {
 
     /// The addresses of a host. Only the first of several is translated.
     fn side_host(&self, host: &Host, nat: Option<&Host>) -> Result<Vec<Address>, String> {
-        if *host == Host::Any {
-            return Ok(vec![any(true), any(false)]);
+        match host {
+            Host::Any => return Ok(vec![any(true), any(false)]),
+            // An address that Mode Config assigns is of IPv4.
+            Host::Dynamic => {
+                return Ok(vec![Address {
+                    length: 32,
+                    name: DYNAMIC.to_owned(),
+                    network: false,
+                    ..any(true)
+                }]);
+            }
+            Host::Named { .. } => {}
         }
         let nat = match nat {
             Some(nat) => self.addresses(nat)?.into_iter().next(),

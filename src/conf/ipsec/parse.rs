@@ -4,11 +4,11 @@ use super::{
     AUTH, Algorithms, COMP, ENC, Ends, FlowRule, FlowType, GROUP, IkeMode, IkeRule, Keys, Kind,
     Look, Phase, Rule, SaRule, Transform, Way, transform,
 };
-use crate::conf::Mode;
 use crate::conf::diagnostic::{Place, nearest};
 use crate::conf::lex::TokenKind;
-use crate::conf::parse::{Cursor, Fault, Problem, Stop};
+use crate::conf::parse::{Cursor, Fault, Problem, Stop, option};
 use crate::conf::syntax::{Host, Side, SideHost, Spanned, Word};
+use crate::conf::{Ike1Proof, Mode, Xauth};
 use crate::crypto::Secret;
 
 /// How deep lists of hosts may lie in each other.
@@ -68,18 +68,45 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
             None
         }
     };
+    let proof = one_of(cursor, Ike1Proof::WORDS).unwrap_or_default();
+    let xauth = match cursor.eat("xauth") {
+        true if matches!(cursor.peek(), TokenKind::Quoted(_)) => {
+            Some(Xauth::As(cursor.string("the name of a user")?.value))
+        }
+        true => Some(Xauth::Peer),
+        false => None,
+    };
+    let mut options = Vec::new();
+    while cursor.is("config") || cursor.is("request") {
+        options.push(option(cursor)?);
+    }
     let tag = match interface.is_none() && cursor.eat("tag") {
         true => Some(cursor.string("a tag")?.value),
         false => None,
     };
     let end = end(cursor);
-    Ok(IkeRule { mode, kind, encapsulation, interface, ends, phase1, phase2, psk, tag, end })
+    Ok(IkeRule {
+        mode,
+        kind,
+        encapsulation,
+        interface,
+        ends,
+        phase1,
+        phase2,
+        psk,
+        proof,
+        xauth,
+        options,
+        tag,
+        end,
+    })
 }
 
 fn flow(cursor: &mut Cursor) -> Result<FlowRule, Fault> {
     let kind = one_of(cursor, KINDS);
     let way = one_of(cursor, &[("in", Way::In), ("out", Way::Out)]);
     let mut ends = hosts_with_protocol(cursor)?;
+    no_dynamic(&ends.from, &ends.to)?;
     peers(cursor, &mut ends)?;
     ids(cursor, &mut ends)?;
     let flow_type = match cursor.eat("type") {
@@ -100,6 +127,7 @@ fn sa(cursor: &mut Cursor) -> Result<SaRule, Fault> {
     };
     let encapsulation = if tcpmd5 { None } else { tunnel_or_transport(cursor) };
     let (from, to) = hosts(cursor)?;
+    no_dynamic(&from, &to)?;
     let (spi, spi_back) = spis(cursor)?;
     let mut rule = SaRule {
         kind,
@@ -213,6 +241,18 @@ fn hosts(cursor: &mut Cursor) -> Result<(Side, Side), Fault> {
     Ok((from, to))
 }
 
+/// Only an `ike` rule is there when an address is assigned.
+fn no_dynamic(from: &Side, to: &Side) -> Result<(), Fault> {
+    let mut hosts = from.hosts.iter().chain(&to.hosts);
+    match hosts.find(|host| host.host.value == Host::Dynamic) {
+        Some(host) => {
+            let sentence = "\"dynamic\" stands for an address of Mode Config, in an ike rule";
+            Err((host.host.place, Problem::says(sentence)))
+        }
+        None => Ok(()),
+    }
+}
+
 fn side(cursor: &mut Cursor) -> Result<Side, Fault> {
     let mut hosts = Vec::new();
     host(cursor, &mut hosts, 0)?;
@@ -238,7 +278,11 @@ fn host(cursor: &mut Cursor, hosts: &mut Vec<SideHost>, depth: usize) -> Result<
             cursor.eat_punct(',');
         }
     }
-    let host = cursor.any_host("an address, a network, a name or \"any\"")?;
+    let place = cursor.place();
+    let host = match cursor.eat("dynamic") {
+        true => Spanned { value: Host::Dynamic, place },
+        false => cursor.any_host("an address, a network, a name or \"any\"")?,
+    };
     marked(cursor, &host);
     let srcnat = match host.value != Host::Any && cursor.eat_punct('(') {
         true => {

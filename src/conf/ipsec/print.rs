@@ -5,10 +5,12 @@ use std::fmt::{self, Write};
 use super::{
     Algorithms, Ends, Entry, FlowEntry, IkeMode, Keys, Kind, Phase, Rule, SaEntry, Way, isakmpd,
 };
-use crate::conf::Mode;
-use crate::conf::print::{Quoted, write_host, write_secret, write_side, write_valued, write_word};
+use crate::conf::print::{
+    Quoted, write_host, write_options, write_secret, write_side, write_valued, write_word,
+};
 use crate::conf::source::Names;
 use crate::conf::syntax::Host;
+use crate::conf::{Mode, Xauth};
 use crate::crypto::Secret;
 
 /// How entries are shown.
@@ -44,6 +46,13 @@ pub fn write_rule(out: &mut String, rule: &Rule, secrets: bool) -> fmt::Result {
                 out.push_str(" psk ");
                 write_secret(out, psk, secrets)?;
             }
+            write_flag(out, rule.proof.word());
+            match &rule.xauth {
+                Some(Xauth::As(user)) => write!(out, " xauth {}", Quoted(user))?,
+                Some(Xauth::Peer) => out.push_str(" xauth"),
+                None => {}
+            }
+            write_options(out, &rule.options)?;
             write_valued(out, "tag", rule.tag.as_deref().map(Quoted))
         }
         Rule::Flow(rule) => {

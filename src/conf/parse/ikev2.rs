@@ -105,7 +105,10 @@ fn clause(cursor: &mut Cursor, rule: &mut Ikev2Rule) -> Result<(), Fault> {
         "ipcomp" => once(cursor, &mut rule.ipcomp, Spanned { value: (), place })?,
         "natt" => once(cursor, &mut rule.natt, Spanned { value: (), place })?,
         "ikesa" | "childsa" => return transforms(cursor, rule),
-        "config" | "request" => return option(cursor, rule),
+        "config" | "request" => {
+            rule.options.push(option(cursor)?);
+            return Ok(());
+        }
         _ => return valued(cursor, rule, &word),
     }
     Ok(())
@@ -325,7 +328,7 @@ fn eap_method(cursor: &mut Cursor) -> Result<EapMethod, Fault> {
 }
 
 /// `config OPTION ADDRESS` or `request OPTION ADDRESS`.
-fn option(cursor: &mut Cursor, rule: &mut Ikev2Rule) -> Result<(), Fault> {
+pub(in crate::conf) fn option(cursor: &mut Cursor) -> Result<Spanned<ConfigOption>, Fault> {
     let place = cursor.place();
     let request = cursor.is("request");
     cursor.next();
@@ -341,6 +344,5 @@ fn option(cursor: &mut Cursor, rule: &mut Ikev2Rule) -> Result<(), Fault> {
         (_, true) => cursor.any_host("an address or \"any\"")?,
         (_, false) => cursor.named_host("an address or a network")?,
     };
-    rule.options.push(Spanned { value: ConfigOption { request, option, value }, place });
-    Ok(())
+    Ok(Spanned { value: ConfigOption { request, option, value }, place })
 }
