@@ -32,7 +32,7 @@ use crate::crypto::Secret;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// `ike …`.
-    Ike(IkeRule),
+    Ike(Box<IkeRule>),
     /// `flow …`.
     Flow(FlowRule),
     /// `esp`, `ah`, `ipcomp`, `ipip` or `tcpmd5` with an SPI.

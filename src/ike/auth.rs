@@ -48,6 +48,20 @@ pub enum Question {
         /// Both nonces, the initiator's first.
         nonces: Vec<u8>,
     },
+    /// Judge the password with which a user logs in (XAUTH); answered by [`Answer::Verified`] or
+    /// [`Answer::Wrong`].
+    Login {
+        /// The user's name.
+        user: String,
+        /// What came as the password.
+        password: Secret,
+    },
+    /// The password of the user as whom a policy of ours logs in, to be sent to the peer: XAUTH has no
+    /// other way. Answered by [`Answer::Password`].
+    Password {
+        /// The user's name.
+        user: String,
+    },
     /// Sign with the private key of an identity of ours; answered by [`Answer::Signature`].
     Sign(Box<Sign>),
     /// Judge the peer's signature and who it is; answered by [`Answer::Proved`] or
@@ -247,9 +261,11 @@ pub enum Answer {
     Signed(Vec<u8>),
     /// IKEv1's SKEYID, good for one negotiation.
     Skeyid(Secret),
-    /// The peer's AUTH value is right.
+    /// The password that was asked for.
+    Password(Secret),
+    /// The peer's AUTH value, or a user's password, is right.
     Verified,
-    /// The peer's AUTH value is wrong: the keys differ (or somebody is in the middle).
+    /// It is wrong: the keys differ (or somebody is in the middle).
     Wrong,
     /// The question cannot be answered, in a sentence for the operator.
     Refused(String),

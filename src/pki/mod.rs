@@ -226,7 +226,9 @@ impl Keyring {
             },
             Question::SharedKeySign { .. }
             | Question::SharedKeyVerify { .. }
-            | Question::Skeyid { .. } => return None,
+            | Question::Skeyid { .. }
+            | Question::Login { .. }
+            | Question::Password { .. } => return None,
         })
     }
 

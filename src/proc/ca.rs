@@ -17,7 +17,8 @@ use super::imsg::{self, Link};
 use super::message::{AskCa, CaTells, Down, Up};
 use super::reader::Handed;
 use crate::conf::PolicyName;
-use crate::crypto::{Secret, psk_auth, psk_skeyid, psk_verify};
+use crate::crypto::prf::Hash;
+use crate::crypto::{Secret, psk_auth, psk_skeyid, psk_verify, same};
 use crate::ike::auth::{Answer, Question, Trust};
 use crate::pki::files::KeyFile;
 use crate::pki::{self, Keyring};
@@ -35,6 +36,7 @@ const LOOK: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub struct Ca {
     keys: BTreeMap<PolicyName, Secret>,
+    users: BTreeMap<String, Secret>,
     /// `None` until the first secrets are here.
     ring: Option<Keyring>,
     /// What opens files, as long as this process lives: nobody is asked again.
@@ -49,6 +51,7 @@ struct Coming {
     link: Link<(), Handed>,
     options: pki::Options,
     keys: BTreeMap<PolicyName, Secret>,
+    users: BTreeMap<String, Secret>,
     files: Vec<(String, Zeroizing<Vec<u8>>)>,
 }
 
@@ -76,7 +79,8 @@ impl Part for Ca {
                 let link = Link::new(claimed(descriptor, "a way for secrets")?)?;
                 child.events.watch(&link, READER)?;
                 let (options, keys) = (pki::Options::default(), BTreeMap::new());
-                self.coming = Some(Coming { link, options, keys, files: Vec::new() });
+                let (users, files) = (BTreeMap::new(), Vec::new());
+                self.coming = Some(Coming { link, options, keys, users, files });
             }
             other => return Err(Fault::Unexpected(format!("ca {other:?}"))),
         }
@@ -112,7 +116,8 @@ impl Ca {
         let Some(link) = &mut self.ike else { return Ok(()) };
         let (questions, mut end) = batch(link, &mut child.events, IKE);
         for ((id, question), _) in questions {
-            let answer = answer(&self.keys, ring, &question);
+            let users = || user(&self.users, &question);
+            let answer = users().unwrap_or_else(|| answer(&self.keys, ring, &question));
             if end.is_ok() {
                 end = link.send(&CaTells::Answer(id, answer));
             }
@@ -133,7 +138,7 @@ impl Ca {
             match message {
                 Handed::Options(options) => coming.options = options,
                 Handed::Psk(secret) => drop(coming.keys.insert(secret.policy, secret.psk)),
-                Handed::User(_) => (),
+                Handed::User(user) => drop(coming.users.insert(user.name, user.password)),
                 Handed::Passphrase { file, words } => drop(self.passphrases.insert(file, words)),
                 Handed::File(KeyFile { name, octets }) => match coming.files.last_mut() {
                     Some((last, so_far)) if *last == name => so_far.extend(octets.octets()),
@@ -167,6 +172,7 @@ impl Ca {
             child.log.notice(format!("{}: {}", remark.file, remark.text));
         }
         self.keys = coming.keys;
+        self.users = coming.users;
         child.log.debug(format!("{} pre-shared keys in use, {}", self.keys.len(), ring.summary()));
         self.ring = Some(ring);
         self.look_at = Some(Instant::now());
@@ -202,6 +208,26 @@ impl Ca {
 /// The answer to a question.
 pub fn answer(keys: &BTreeMap<PolicyName, Secret>, ring: &Keyring, question: &Question) -> Answer {
     ring.answer(question).unwrap_or_else(|| shared_key(keys, question))
+}
+
+/// The answer to a question about a user; `None` if it is about something else. Whoever is not known
+/// costs as much as whoever is.
+pub fn user(users: &BTreeMap<String, Secret>, question: &Question) -> Option<Answer> {
+    match question {
+        Question::Login { user, password } => {
+            let known = users.get(user);
+            // Their digests are compared: so the length of a password makes no difference either.
+            let digest = |octets: &[u8]| Hash::Sha256.digest(&[octets]).0;
+            let wanted = digest(known.map_or(&[][..], Secret::octets));
+            let right = same(&wanted, &digest(password.octets()));
+            Some(if right && known.is_some() { Answer::Verified } else { Answer::Wrong })
+        }
+        Question::Password { user } => Some(match users.get(user) {
+            Some(password) => Answer::Password(password.clone()),
+            None => Answer::Refused(format!("there is no line `user \"{user}\" \"PASSWORD\"`")),
+        }),
+        _ => None,
+    }
 }
 
 /// The answer to a question about a pre-shared key.
@@ -254,6 +280,28 @@ mod tests {
         wrong[0] ^= 1;
         assert_eq!(verify(wrong), Answer::Wrong);
         assert_eq!(verify(auth[..8].to_vec()), Answer::Wrong);
+    }
+
+    #[test]
+    fn users_log_in_with_their_own_password() {
+        let users = BTreeMap::from([("alice".to_owned(), Secret::from(&b"hers"[..]))]);
+        let login = |name: &str, password: &[u8]| {
+            let (name, password) = (name.to_owned(), Secret::from(password));
+            user(&users, &Question::Login { user: name, password })
+        };
+        assert_eq!(login("alice", b"hers"), Some(Answer::Verified));
+        assert_eq!(login("alice", b"his"), Some(Answer::Wrong));
+        assert_eq!(login("alice", b""), Some(Answer::Wrong));
+        assert_eq!(login("bob", b""), Some(Answer::Wrong), "an unknown user has no empty password");
+        let asked = |name: &str| user(&users, &Question::Password { user: name.into() });
+        assert_eq!(asked("alice"), Some(Answer::Password(Secret::from(&b"hers"[..]))));
+        assert!(matches!(asked("bob"), Some(Answer::Refused(why)) if why.contains("bob")));
+        let other = Question::Skeyid {
+            policy: PolicyName("home".into()),
+            prf: PrfId::PRF_HMAC_SHA1,
+            nonces: Vec::new(),
+        };
+        assert_eq!(user(&users, &other), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub fn starts_rule(word: &str) -> bool {
 /// A whole rule.
 pub fn parse(cursor: &mut Cursor) -> Result<Rule, Fault> {
     let rule = if cursor.eat("ike") {
-        Rule::Ike(ike(cursor)?)
+        Rule::Ike(Box::new(ike(cursor)?))
     } else if cursor.eat("flow") {
         Rule::Flow(flow(cursor)?)
     } else {
