@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-f file] [-i port] \
-                     [-k directory]\n            [-p port] [-s socket] [-u user]";
+                     [-K dialect:path]\n            [-k directory] [-p port] [-s socket] [-u user]";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -68,6 +68,7 @@ fn options() -> Options {
             &format!("directory of keys and certificates (default {KEYS})"),
             "DIRECTORY",
         )
+        .optopt("K", "", "serve the kernel behind a relay's socket", "DIALECT:PATH")
         .optflag("n", "", "check the configuration and exit")
         .optopt("p", "", "UDP port for IKE and ESP in UDP (default 4500)", "PORT")
         .optopt("P", "", "run a part of the daemon; it does that itself", "ROLE")
@@ -128,6 +129,10 @@ fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
         force_natt: matches.opt_present("t") || matches.opt_present("p"),
         passive: matches.opt_present("S"),
         relay: matches.opt_present("R"),
+        kernel: match matches.opt_str("K") {
+            Some(text) => text.parse().map_err(|error| format!("-K {error}"))?,
+            None => parent::KernelAt::here(),
+        },
     };
     match options.ports {
         (ike, natt) if ike == natt => Err(format!("-i and -p are both {ike}: they must differ")),

@@ -42,3 +42,22 @@ heard() {
 	eventually grep -qE -- "$2" "$work/$1/pfkey" || fail "$1: oakctl -m did not show: $2"
 	say "$1: oakctl -m: $(grep -E -m1 -- "$2" "$work/$1/pfkey" | cut -c1-100)"
 }
+
+# on_kernel HOST DIALECT: its oakd, when it is started next, serves a scripted kernel of this dialect.
+# kernel_holds HOST LINE, kernel_empty HOST: what that kernel comes to hold.
+declare -A kernel=()
+on_kernel() {
+	local path=$work/$1/kernel-$2
+	on "$1" "$OAKD_PROGRAMS/examples/pfkey-relay" "$path" "$2" >>"$work/$1/log" 2>&1 &
+	eventually test -S "$path" || fail "$1: no scripted kernel"
+	kernel[$1]="-K $2:$path"
+	say "$1: on a scripted kernel of $2"
+}
+kernel_holds() {
+	eventually grep -qsE -- "$2" "${kernel[$1]#*:}.held" || fail "$1: its kernel does not hold: $2"
+	say "$1: $(grep -E -m1 -- "$2" "${kernel[$1]#*:}.held")"
+}
+kernel_empty() {
+	eventually grep -qsx '0 flows' "${kernel[$1]#*:}.held" && [ "$(wc -l <"${kernel[$1]#*:}.held")" = 1 ] || fail "$1: left in its kernel: $(cat "${kernel[$1]#*:}.held")"
+	say "$1: its kernel is empty"
+}

@@ -89,7 +89,8 @@ run_daemon() { # host command...
 
 start_oakd() {
 	local dir=$work/$1
-	run_daemon "$1" "$OAKD_PROGRAMS/oakd" -d -v -f "$dir/oakd.conf" -s "$dir/sock"
+	# shellcheck disable=SC2086 # none or two words
+	run_daemon "$1" "$OAKD_PROGRAMS/oakd" -d -v -f "$dir/oakd.conf" -s "$dir/sock" ${kernel[$1]-}
 	eventually test -S "$dir/sock" || fail "$1: oakd has no control socket"
 }
 

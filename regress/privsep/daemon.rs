@@ -69,6 +69,11 @@ fn free_ports() -> (u16, u16) {
 impl Daemon {
     /// Starts it; `None` where it cannot be.
     pub fn start(extra: &[&str]) -> Option<Self> {
+        Self::start_with(&good(), extra)
+    }
+
+    /// Starts it with this configuration.
+    pub fn start_with(text: &str, extra: &[&str]) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !able() {
             return None;
@@ -77,7 +82,7 @@ impl Daemon {
         let name = format!("oakd-privsep-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(directory.join("empty")).unwrap();
-        configure(&directory, &good());
+        configure(&directory, text);
         let log = fs::File::create(directory.join("log")).unwrap();
         let (ike, natt) = free_ports();
         let process = Command::new(env!("CARGO_BIN_EXE_oakd"))
@@ -103,6 +108,32 @@ impl Daemon {
         });
         assert!(up.is_some(), "not up: {}", daemon.log());
         Some(daemon)
+    }
+
+    /// What it says when it does not start with these arguments.
+    pub fn refused(extra: &[&str]) -> Option<String> {
+        if !able() {
+            return None;
+        }
+        let directory = std::env::temp_dir().join(format!("oakd-refused-{}", std::process::id()));
+        fs::create_dir_all(directory.join("empty")).unwrap();
+        configure(&directory, &good().replace("set decouple", ""));
+        let (ike, natt) = free_ports();
+        let output = Command::new(env!("CARGO_BIN_EXE_oakd"))
+            .args(["-d", "-u", "nobody", "-i", &ike.to_string(), "-p", &natt.to_string()])
+            .arg("-f")
+            .arg(directory.join("oakd.conf"))
+            .arg("-s")
+            .arg(directory.join("sock"))
+            .arg("-c")
+            .arg(directory.join("empty"))
+            .args(extra)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let _ = fs::remove_dir_all(&directory);
+        Some(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -7,5 +7,9 @@
 
 mod daemon;
 mod hostile;
+mod kernels;
 mod life;
+#[allow(dead_code)]
+#[path = "../util/pfkey-relay.rs"]
+mod relay;
 mod secrets;

@@ -124,10 +124,10 @@ impl Part for Ike {
                 child.events.watch(&fd, Token(SOCKETS + sockets.len()))?;
                 sockets.add(spec, fd);
             }
-            Down::Kernel => {
+            Down::Kernel(dialect) => {
                 let fd = claimed(descriptor, "a socket")?;
                 child.events.watch(&fd, KERNEL)?;
-                self.kernel = Road::open(fd)?;
+                self.kernel = Road::open(fd, &dialect)?;
                 let now = self.now();
                 self.kernel.start(now);
             }

@@ -37,7 +37,7 @@ pub enum Down {
     /// A UDP socket; comes with a descriptor. To `ike` or `relay`.
     Udp(Spec),
     /// The PF_KEY socket; comes with a descriptor. To `ike`.
-    Kernel,
+    Kernel(String),
     /// The control socket, listening; comes with a descriptor. To `control`.
     Listener,
     /// A way on which the secrets come from the reader; comes with a descriptor. To `ca`, which answers

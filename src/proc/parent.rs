@@ -72,6 +72,42 @@ pub struct Options {
     pub passive: bool,
     /// Datagrams go through the `relay` process, also where this is not needed.
     pub relay: bool,
+    /// The kernel to be served.
+    pub kernel: KernelAt,
+}
+
+/// Where a kernel is and what it speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelAt {
+    /// The dialect's name.
+    pub dialect: String,
+    /// A SOCK_SEQPACKET socket that relays to it; `None` is this host's PF_KEY.
+    pub relay: Option<PathBuf>,
+}
+
+impl KernelAt {
+    /// This host's.
+    pub fn here() -> Self {
+        Self { dialect: pfkey::Dialect::native().name.into(), relay: None }
+    }
+}
+
+impl std::str::FromStr for KernelAt {
+    type Err = String;
+
+    /// `DIALECT:PATH`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || pfkey::Dialect::all().map(|dialect| dialect.name).join(", ");
+        let (dialect, path) = text.split_once(':').unwrap_or((text, ""));
+        if pfkey::Dialect::by_name(dialect).is_none() {
+            return Err(format!("{text}: want dialect:path, and a dialect of {}", names()));
+        }
+        if path.is_empty() {
+            return Err(format!("{text}: want dialect:path, the path of a relay's socket"));
+        }
+        let path = std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
+        Ok(Self { dialect: dialect.into(), relay: Some(path) })
+    }
 }
 
 /// A child that runs.
@@ -148,7 +184,7 @@ pub fn run(options: Options) -> Result<(), String> {
     let decoupled = draft.config.globals.decouple;
     let kernel = match decoupled {
         true => None,
-        false => Some(open::kernel()?),
+        false => Some(open::kernel(&options.kernel)?),
     };
     let udp = open::udp(&options, decoupled, &mut log)?;
     let listener = open::listener(&options.socket)?;
@@ -307,7 +343,8 @@ impl Parent {
                 };
                 self.tell(role, Down::Settings(settings));
                 if let Some(fd) = self.kernel.as_ref().map(OwnedFd::try_clone).transpose()? {
-                    self.hand(role, Down::Kernel, fd);
+                    let dialect = self.options.kernel.dialect.clone();
+                    self.hand(role, Down::Kernel(dialect), fd);
                 }
             }
             Role::Control => {

@@ -33,9 +33,11 @@ impl Road {
         Self::Pretended([Input::Capabilities(everything())].into())
     }
 
-    /// The kernel behind a PF_KEY socket that the parent opened.
-    pub fn open(fd: OwnedFd) -> io::Result<Self> {
-        let road = PfKey::new(Socket::from_fd(fd)?, Dialect::native());
+    /// The kernel behind a PF_KEY socket that the parent opened, and what it speaks.
+    pub fn open(fd: OwnedFd, dialect: &str) -> io::Result<Self> {
+        let unknown = || io::Error::other(format!("no dialect of PF_KEY is called {dialect}"));
+        let dialect = Dialect::by_name(dialect).ok_or_else(unknown)?;
+        let road = PfKey::new(Socket::from_fd(fd)?, dialect);
         Ok(Self::Real(Box::new(Kernel::new(road)), false))
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use super::Options;
+use super::{KernelAt, Options};
 use crate::conf::{self, Checked, Diagnostic, Family, Prefix, Start};
 use crate::ike::report::Level;
 use crate::log::Log;
@@ -105,7 +105,13 @@ pub fn udp(
 }
 
 /// Opens the road to the kernel's SADB.
-pub fn kernel() -> Result<OwnedFd, String> {
+pub fn kernel(at: &KernelAt) -> Result<OwnedFd, String> {
+    if let Some(path) = &at.relay {
+        let connected = pfkey::Socket::relay(path).map(OwnedFd::from);
+        return connected.map_err(|error| {
+            format!("{}: {error}; does a relay to a kernel listen there?", path.display())
+        });
+    }
     pfkey::Socket::open().map(OwnedFd::from).map_err(|error| {
         format!(
             "PF_KEY: {error}; the kernel needs IPsec (Linux: modprobe af_key esp4 esp6; FreeBSD: \
