@@ -73,6 +73,39 @@ pub fn source_for(peer: IpAddr) -> io::Result<IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
+/// Our addresses, without those of loopback interfaces and link-local ones: first the ones from which
+/// these peers are reached.
+pub fn addresses(peers: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    use nix::net::if_::InterfaceFlags;
+    use nix::sys::socket::SockaddrStorage;
+    let ip = |address: &SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6())
+    {
+        (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
+        (_, Some(v6)) => Some(IpAddr::V6(v6.ip())),
+        _ => None,
+    };
+    let is_local = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let usable = interfaces.filter(|it| {
+        it.flags.contains(InterfaceFlags::IFF_UP)
+            && !it.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+    });
+    let all = usable.filter_map(|it| it.address.as_ref().and_then(ip));
+    let mut all: Vec<IpAddr> = all.filter(|address| !is_local(address)).collect();
+    all.sort_unstable();
+    all.dedup();
+    let mut addresses = Vec::new();
+    for source in peers.filter_map(|peer| source_for(peer).ok()).chain(all.iter().copied()) {
+        if all.contains(&source) && !addresses.contains(&source) {
+            addresses.push(source);
+        }
+    }
+    addresses
+}
+
 /// Opens and binds a socket. The second value says what the system would not do, for the operator.
 pub fn open(spec: Spec) -> io::Result<(OwnedFd, Vec<String>)> {
     let ipv6 = spec.family == Family::Inet6;

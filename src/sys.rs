@@ -300,6 +300,58 @@ fn set_signal(number: c_int, handler: libc::sighandler_t) -> io::Result<()> {
     check(unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) })
 }
 
+// ---- addresses ----
+
+/// A socket that has something to read whenever an address of ours comes or goes: rtnetlink.
+#[cfg(target_os = "linux")]
+pub fn address_events() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes numbers.
+    let raw = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made this descriptor for us just now; nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    // SAFETY: a sockaddr_nl of zeroes is valid.
+    let mut name: libc::sockaddr_nl = unsafe { zeroed() };
+    name.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    name.nl_groups =
+        (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
+    let len = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: bind reads `len` octets of a live local.
+    check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const name).cast(), len) })?;
+    Ok(fd)
+}
+
+/// A socket that has something to read whenever an address of ours comes or goes: route(4).
+#[cfg(not(target_os = "linux"))]
+pub fn address_events() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes numbers.
+    let raw = unsafe { libc::socket(libc::PF_ROUTE, kind, 0) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made this descriptor for us just now; nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Whether a message of [`address_events`] is about an address or an interface.
+#[cfg(target_os = "linux")]
+pub fn is_address_event(_message: &[u8]) -> bool {
+    // The groups that were subscribed to carry nothing else.
+    true
+}
+
+/// Whether a message of [`address_events`] is about an address or an interface: length, version and
+/// type are the first fields of every message of route(4).
+#[cfg(not(target_os = "linux"))]
+pub fn is_address_event(message: &[u8]) -> bool {
+    let kind = message.get(3).copied().map(c_int::from);
+    [libc::RTM_NEWADDR, libc::RTM_DELADDR, libc::RTM_IFINFO].map(Some).contains(&kind)
+}
+
 // ---- process ----
 
 /// Writes no core files from now on: they would hold keys.
@@ -460,6 +512,13 @@ mod tests {
             let (storage, len) = storage(wanted);
             assert_eq!(address(&storage, len), Some(wanted));
         }
+    }
+
+    #[test]
+    fn addresses_can_be_watched() {
+        let fd = address_events().unwrap();
+        let quiet = recv(fd.as_fd(), &mut [0; 256]);
+        assert!(quiet.is_ok() || quiet.unwrap_err().kind() == io::ErrorKind::WouldBlock);
     }
 
     #[test]

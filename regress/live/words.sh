@@ -68,6 +68,70 @@ plug() {
 	say "$1 is on the wire again"
 }
 
+# behind_nat HOST: a third namespace, `middle`, comes between HOST and the wire and translates its address
+# and ports. The scenario's `modules` must say: nft_masq nft_chain_nat
+#
+#   HOST 10.8.0.1 ---- 10.8.0.254 middle (what was HOST's outer address) ---- wire ---- the other host
+nat_ports=30000
+behind_nat() {
+	local far=${other[$1]}
+	ip netns add middle
+	ip -n middle link set lo up
+	ip -n "$1" link set wire netns middle
+	ip -n middle link set wire name outside up
+	ip -n middle addr add ${outer4[$1]}/24 dev outside
+	ip link add wire netns "$1" type veth peer name inside netns middle
+	ip -n "$1" link set wire up
+	ip -n "$1" addr add 10.8.0.1/24 dev wire
+	ip -n middle link set inside up
+	ip -n middle addr add 10.8.0.254/24 dev inside
+	on middle sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+	ip -n "$1" route add default via 10.8.0.254
+	ip -n "$1" route add ${inner4[$far]} via 10.8.0.254 src ${inner4[$1]}
+	translate
+	on "$1" tcpdump -Z root -l -tt -nni wire -Q out not arp >>"$work/wire" 2>"$work/tcpdump-$1" &
+	eventually grep -qs 'listening on' "$work/tcpdump-$1" || fail "tcpdump did not start"
+	nat_of=$1
+	say "$1 is behind a NAT now"
+}
+translate() {
+	on middle nft -f - <<-END || fail "nft does not take the rules"
+	flush ruleset
+	table ip nat { chain out { type nat hook postrouting priority 100;
+		oifname "outside" meta l4proto udp masquerade to :$nat_ports-$((nat_ports + 999))
+		oifname "outside" masquerade } }
+	END
+}
+# remap [ADDRESS]: the NAT forgets its mappings and makes others, with other ports (and another address).
+remap() {
+	nat_ports=$((nat_ports + 1000))
+	translate
+	# When the address goes the mappings go with it.
+	ip -n middle addr del ${outer4[$nat_of]}/24 dev outside
+	outer4[$nat_of]=${1:-${outer4[$nat_of]}}
+	ip -n middle addr add ${outer4[$nat_of]}/24 dev outside
+	ip -n "${other[$nat_of]}" route replace ${inner4[$nat_of]} via ${outer4[$nat_of]} src ${inner4[${other[$nat_of]}]}
+	say "the NAT has other mappings: ${outer4[$nat_of]}, ports from $nat_ports on"
+}
+# lossy PERCENT: so much of what each host sends is lost. The scenario's `modules` must say: sch_netem
+lossy() {
+	local host
+	for host in left right; do
+		tc -n $host qdisc replace dev wire root netem loss "$1%" || fail "$host: no netem"
+	done
+	say "the wire loses $1 %"
+}
+# roam HOST ADDRESS: it has another outer address from now on.
+roam() {
+	local far=${other[$1]}
+	ip -n "$1" addr del "${outer4[$1]}/24" dev wire
+	ip -n "$1" addr add "$2/24" dev wire
+	outer4[$1]=$2
+	ip -n "$1" route replace ${inner4[$far]} via ${outer4[$far]} src ${inner4[$1]}
+	ip -n "$far" route replace ${inner4[$1]} via ${outer4[$1]} src ${inner4[$far]}
+	say "$1 is at $2 now"
+}
+
 # ---- daemons ----------------------------------------------------------------------------------
 
 # start HOST...: start the daemon of each, with its configuration, and wait until it listens.

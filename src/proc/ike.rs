@@ -138,6 +138,7 @@ impl Part for Ike {
                 self.coming.get_or_insert_default().policies.push(*policy);
             }
             Down::ConfigEnd => self.waiting = self.coming.take().map(Arc::new),
+            Down::Addresses(addresses) => self.handle(Input::Addresses(addresses)),
             Down::Shutdown => self.handle(Input::Command(Command::Shutdown)),
             other => return Err(Fault::Unexpected(format!("ike {other:?}"))),
         }

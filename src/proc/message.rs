@@ -43,6 +43,8 @@ pub enum Down {
     /// A way on which the secrets come from the reader; comes with a descriptor. To `ca`, which answers
     /// with [`Up::SecretsHeld`] or [`Up::SecretsFailed`].
     Secrets,
+    /// The addresses that this machine has now, the ones to be preferred first. To `ike`.
+    Addresses(Vec<IpAddr>),
     /// A new configuration begins. To `ike`.
     ConfigBegin(Globals),
     /// One policy of it.

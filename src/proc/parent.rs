@@ -1,5 +1,6 @@
 //! The process that stays root: it opens what others may not, starts them, and starts them again.
 
+mod addresses;
 mod open;
 mod reading;
 
@@ -23,6 +24,7 @@ use crate::conf::{Config, PolicyName};
 use crate::log::{Detail, Log};
 use crate::net::Spec;
 use crate::sys;
+use addresses::Addresses;
 
 /// How long the engine may take to say goodbye and clear the kernel.
 const FAREWELL: Duration = Duration::from_secs(6);
@@ -41,6 +43,7 @@ const NAMES_AGAIN: Duration = Duration::from_secs(60);
 const CONFIGURATION: usize = 64 * 1024 * 1024;
 
 const SIGNALS: Token = Token(0);
+const ADDRESSES: Token = Token(64);
 
 pub use open::{configuration, in_full};
 use reading::{Purpose, Reading};
@@ -159,6 +162,7 @@ struct Parent {
     ending: Option<Instant>,
     /// When host names without an address are looked up again.
     names_due: Option<Instant>,
+    addresses: Addresses,
 }
 
 /// Runs the daemon until it is told to end.
@@ -198,6 +202,7 @@ pub fn run(options: Options) -> Result<(), String> {
     let signals = sys::catch_signals(&caught).map_err(|e| said("signals", &e))?;
     let mut events = Loop::new().map_err(|e| said("event loop", &e))?;
     events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
+    let addresses = Addresses::watch(&mut events, &mut log);
     sandbox::veil(&program, &options.socket).map_err(|e| said("unveil", &e))?;
     sandbox::enter(Role::Parent).map_err(|e| said("sandbox", &e))?;
     let names_due = names_due(&draft.unresolved);
@@ -224,6 +229,7 @@ pub fn run(options: Options) -> Result<(), String> {
         secrets_held: false,
         ending: None,
         names_due,
+        addresses,
         options,
     };
     parent.remark(&draft);
@@ -245,6 +251,7 @@ impl Parent {
             for token in self.events.turn(self.deadline())? {
                 match token {
                     SIGNALS => self.signalled()?,
+                    ADDRESSES => self.addresses.ready(&mut self.events),
                     Token(number) => self.child_ready(number)?,
                 }
             }
@@ -261,6 +268,7 @@ impl Parent {
             self.start_due()?;
             self.reader_overdue();
             self.look_up_names();
+            self.tell_addresses();
         }
     }
 
@@ -275,7 +283,7 @@ impl Parent {
     fn deadline(&self) -> Option<Instant> {
         let starts = self.slots.values().filter_map(|slot| slot.start_at);
         let reading = self.reading.as_ref().map(|reading| reading.until);
-        let others = [self.ending, self.names_due, self.again_at, reading];
+        let others = [self.ending, self.names_due, self.again_at, reading, self.addresses.due];
         starts.chain(others.into_iter().flatten()).min()
     }
 
@@ -322,6 +330,8 @@ impl Parent {
                 ways => self.hand_secrets(ways),
             },
             Role::Ike => {
+                self.addresses.forget();
+                self.tell_addresses();
                 self.config_due = true;
                 self.send_config();
             }

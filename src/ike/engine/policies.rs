@@ -17,6 +17,7 @@ use crate::ike::sa::Sa;
 use crate::ike::selector::covers;
 use crate::ike::table::SaId;
 use crate::ike::timer::{Timer, jitter};
+use crate::ike::v2::mobike;
 
 /// The pause before an active policy calls again after it lost its SA.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
@@ -61,6 +62,18 @@ impl Engine {
         let local = match (running.local(peer), hint) {
             (local, Some(hint)) if local.is_unspecified() => hint.local,
             (local, _) => local,
+        };
+        let addresses = &self.core.addresses;
+        // Where we may move, an address that we no longer have is not called from.
+        let local = match addresses.iter().find(|other| other.is_ipv4() == local.is_ipv4()) {
+            Some(other)
+                if !local.is_unspecified()
+                    && !addresses.contains(&local)
+                    && mobike::allowed(&self.core, &policy) =>
+            {
+                *other
+            }
+            _ => local,
         };
         let mine = self.table.ids(|sa| Arc::ptr_eq(&sa.frame.policy, &policy));
         let mut standing = None;
