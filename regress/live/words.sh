@@ -69,7 +69,7 @@ plug() {
 }
 
 # behind_nat HOST: a third namespace, `middle`, comes between HOST and the wire and translates its address
-# and ports. The scenario's `modules` must say: nft_masq nft_chain_nat
+# and ports. The scenario's `modules` must say: iptable_nat xt_MASQUERADE
 #
 #   HOST 10.8.0.1 ---- 10.8.0.254 middle (what was HOST's outer address) ---- wire ---- the other host
 nat_ports=30000
@@ -95,12 +95,9 @@ behind_nat() {
 	say "$1 is behind a NAT now"
 }
 translate() {
-	on middle nft -f - <<-END || fail "nft does not take the rules"
-	flush ruleset
-	table ip nat { chain out { type nat hook postrouting priority 100;
-		oifname "outside" meta l4proto udp masquerade to :$nat_ports-$((nat_ports + 999))
-		oifname "outside" masquerade } }
-	END
+	local range=$nat_ports-$((nat_ports + 999)) nat="on middle iptables-legacy -t nat"
+	{ $nat -F && $nat -A POSTROUTING -o outside -p udp -j MASQUERADE --to-ports "$range" &&
+		$nat -A POSTROUTING -o outside -j MASQUERADE; } || fail "no NAT in this kernel"
 }
 # remap [ADDRESS]: the NAT forgets its mappings and makes others, with other ports (and another address).
 remap() {

@@ -239,6 +239,8 @@ pub enum Event {
         /// Our address and the peer's, to be.
         to: (SocketAddr, SocketAddr),
     },
+    /// A NAT before us gave us another address or port; the peer is told.
+    Remapped,
     /// The peer says that it is elsewhere, and could not be reached there.
     PathNotProved {
         /// Our address and the peer's.
@@ -341,7 +343,8 @@ impl Report {
             HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
             Internal, KernelFailed, KernelIncapable, Message, Misbehaved, MovedByRekey, NatFound,
             NoAnswer, NoPolicy, OtherVersion, PathMoved, PathNotProved, PathRefused, PathTried,
-            PeerNotAuthenticated, PeerRejected, QuestionRefused, Refused, Superseded, WillRetry,
+            PeerNotAuthenticated, PeerRejected, QuestionRefused, Refused, Remapped, Superseded,
+            WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -360,6 +363,7 @@ impl Report {
             | NoAnswer { .. }
             | NoPolicy { .. }
             | PathMoved { .. }
+            | Remapped
             | PathNotProved { .. }
             | PathRefused { .. }
             | Misbehaved { .. } => Level::Notice,
@@ -639,6 +643,9 @@ impl fmt::Display for Event {
             }
             Event::PathTried { from, to } => {
                 write!(f, "trying {} with {} in place of {} with {}", to.0, to.1, from.0, from.1)
+            }
+            Event::Remapped => {
+                f.write_str("the NAT before us has another mapping; the peer is told of it")
             }
             Event::PathNotProved { path } => write!(
                 f,

@@ -126,6 +126,11 @@ impl Established {
     ) -> Box<Self> {
         core.stats.established += 1;
         frame.is_authenticated = true;
+        // The initiator said so when it went to the other port.
+        if frame.nat.found() && !frame.initiator {
+            let event = Event::NatFound { local: frame.nat.local, remote: frame.nat.remote };
+            frame.report(core, event);
+        }
         frame.report(
             core,
             Event::IkeEstablished {

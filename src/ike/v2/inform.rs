@@ -118,7 +118,7 @@ impl Established {
             }
             Active::DeleteIke(why) => frame.close(core, why),
             Active::DeleteSpi => (),
-            Active::Inform => self.noticed(frame, bag),
+            Active::Inform => self.noticed(frame, core, bag),
             Active::Update(sent) => self.updated(frame, core, &sent, bag),
             Active::Check(sent) => self.checked(frame, core, &sent, (bag, path)),
             Active::AwaitSpi(_) | Active::Child(_) | Active::Ike(_) => {

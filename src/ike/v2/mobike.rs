@@ -325,12 +325,15 @@ impl Established {
     }
 
     /// What the answer to a request that was about something else says of the path.
-    pub fn noticed(&mut self, frame: &mut Frame, bag: &Bag) {
+    pub fn noticed(&mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) {
         let Some(mobility) = frame.mobility.as_deref_mut().filter(|it| it.leads) else { return };
         let Some(hash) = seen_as(bag) else { return };
         if mobility.seen_as.as_deref() != Some(hash) {
             // The first time nothing is there to compare with: to say it once too often does no harm.
-            mobility.seen_as = Some(hash.to_vec());
+            let first = mobility.seen_as.replace(hash.to_vec()).is_none();
+            if !first {
+                frame.report(core, Event::Remapped);
+            }
             self.urge(Task::UpdateAddresses);
         }
     }
