@@ -118,6 +118,16 @@ lossy() {
 	done
 	say "the wire loses $1 %"
 }
+# narrow: packets of more than 600 octets do not get through, for somebody drops IP fragments. The scenario's
+# `modules` must say: iptable_filter
+narrow() {
+	local host
+	for host in left right; do
+		ip -n $host link set wire mtu 600
+		on $host iptables-legacy -A INPUT -f -j DROP || fail "$host: no filter"
+	done
+	say "the wire takes only small packets"
+}
 # roam HOST ADDRESS: it has another outer address from now on.
 roam() {
 	local far=${other[$1]}
