@@ -18,7 +18,7 @@ fn flows(policy: &mut Policy, side: usize, which: &[usize]) {
     policy.flows = which.iter().map(pair).collect();
 }
 
-fn one_family() -> Capabilities {
+pub fn one_family() -> Capabilities {
     Capabilities {
         encryption: vec![(EncryptionId::ENCR_AES_GCM_16, vec![128, 256])],
         one_family: true,

@@ -13,5 +13,6 @@ mod orders;
 #[path = "../util/pair.rs"]
 mod pair;
 mod paths;
+mod peers;
 mod reload;
 mod signatures;

@@ -266,6 +266,7 @@ pub fn policy(side: usize) -> Policy {
         provision: Provision::default(),
         wanted: Vec::new(),
         ike_lifetime: 86400,
+        reauth: false,
         child_lifetime: Lifetime { seconds: 3600, bytes: 0 },
         tag: None,
         tap: None,

@@ -235,6 +235,7 @@ impl Checker<'_> {
             provision,
             wanted,
             ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),
+            reauth: rule.reauth,
             child_lifetime: Lifetime {
                 seconds: self.seconds(rule.lifetime.as_ref(), CHILD_SECONDS),
                 bytes: rule.bytes.as_ref().map_or(CHILD_BYTES, |b| b.value),

@@ -51,7 +51,9 @@ impl Effect {
             recreate: old.protocol != new.protocol
                 || old.mode != new.mode
                 || old.ipcomp != new.ipcomp,
-            lifetimes: old.ike_lifetime != new.ike_lifetime || was.seconds != is.seconds,
+            lifetimes: old.ike_lifetime != new.ike_lifetime
+                || old.reauth != new.reauth
+                || was.seconds != is.seconds,
         }
     }
 

@@ -225,6 +225,8 @@ pub struct Policy {
     pub wanted: Vec<Wanted>,
     /// `ikelifetime` in seconds; 0 is never.
     pub ike_lifetime: u32,
+    /// `reauth`: at the end of it both sides prove anew who they are, by a new IKE SA.
+    pub reauth: bool,
     /// `lifetime` and `bytes` of child SAs.
     pub child_lifetime: Lifetime,
     /// `tag`: the pf(4) tag.

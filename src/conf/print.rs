@@ -136,6 +136,7 @@ fn write_rule(out: &mut String, rule: &Ikev2Rule, secrets: bool) -> fmt::Result 
     write_string(out, "srcid", rule.srcid.as_ref())?;
     write_string(out, "dstid", rule.dstid.as_ref())?;
     write_valued(out, "ikelifetime", rule.ike_lifetime.as_ref().map(|t| t.value))?;
+    flag(out, rule.reauth.then_some("reauth"));
     write_valued(out, "lifetime", rule.lifetime.as_ref().map(|t| t.value))?;
     write_valued(out, "bytes", rule.bytes.as_ref().map(|b| b.value))?;
     if let Some(auth) = &rule.auth {

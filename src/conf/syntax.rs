@@ -159,6 +159,8 @@ pub struct Ikev2Rule {
     pub dstid: Option<Spanned<String>>,
     /// `ikelifetime` in seconds.
     pub ike_lifetime: Option<Spanned<u64>>,
+    /// `reauth` behind `ikelifetime`.
+    pub reauth: bool,
     /// `lifetime` in seconds.
     pub lifetime: Option<Spanned<u64>>,
     /// `bytes` in octets.

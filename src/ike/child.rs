@@ -12,7 +12,7 @@ use super::event::{
 };
 use super::selector::{Hosts, Traffic, printed, reversed};
 use super::table::SaId;
-use super::timer::{earliest, soft};
+use super::timer::{earliest, soft, soft_bytes};
 use super::view::ChildView;
 use crate::conf::{Mode, Policy, SaProtocol};
 use crate::crypto::{ChildSuite, Secret};
@@ -190,8 +190,9 @@ impl Child {
         keys: &DirectionKeys,
         policy: &Policy,
     ) {
-        let request = KernelRequest::AddSa(Box::new(self.kernel_sa(core, direction, keys, policy)));
-        core.kernel(self.owner(sa, Part::Sa(direction)), request);
+        let mut kernel_sa = Box::new(self.kernel_sa(core, direction, keys, policy));
+        kernel_sa.soft.bytes = soft_bytes(policy.child_lifetime.bytes, &mut *core.random);
+        core.kernel(self.owner(sa, Part::Sa(direction)), KernelRequest::AddSa(kernel_sa));
         self.pending += 1;
         match direction {
             Direction::In => self.flows_claimed.0 = true,
@@ -417,7 +418,7 @@ impl Child {
             integrity: suite.integrity.map(|id| (id, keys.integrity.clone())),
             esn: suite.esn,
             replay_window: REPLAY_WINDOW,
-            soft: KernelLifetime { seconds: soft_seconds, bytes: lifetime.bytes / 100 * 85 },
+            soft: KernelLifetime { seconds: soft_seconds, bytes: 0 },
             hard: KernelLifetime { seconds: lifetime.seconds.into(), bytes: lifetime.bytes },
             encap,
             ipcomp: None,

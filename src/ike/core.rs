@@ -84,6 +84,10 @@ pub enum Deed {
     Open(Box<Sa>),
     /// This one became established by IKE_AUTH; the peer may have said INITIAL_CONTACT.
     Established(SaId, bool),
+    /// This one is to be replaced by one in which both sides prove anew who they are.
+    Reauthenticate(SaId),
+    /// This one was, and goes.
+    Retire(SaId),
     /// The children of one go over to another.
     Inherit(SaId, SaId),
     /// A policy lost its IKE or child SA, or could not get it (then pause longer).

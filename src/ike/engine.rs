@@ -266,6 +266,8 @@ impl Engine {
             }
             Deed::Established(id, initial_contact) => self.newly_established(id, initial_contact),
             Deed::Inherit(from, to) => self.inherit(from, to),
+            Deed::Reauthenticate(id) => self.reauthenticate(id),
+            Deed::Retire(id) => self.with(id, |sa, core| sa.delete(core, Gone::Replaced)),
             Deed::Lost(name, failed) => self.retry(&name, failed),
         }
     }

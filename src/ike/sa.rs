@@ -77,6 +77,8 @@ pub struct Frame {
     pub policy: Arc<Policy>,
     /// We initiated while there was no other IKE SA with this peer (INITIAL_CONTACT).
     pub first_contact: bool,
+    /// The IKE SA whose place it takes when its children stand (reauthentication).
+    pub succeeds: Option<SaId>,
     /// NATs on the way.
     pub nat: Nat,
     /// How messages are cut, and what came in pieces.
@@ -430,6 +432,7 @@ impl Frame {
             remote,
             policy,
             first_contact: false,
+            succeeds: None,
             nat: Nat::default(),
             fragments: Fragments::default(),
             mobility: None,

@@ -305,7 +305,11 @@ fn ports(range: (u16, u16)) -> Option<std::ops::RangeInclusive<u16>> {
 fn icmp_ports(range: (u16, u16)) -> Option<Vec<(u16, u16)>> {
     match range {
         TrafficSelector::ANY_PORTS => Some(vec![(0, 0)]),
-        (first, last) if first == last => Some(vec![(first >> 8, first & 0xff)]),
+        // The kernels take 0 for any: type 0 alone cannot be said to them, code 0 is any code.
+        (first, last) if first >> 8 == last >> 8 && first >> 8 != 0 => {
+            let all = (first & 0xff, last & 0xff) == (0, 0xff);
+            (all || first == last).then(|| vec![(first >> 8, if all { 0 } else { first & 0xff })])
+        }
         _ => None,
     }
 }
@@ -356,6 +360,15 @@ mod tests {
         assert_eq!(cover("10.0.0.1", "10.0.0.4"), ["10.0.0.1", "10.0.0.2/31", "10.0.0.4"]);
         assert_eq!(cover("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ["::/0"]);
         assert_eq!(cover("2001:db8::", "2001:db8::1"), ["2001:db8::/127"]);
+    }
+
+    #[test]
+    fn icmp_is_selected_by_type_and_code() {
+        assert_eq!(icmp_ports((0, 65535)), Some(vec![(0, 0)]));
+        assert_eq!(icmp_ports((0x0800, 0x08ff)), Some(vec![(8, 0)]));
+        assert_eq!(icmp_ports((0x0304, 0x0304)), Some(vec![(3, 4)]));
+        assert_eq!(icmp_ports((0x0000, 0x00ff)), None);
+        assert_eq!(icmp_ports((0x0300, 0x04ff)), None);
     }
 
     #[test]

@@ -63,6 +63,11 @@ pub fn soft(hard: Duration, random: &mut dyn Random) -> Duration {
     jitter(hard * 9 / 10, random).max(hard * 8 / 10)
 }
 
+/// After how many octets an SA of this limit is to be rekeyed: at 80 to 90 per cent of it.
+pub fn soft_bytes(hard: u64, random: &mut dyn Random) -> u64 {
+    hard / 10 * 8 + random.below(hard / 10 + 1)
+}
+
 /// The earliest of some times.
 pub fn earliest(times: impl IntoIterator<Item = Option<Time>>) -> Option<Time> {
     times.into_iter().flatten().min()
@@ -91,6 +96,9 @@ mod tests {
         for _ in 0..100 {
             let soft = soft(Duration::from_secs(1000), &mut random).as_secs();
             assert!((800..=900).contains(&soft), "{soft}");
+            let bytes = soft_bytes(1_000_000, &mut random);
+            assert!((800_000..=900_000).contains(&bytes), "{bytes}");
+            assert_eq!(soft_bytes(0, &mut random), 0);
         }
     }
 }

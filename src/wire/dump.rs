@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::header::Header;
 use super::iana::v2::TransformType;
+use super::iana::vendor;
 use super::v2::{Config, Delete, Notify, Payload, Proposal, Transform};
 
 /// The most octets of opaque data that a dump shows.
@@ -76,7 +77,10 @@ pub fn line(payload: &Payload) -> String {
         Payload::Nonce(nonce) => format!("{label} {} octets", nonce.0.len()),
         Payload::Notify(notify) => format!("{label}{}", about(notify)),
         Payload::Delete(delete) => format!("{label} {}", deleted(delete)),
-        Payload::Vendor(octets) => format!("{label} {}", Octets(octets)),
+        Payload::Vendor(octets) => match vendor::name(octets) {
+            Some(name) => format!("{label} {name}"),
+            None => format!("{label} {}", Octets(octets)),
+        },
         Payload::TsI(ts) | Payload::TsR(ts) => {
             let ranges = ts.selectors.iter().map(ToString::to_string);
             let others = ts.others.iter().map(|other| other.ts_type.to_string());

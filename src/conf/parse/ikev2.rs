@@ -162,7 +162,10 @@ fn valued(cursor: &mut Cursor, rule: &mut Ikev2Rule, word: &str) -> Result<(), F
         "peer" => rule.peer = Some(cursor.any_host("an address, a name or \"any\"")?),
         "srcid" => rule.srcid = Some(cursor.string("an identity")?),
         "dstid" => rule.dstid = Some(cursor.string("an identity")?),
-        "ikelifetime" => rule.ike_lifetime = Some(cursor.time()?),
+        "ikelifetime" => {
+            rule.ike_lifetime = Some(cursor.time()?);
+            rule.reauth = cursor.eat("reauth");
+        }
         "lifetime" => {
             rule.lifetime = Some(cursor.time()?);
             if cursor.eat("bytes") {

@@ -7,7 +7,7 @@ use super::Engine;
 use crate::ike::id;
 use crate::ike::inner::Inner;
 use crate::ike::report::{Event, Gone};
-use crate::ike::sa::{Body, inherit};
+use crate::ike::sa::{Body, Sa, inherit};
 use crate::ike::table::SaId;
 
 /// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
@@ -41,11 +41,26 @@ impl Engine {
         self.with(from, |sa, core| sa.advance(core));
     }
 
+    /// A new IKE SA with the same peer, which takes the place of this one when its children stand.
+    pub(super) fn reauthenticate(&mut self, id: SaId) {
+        let Some(sa) = self.table.get(id) else { return };
+        let (policy, local, remote) =
+            (Arc::clone(&sa.frame.policy), sa.frame.local, sa.frame.remote);
+        if !self.table.ids(|other| other.frame.succeeds == Some(id)).is_empty() {
+            return;
+        }
+        if let Some(mut new) = Sa::open(&mut self.core, policy, local, remote, false) {
+            new.frame.succeeds = Some(id);
+            self.keep(new);
+        }
+    }
+
     /// What a newly authenticated peer means for its other IKE SAs.
     pub(super) fn newly_established(&mut self, id: SaId, initial_contact: bool) {
         let Some(sa) = self.table.get(id) else { return };
         let Some(standing) = sa.standing() else { return };
         let (created, remote_id) = (sa.frame.created, standing.ids.1.clone());
+        let succeeds = sa.frame.succeeds;
         let (policy, peer) = (Arc::clone(&sa.frame.policy), sa.frame.remote);
         // An address that sticks to an identity is of use in one IKE SA.
         let addressed = matches!(sa.frame.hosts().inner, Inner::Peers(_));
@@ -53,7 +68,9 @@ impl Engine {
         self.core.policies.succeeded(&policy.name);
         let others = self.table.ids(|other| {
             let standing = other.standing();
-            other.id() != id && standing.is_some_and(|it| id::same(&it.ids.1, &remote_id))
+            other.id() != id
+                && Some(other.id()) != succeeds
+                && standing.is_some_and(|it| id::same(&it.ids.1, &remote_id))
         });
         let older = |engine: &Self, other: &SaId| {
             let standing = engine.table.get(*other).and_then(|sa| sa.standing());

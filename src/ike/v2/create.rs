@@ -155,6 +155,7 @@ impl Offering {
         (nonces, shared): ((&[u8], &[u8]), Option<&Secret>),
         stays: bool,
     ) -> ChildId {
+        let shared = shared.as_slice();
         let keys = keys::child(protection, &agreement.suite, nonces, shared, true);
         let policy = frame.policy.clone();
         let mut child = Child::new(core, frame.id, agreement, &policy);
@@ -276,7 +277,8 @@ impl Answering {
         self.answer.spi = Spi::Child(spi);
         let (ni, nr) = (&*self.nonces.0, &*self.nonces.1);
         let suite = &self.agreement.suite;
-        let keys = keys::child(protection, suite, (ni, nr), self.shared.as_ref(), false);
+        let shared = self.shared.as_ref();
+        let keys = keys::child(protection, suite, (ni, nr), shared.as_slice(), false);
         let policy = frame.policy.clone();
         let mut child = Child::new(core, frame.id, self.agreement.clone(), &policy);
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);

@@ -8,6 +8,7 @@ use super::create::{Answering, Offering, reserve};
 use super::keys::Protection;
 use super::mobike::Moving;
 use super::rekey::IkeRequest;
+use super::rules::Bag;
 use super::send_request;
 use crate::conf::SaProtocol;
 use crate::ike::child::{ChildId, Stage};
@@ -20,8 +21,8 @@ use crate::ike::selector::Hosts;
 use crate::ike::table::SaId;
 use crate::ike::timer::{jitter, soft};
 use crate::wire::EspSpi;
-use crate::wire::iana::v2::ExchangeType;
-use crate::wire::v2::{Delete, Id, Payload};
+use crate::wire::iana::v2::{ExchangeType, NotifyType};
+use crate::wire::v2::{Delete, Id, Notify, Payload};
 
 /// How long to wait after TEMPORARY_FAILURE and the like (RFC 7296 §2.25).
 pub const PAUSE: Duration = Duration::from_secs(8);
@@ -44,6 +45,8 @@ pub struct Established {
     pub ends_at: Option<Time>,
     /// When we delete it because another does its work.
     pub superseded_at: Option<Time>,
+    /// At the end of its lifetime both sides prove anew who they are.
+    pub reauth: bool,
     /// Made by rekeying, and nothing was handed over to it yet: perhaps the one too many of two that
     /// were made at once. If nobody deletes it, it goes at this time without a word.
     pub unclaimed: Option<Time>,
@@ -158,6 +161,7 @@ impl Established {
             rekey_at: None,
             ends_at: None,
             superseded_at: None,
+            reauth: false,
             unclaimed: None,
             rest_refused: false,
             create_at: None,
@@ -178,8 +182,30 @@ impl Established {
         let hard = Duration::from_secs(frame.policy.ike_lifetime.into());
         let limited = !hard.is_zero();
         let end = self.since.after(hard).max(core.now).after(GRACE);
-        self.rekey_at = limited.then(|| self.since.after(soft(hard, &mut *core.random)));
+        // To prove themselves anew is for the peers that call (RFC 4478).
+        let ours = limited && (frame.initiator || !frame.policy.reauth);
+        self.rekey_at = ours.then(|| self.since.after(soft(hard, &mut *core.random)));
+        self.reauth |= frame.policy.reauth;
         self.ends_at = limited.then_some(end);
+    }
+
+    /// The peer has to prove anew who it is, within this time (RFC 4478).
+    pub fn limit(frame: &Frame) -> Option<Payload> {
+        let (reauth, seconds) = (frame.policy.reauth, frame.policy.ike_lifetime);
+        let data = seconds.to_be_bytes().to_vec();
+        let limit = || Payload::Notify(Notify::with_data(NotifyType::AUTH_LIFETIME, data));
+        (reauth && seconds > 0).then(limit)
+    }
+
+    /// The peer wants us to prove anew who we are within this time (RFC 4478).
+    pub fn limited(&mut self, core: &mut Core, bag: &Bag) {
+        let notify = bag.notify(NotifyType::AUTH_LIFETIME);
+        let octets = notify.and_then(|notify| notify.data.as_slice().try_into().ok());
+        let Some(seconds) = octets.map(u32::from_be_bytes) else { return };
+        let span = Duration::from_secs(seconds.into());
+        let at = core.now.after(soft(span, &mut *core.random));
+        self.rekey_at = Some(self.rekey_at.map_or(at, |own| own.min(at)));
+        self.reauth = true;
     }
 
     /// Whether we are deleting it.

@@ -18,6 +18,7 @@ use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Frame, Sa};
 use crate::ike::table::{SaId, Table};
 use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
+use crate::wire::iana::vendor;
 use crate::wire::v2::sa::Proposal as Offer;
 use crate::wire::v2::{Ke, Nonce, Notify, Payload, Sa as SaPayload, emit_message, parse_message};
 use crate::wire::{Flags, Header, IkeSpi, MessageId, Spi, dump};
@@ -108,6 +109,7 @@ impl AwaitInitResponse {
             payloads.push(proof::hashes());
         }
         payloads.extend(fragment::notification(core));
+        payloads.extend(vendor_id(core));
         let (initiator, responder) = (frame.id.0, IkeSpi::ZERO);
         let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(true, false));
         let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
@@ -340,6 +342,8 @@ fn respond(
     if frame.fragments.size.is_some() {
         payloads.extend(fragment::notification(core));
     }
+    // The first child SA may also come later, with a key exchange of its own.
+    payloads.push(Payload::Notify(Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED)));
     let shared = kex.shared(&ke.data).map_err(|error| error.to_string())?;
     let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(false, true));
     let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
@@ -426,6 +430,12 @@ fn read(
     let (header, payloads) = parse_message(datagram).map_err(|error| error.to_string())?;
     core.ladder(Way::In, local, remote, || dump::rung(&header, &payloads));
     sort(message, payloads)
+}
+
+/// Who made this program, for the peer that we call, unless the operator keeps that to himself (`set novendorid`).
+fn vendor_id(core: &Core) -> Option<Payload> {
+    let octets = || [vendor::OAKD, env!("CARGO_PKG_VERSION").as_bytes()].concat();
+    core.globals.vendor_id.then(|| Payload::Vendor(octets()))
 }
 
 fn own_ke(kex: &KeyExchange) -> Payload {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::established::{Established, PAUSE, Task};
 use crate::conf::Start;
 use crate::ike::child::{Child, ChildId, Stage};
-use crate::ike::core::{Core, Part};
+use crate::ike::core::{Core, Deed, Part};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::timer::jitter;
@@ -83,6 +83,9 @@ impl Established {
         if old.is_none() {
             self.one_of_two(frame, core, at);
             self.want_rest(frame, core);
+            if !self.queue.contains(&Task::CreateChild) {
+                core.deeds.extend(frame.succeeds.take().map(Deed::Retire));
+            }
         }
         self.advance(frame, core);
     }

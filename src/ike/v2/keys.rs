@@ -1,4 +1,11 @@
 //! Key derivation (RFC 7296 §2.13 to §2.18).
+//!
+//! Fresh keys come from a list of shared secrets, in the order in which they were agreed on: one of
+//! the key exchange, none for a child SA without PFS. With additional key exchanges (RFC 9370) there
+//! are more: the first stands before the nonces, the others behind them. A key exchange within
+//! IKE_INTERMEDIATE (RFC 9370 §2.2.2) replaces all keys by [`expand`] of [`rekey_seed`], with the
+//! SK_d and the nonces that there are; what the exchanges themselves said goes into the proofs
+//! behind the identity (RFC 9242 §3.3.2).
 
 use crate::crypto::cipher::Keys;
 use crate::crypto::{ChildSuite, Cipher, Error, IkeSuite, Prf, Secret};
@@ -53,10 +60,18 @@ pub fn first_seed(suite: &IkeSuite, seeds: &Seeds<'_>, shared: &Secret) -> Resul
     Ok(suite.prf()?.prf(&key, &[shared.octets()]))
 }
 
-/// SKEYSEED of an IKE SA by rekeying: `prf(SK_d (old), g^ir (new) | Ni | Nr)`.
-pub fn rekey_seed(old: &Protection, seeds: &Seeds<'_>, shared: &Secret) -> Secret {
-    let (ni, nr) = seeds.nonces;
-    old.prf.prf(old.derive.octets(), &[shared.octets(), ni, nr])
+/// SKEYSEED of an IKE SA by rekeying: `prf(SK_d (old), g^ir (new) | Ni | Nr)`, further shared secrets
+/// behind.
+pub fn rekey_seed(old: &Protection, seeds: &Seeds<'_>, shared: &[&Secret]) -> Secret {
+    old.prf.prf(old.derive.octets(), &seed_parts(shared, seeds.nonces))
+}
+
+/// The shared secrets around the nonces: the first before, the others behind.
+fn seed_parts<'a>(shared: &'a [&Secret], nonces: (&'a [u8], &'a [u8])) -> Vec<&'a [u8]> {
+    let mut octets = shared.iter().map(|secret| secret.octets());
+    let mut parts: Vec<_> = octets.next().into_iter().chain([nonces.0, nonces.1]).collect();
+    parts.extend(octets);
+    parts
 }
 
 /// All keys of an IKE SA: `prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)`, cut in the order SK_d, SK_ai,
@@ -94,18 +109,17 @@ pub fn expand(
     Ok((Protection { suite, cipher, prf, derive, inbound, outbound, next_iv: 0 }, proofs))
 }
 
-/// The keys of a child SA: `prf+(SK_d, [g^ir] | Ni | Nr)`, initiator's direction first, in each the
+/// The keys of a child SA: `prf+(SK_d, [g^ir] | Ni | Nr | …)`, initiator's direction first, in each the
 /// cipher's before those for integrity (RFC 7296 §2.17). The initiator is that of the exchange.
 pub fn child(
     protection: &Protection,
     suite: &ChildSuite,
     nonces: (&[u8], &[u8]),
-    shared: Option<&Secret>,
+    shared: &[&Secret],
     initiator: bool,
 ) -> ChildKeys {
     let (key, integrity) = (suite.encryption_len(), suite.integrity_len());
-    let fresh = shared.map_or(&[][..], Secret::octets);
-    let seed = [fresh, nonces.0, nonces.1];
+    let seed = seed_parts(shared, nonces);
     let all = protection.prf.plus(protection.derive.octets(), &seed, 2 * (key + integrity));
     let mut rest = all.octets();
     let mut direction = || {
@@ -134,4 +148,18 @@ pub fn proof_octets(
 ) -> Vec<u8> {
     let id = prf.prf(proof_key.octets(), &[id_body]);
     [first_message, nonce, id.octets()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_secret_stands_before_the_nonces_and_others_behind() {
+        let (one, two) = (Secret::from(&b"one"[..]), Secret::from(&b"two"[..]));
+        let nonces = (&b"ni"[..], &b"nr"[..]);
+        assert_eq!(seed_parts(&[], nonces).concat(), b"ninr");
+        assert_eq!(seed_parts(&[&one], nonces).concat(), b"oneninr");
+        assert_eq!(seed_parts(&[&one, &two], nonces).concat(), b"oneninrtwo");
+    }
 }

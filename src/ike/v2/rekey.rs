@@ -158,7 +158,7 @@ impl Established {
             false => (seed.peers, seed.own),
         };
         let seeds = Seeds { nonces: seed.nonces, spis };
-        let skeyseed = rekey_seed(&self.protection, &seeds, seed.shared);
+        let skeyseed = rekey_seed(&self.protection, &seeds, &[seed.shared]);
         let (protection, _) = expand(seed.suite, &skeyseed, &seeds, seed.initiator)
             .map_err(|error| error.to_string())?;
         let (local, remote) = (frame.local, frame.remote);
@@ -170,6 +170,10 @@ impl Established {
         new.mobility = frame.mobility.as_ref().map(|mobility| mobility.successor());
         let mut state = Self::standing(&new, core, protection, self.ids.clone());
         state.unclaimed = Some(core.now.after(UNCLAIMED));
+        if self.reauth {
+            // New keys are no new proof.
+            (state.reauth, state.rekey_at, state.ends_at) = (true, self.rekey_at, self.ends_at);
+        }
         if new.mobility.as_ref().is_some_and(|mobility| mobility.owes_update(new.path())) {
             state.urge(Task::UpdateAddresses);
         }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::established::{Established, GRACE, Task};
+use super::established::{Established, GRACE, PAUSE, Task};
 use crate::ike::child::{ChildId, Stage};
-use crate::ike::core::{Core, Owner, Part};
+use crate::ike::core::{Core, Deed, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, Output, SaCounters, Time};
 use crate::ike::natt::KEEPALIVE;
 use crate::ike::report::Gone;
 use crate::ike::sa::Frame;
-use crate::ike::timer::earliest;
+use crate::ike::timer::{earliest, jitter};
 
 impl Established {
     /// When it is to be looked at next.
@@ -35,7 +35,12 @@ impl Established {
         let now = core.now;
         let due = |time: &mut Option<Time>| time.take_if(|time| *time <= now).is_some();
         if due(&mut self.rekey_at) && self.successor.is_none() && !self.is_ending() {
-            self.want(Task::RekeyIke);
+            if self.reauth {
+                core.deeds.push_back(Deed::Reauthenticate(frame.id));
+                self.rekey_at = Some(now.after(jitter(PAUSE * 8, &mut *core.random)));
+            } else {
+                self.want(Task::RekeyIke);
+            }
         }
         if self.unclaimed.is_some_and(|at| at <= now) {
             return frame.close(core, Gone::Replaced);

@@ -5,6 +5,7 @@
 
 pub mod v1;
 pub mod v2;
+pub mod vendor;
 
 /// A word of the configuration language for a registry's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

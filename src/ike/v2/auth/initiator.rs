@@ -242,6 +242,7 @@ impl AwaitResponderVerdict {
         mobike::heard(frame, core, &bag);
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let mut established = Established::new(frame, core, protection, local_id, remote_id);
+        established.limited(core, &bag);
         core.deeds.push_back(Deed::Established(frame.id, false));
         if bag.sa.is_none() {
             let notify = bag.error().map(|notify| notify.notify_type);

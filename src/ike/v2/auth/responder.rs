@@ -289,6 +289,7 @@ impl AwaitOwnProof {
             FirstChild::Underway(answering) => payloads.extend(answering.payloads()),
         }
         payloads.extend(mobike::announcement(frame, core));
+        payloads.extend(Established::limit(frame));
         if !reply(frame, core, &mut protection, ExchangeType::IKE_AUTH, &payloads) {
             return State::Gone;
         }
