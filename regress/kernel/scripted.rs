@@ -336,3 +336,60 @@ fn ah_protects_without_cipher() {
         assert_eq!(scene.ask(KernelRequest::DeleteSa(key)), KernelAnswer::Done);
     });
 }
+
+#[test]
+fn a_larval_sa_that_is_gone_is_added() {
+    everywhere(|mut scene| {
+        let spi = scene.spi();
+        scene.road.kernel.borrow_mut().advance(90);
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 0);
+        scene.add(in_sa(spi));
+        assert_eq!(sas(&scene.road)[0].id.spi.0, spi.0, "{}", scene.road.dialect.name);
+    });
+}
+
+#[test]
+fn a_move_that_is_refused_is_made_anew() {
+    // The SA is another process's: FreeBSD takes no UPDATE from us.
+    let mut scene = Scene::new("freebsd");
+    let sa = out_sa(0x1234_5678);
+    let key = sa.key;
+    scene.road.pid = US + 1;
+    let mut other = Kernel::new(Road { pid: US + 1, ..scene.road.clone() });
+    other.request(Time::default(), RequestId(1), KernelRequest::AddSa(Box::new(sa)));
+    let answer = scene.ask(KernelRequest::MoveSa(Box::new(SaMove {
+        key,
+        direction: Direction::Out,
+        src: key.src,
+        dst: ip("203.0.113.9"),
+        encap: None,
+        selector: None,
+    })));
+    assert_eq!(answer, KernelAnswer::Moved { counts_on: false });
+    assert_eq!(sas(&scene.road)[0].id.dst, ip("203.0.113.9"));
+}
+
+#[test]
+fn a_dump_that_wakes_nobody_is_read() {
+    // Nothing calls `readable` here: the start itself must have read what an earlier run left.
+    let road = Road::new("netbsd", US);
+    let mut earlier = Kernel::new(road.clone());
+    earlier.request(Time::default(), RequestId(1), outbound(0x1234_5678));
+    let mut kernel = Kernel::new(road.clone());
+    kernel.start(Time::default());
+    kernel.sweep(Time::default());
+    assert_eq!(road.kernel.borrow().sa_count(), 0);
+}
+
+#[test]
+fn reqids_are_within_what_the_kernel_keeps() {
+    everywhere(|mut scene| {
+        for (spi, reqid) in [(0x1001, 0), (0x1002, 1), (0x1003, u32::MAX)] {
+            scene.add(KernelSa { reqid, ..out_sa(spi) });
+        }
+        let most = scene.road.dialect.behaviour.reqid_max;
+        for info in sas(&scene.road).iter().filter(|info| info.reqid != 0) {
+            assert!(info.reqid <= most, "{}", scene.road.dialect.name);
+        }
+    });
+}

@@ -81,14 +81,25 @@ impl Plan {
         direction: Direction,
         behaviour: &Behaviour,
     ) -> Self {
-        let id = sa.id();
-        let plan = Self::default().one(sa, direction, behaviour);
-        match ipcomp {
-            Some(ipcomp) => {
-                let first = ipcomp.id();
-                plan.one(ipcomp, direction, behaviour).grouped(first, id, behaviour)
+        let whole = |direction| {
+            let plan = Self::default().one(sa.clone(), direction, behaviour);
+            match &ipcomp {
+                Some(ipcomp) => {
+                    let plan = plan.one(ipcomp.clone(), direction, behaviour);
+                    plan.grouped(ipcomp.id(), sa.id(), behaviour)
+                }
+                None => plan,
             }
-            None => plan,
+        };
+        match direction {
+            Direction::Out => whole(Direction::Out),
+            // The larval SA may be gone since: it lives for half a minute.
+            Direction::In if ipcomp.is_none() && !behaviour.larval_keeps_reqid => {
+                let asked = Asked::AddSa { sa: sa.id(), outbound: false, check: false };
+                let added = Self::default().step(asked, Request::Add(Box::new(sa.clone())));
+                Self { otherwise: Some(Box::new(added)), ..whole(Direction::In) }
+            }
+            Direction::In => whole(Direction::In),
         }
     }
 
