@@ -213,6 +213,11 @@ pub fn named(algorithm: &[u8]) -> Result<Scheme, String> {
     }
     // Others write the same in other octets: parameters absent or NULL, defaults spelt out.
     let malformed = || "an AlgorithmIdentifier that is malformed".to_owned();
+    // The parser is lenient about tags.
+    let [0x30, len, 6, ..] = *algorithm else { return Err(malformed()) };
+    if usize::from(len) + 2 != algorithm.len() {
+        return Err(malformed());
+    }
     let (rest, identifier) = AlgorithmIdentifier::from_der(algorithm).map_err(|_| malformed())?;
     if !rest.is_empty() {
         return Err(malformed());

@@ -113,6 +113,8 @@ pub enum Request {
     PublicKey,
     /// A raw RSA key in the older form (encoding 11).
     RsaKey,
+    /// A raw key by the number that OpenIKED gives it (encoding 201).
+    IkedKey,
 }
 
 /// What a peer sent, or is sent, to prove whose key it is; all in DER.
@@ -128,6 +130,8 @@ pub enum Cert {
     PublicKey(Vec<u8>),
     /// An RSAPublicKey (PKCS #1).
     RsaKey(Vec<u8>),
+    /// A SubjectPublicKeyInfo by OpenIKED's number.
+    IkedKey(Vec<u8>),
     /// An encoding that is not taken; its number.
     Other(u8),
 }
@@ -140,7 +144,8 @@ impl Cert {
             | Cert::Crl(data)
             | Cert::Ocsp(data)
             | Cert::PublicKey(data)
-            | Cert::RsaKey(data) => data.len(),
+            | Cert::RsaKey(data)
+            | Cert::IkedKey(data) => data.len(),
             Cert::Other(_) => 0,
         }
     }

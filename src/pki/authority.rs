@@ -218,6 +218,11 @@ pub fn revoke(
     list.set_issuer_name(issuer.subject_name())?;
     list.set_last_update(&*Asn1Time::from_unix(valid.0)?)?;
     list.set_next_update(&*Asn1Time::from_unix(valid.1)?)?;
+    let mut identifier = AuthorityKeyIdentifier::new();
+    let identifier = identifier.keyid(true);
+    list.append_extension(
+        identifier.build(&X509Builder::new()?.x509v3_context(Some(issuer), None))?,
+    )?;
     list.append_extension(CrlNumber::new(BigNum::from_u32(number)?)?.build()?)?;
     for (serial, when) in revoked {
         let mut entry = X509RevokedBuilder::new()?;

@@ -331,7 +331,7 @@ fn x509(cert: &Cert) -> Option<&[u8]> {
 /// A raw key in either form.
 fn raw(cert: &Cert) -> Option<PKey<Public>> {
     match cert {
-        Cert::PublicKey(der) => PKey::public_key_from_der(der).ok(),
+        Cert::PublicKey(der) | Cert::IkedKey(der) => PKey::public_key_from_der(der).ok(),
         Cert::RsaKey(der) => {
             openssl::rsa::Rsa::public_key_from_der_pkcs1(der).and_then(PKey::from_rsa).ok()
         }

@@ -253,6 +253,11 @@ impl Keyring {
             if requests.contains(&Request::PublicKey) {
                 return vec![Cert::PublicKey(key.public.clone())];
             }
+            if requests.contains(&Request::IkedKey)
+                && key.kind.method() != Some(AuthMethod::RSA_SIGNATURE)
+            {
+                return vec![Cert::IkedKey(key.public.clone())];
+            }
             return match requests.contains(&Request::RsaKey) {
                 true => rsa().into_iter().collect(),
                 false => Vec::new(),

@@ -180,6 +180,7 @@ impl From<v2::Cert> for Cert {
             CertEncoding::OCSP_CONTENT => Cert::Ocsp(cert.data),
             CertEncoding::RAW_PUBLIC_KEY => Cert::PublicKey(cert.data),
             CertEncoding::RAW_RSA_KEY => Cert::RsaKey(cert.data),
+            CertEncoding::OPENIKED_KEY => Cert::IkedKey(cert.data),
             other => Cert::Other(other.0),
         }
     }
@@ -195,6 +196,7 @@ fn requests(request: &v2::CertReq) -> Vec<Request> {
         }
         CertEncoding::RAW_PUBLIC_KEY => vec![Request::PublicKey],
         CertEncoding::RAW_RSA_KEY => vec![Request::RsaKey],
+        CertEncoding::OPENIKED_KEY => vec![Request::IkedKey],
         _ => Vec::new(),
     }
 }

@@ -244,6 +244,7 @@ registry! {
         13 HASH_URL_BUNDLE ("Hash and URL of X.509 bundle") "RFC 7296";
         14 OCSP_CONTENT ("OCSP Content") "RFC 4806";
         15 RAW_PUBLIC_KEY ("Raw Public Key") "RFC 7670";
+        201 OPENIKED_KEY ("OpenIKED's ECDSA key") "private use";
     }
 }
 

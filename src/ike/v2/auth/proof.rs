@@ -100,6 +100,7 @@ impl OwnProof {
                 Cert::Ocsp(data) => (CertEncoding::OCSP_CONTENT, data),
                 Cert::PublicKey(data) => (CertEncoding::RAW_PUBLIC_KEY, data),
                 Cert::RsaKey(data) => (CertEncoding::RAW_RSA_KEY, data),
+                Cert::IkedKey(data) => (CertEncoding::OPENIKED_KEY, data),
                 Cert::Other(_) => return None,
             };
             Some(Payload::Cert(v2::Cert { encoding, data }))
