@@ -27,6 +27,8 @@ eventually() {
 	done
 }
 
+. "$here/certs.sh"
+
 # ---- the network ------------------------------------------------------------------------------
 
 lay_wire() {
@@ -161,7 +163,7 @@ run_daemon() { # host command...
 start_oakd() {
 	local dir=$work/$1
 	# shellcheck disable=SC2086 # none or two words
-	run_daemon "$1" "$OAKD_PROGRAMS/oakd" -d -v -f "$dir/oakd.conf" -s "$dir/sock" ${kernel[$1]-}
+	run_daemon "$1" "$OAKD_PROGRAMS/oakd" -d -v -f "$dir/oakd.conf" -k "$dir/keys" -s "$dir/sock" ${kernel[$1]-}
 	eventually test -S "$dir/sock" || fail "$1: oakd has no control socket"
 }
 
@@ -179,7 +181,7 @@ start_strongswan() {
 	# Beside the scenario's swanctl.conf there may be extra lines for the daemon itself.
 	cat >"$dir/strongswan.conf" <<-END
 	charon-systemd {
-		load = random nonce openssl kdf pem pkcs1 pubkey x509 constraints kernel-netlink socket-default vici
+		load = random nonce openssl kdf pem pkcs1 pkcs8 pubkey x509 revocation constraints kernel-netlink socket-default vici
 		install_routes = no
 		retransmit_tries = 3
 		retransmit_timeout = 1.0
@@ -192,7 +194,7 @@ start_strongswan() {
 			knl = 2 } }
 		$(cat "$dir/charon.conf" 2>/dev/null)
 	}
-	swanctl { load = random openssl pem pkcs1 pubkey x509
+	swanctl { load = random openssl pem pkcs1 pkcs8 pubkey x509
 		socket = unix://$dir/sock }
 	END
 	STRONGSWAN_CONF=$dir/strongswan.conf run_daemon "$1" charon-systemd
