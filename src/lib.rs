@@ -16,6 +16,7 @@ pub mod conf;
 pub mod crypto;
 pub mod ike;
 pub mod ipsecctl;
+pub mod issuer;
 pub mod kernel;
 pub mod log;
 pub mod net;

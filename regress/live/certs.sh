@@ -77,15 +77,18 @@ put() { # host folder-of-oakd-and-iked folder-of-strongswan name file
 	*) dir=$dir/$2 ;;
 	esac
 	mkdir -p "$dir"
-	if [ "$2" = private ]; then umask 077; fi # the others are public; OpenIKED reads them as an ordinary user
-	cat "$5" >>"$dir/$4"
-	umask 022
+	if [ "$2" = private ]; then
+		(umask 077 && cat "$5" >"$dir/$4")
+	else
+		cat "$5" >>"$dir/$4" # public: OpenIKED reads them as an ordinary user
+	fi
 }
 trusts() { local ca; for ca in "${@:2}"; do put "$1" ca x509ca "$([ "${daemon[$1]}" = iked ] && echo ca || echo "$ca").crt" "$pki/$ca.crt"; done; }
 sends() { local ca; for ca in "${@:2}"; do put "$1" certs x509ca "$ca.crt" "$pki/$ca.crt"; done; }
 owns() {
 	put "$1" certs x509 "$2.crt" "$pki/$2.crt"
 	put "$1" private private local.key "$pki/$2.key"
+	[ "${daemon[$1]}" != iked ] || ssl pkey -in "$pki/$2.key" -pubout -out /etc/iked/local.pub
 }
 knows_revoked() { put "$1" crls x509crl "$([ "${daemon[$1]}" = iked ] && echo ca || echo "$2").crl" "$pki/$2.crl"; }
 raw() {

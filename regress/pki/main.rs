@@ -5,6 +5,7 @@
 mod certs;
 mod hostile;
 mod identity;
+mod issuer;
 mod revoked;
 mod vectors;
 

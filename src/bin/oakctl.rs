@@ -1,5 +1,7 @@
 //! oakctl(8): words to a control request, and the printed answer.
 
+#[path = "oakctl/ca.rs"]
+mod ca;
 #[path = "oakctl/kernel.rs"]
 mod kernel;
 
@@ -33,7 +35,8 @@ usage: oakctl [-j] [-S socket] command
        oakctl [-cdFjkmnv] [-D macro=value] [-f file] [-s all|flow|sa]
 
 commands:
-  show [sa|flows|stats|errors]   what is there; without a word SAs and errors
+  show [sa|flows|stats|errors|certs]
+                                 what is there; without a word SAs and errors
   explain PEER                   why it failed last with this peer, and what to do
   monitor [PEER]                 reports as they come
   trace [PEER]                   each message, as a ladder; -w: into a file for
@@ -41,7 +44,11 @@ commands:
   reload                         read the configuration again
   reset all|sa|id NAME           delete SAs; all: and start again
   rekey ike|child NAME           new keys for a peer's IKE SA, or its child SAs
-  log brief|verbose              how much the daemon logs";
+  log brief|verbose              how much the daemon logs
+  ca NAME create|delete|install|export|show
+  ca NAME certificate HOST create|delete|install|export|revoke
+  ca NAME key HOST create|delete|install|import
+                                 a small certification authority";
 
 /// What was asked for.
 enum Action {
@@ -53,6 +60,8 @@ enum Action {
     Explain(String),
     /// Check a configuration file, without a daemon.
     Check,
+    /// Keep an authority, without a daemon.
+    Ca(Vec<String>),
     /// What ipsecctl does with the kernel, without a daemon.
     Kernel(Vec<Step>),
 }
@@ -80,6 +89,14 @@ fn main() -> ExitCode {
             "",
             "with -n: print the rules as ipsecctl does; twice: number them; with -s sa: all",
         )
+        .optopt("", "key", "with ca: kind of new keys (p256, p384, p521, ed25519, rsa2048)", "KIND")
+        .optflag("q", "", "with ca: ask nothing")
+        .optopt(
+            "",
+            "ssl",
+            &format!("with ca: where authorities are (default {})", ca::BASE),
+            "DIRECTORY",
+        )
         .optopt("w", "", "with trace: write the datagrams for Wireshark", "FILE");
     let matches = match options.parse(&arguments) {
         Ok(matches) => matches,
@@ -97,6 +114,9 @@ fn main() -> ExitCode {
     let json = matches.opt_present("j");
     let outcome = match action {
         Action::Check => check(&matches),
+        Action::Ca(words) => {
+            ca::Manner::from(&matches).and_then(|manner| line(&ca::run(&words, &manner)?))
+        }
         Action::Kernel(steps) => kernel::run(&matches, &steps),
         Action::Ask(requests) => requests
             .iter()
@@ -149,6 +169,11 @@ fn action(matches: &Matches) -> Result<Action, String> {
         ["show", "stats"] => ask(Request::Show(Show::Stats)),
         ["show", "error" | "errors"] => ask(Request::Show(Show::Failures)),
         ["explain", whom] => Ok(Action::Explain((*whom).to_owned())),
+        ["ca", ..] => Ok(Action::Ca(matches.free[1..].to_vec())),
+        ["show", "ca", name, "certificates", host @ ..] => {
+            let words = [*name, "show"].into_iter().chain(host.iter().copied());
+            Ok(Action::Ca(words.map(str::to_owned).collect()))
+        }
         ["monitor"] => ask(Request::Monitor { watch: Watch::Reports, whom: None }),
         ["monitor", whom] => {
             ask(Request::Monitor { watch: Watch::Reports, whom: Some((*whom).to_owned()) })

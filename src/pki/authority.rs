@@ -96,6 +96,8 @@ pub enum Role {
     Client,
     /// Both.
     Host,
+    /// To answer by OCSP for its issuer.
+    Responder,
 }
 
 /// A subject of the given attributes, short names and values.
@@ -143,6 +145,10 @@ pub fn certify<T: HasPublic>(
             constraints.critical().ca();
             below.map(|below| constraints.pathlen(below));
             usage.key_cert_sign().crl_sign();
+        }
+        Role::Responder => {
+            usage.digital_signature();
+            extended.other("1.3.6.1.5.5.7.3.9");
         }
         role => {
             usage.digital_signature();

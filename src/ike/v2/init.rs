@@ -335,7 +335,7 @@ fn respond(
     // Which policy it is shows with the peer's identity: it is asked as if it were one with signatures.
     let heard = Heard::of(bag);
     if core.signatures {
-        payloads.extend(proof::requests(core));
+        payloads.extend(proof::requests(core, &heard.requests));
         payloads.extend(heard.hashes.is_some().then(proof::hashes));
     }
     frame.fragments.negotiated(core, &bag.notifies);

@@ -122,7 +122,7 @@ impl AwaitOwnAuth {
         let (certs, auth) = proof.payloads();
         payloads.extend(certs);
         if let Method::Signature(_) = frame.policy.auth.theirs(true) {
-            payloads.extend(proof::requests(core));
+            payloads.extend(proof::requests(core, &opening.heard.requests));
         }
         if let Some(wanted) = &frame.policy.remote_id {
             payloads.push(Payload::IdR(id::of_identity(wanted)));

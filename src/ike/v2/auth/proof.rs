@@ -46,8 +46,10 @@ pub fn hashes() -> Payload {
     Payload::Notify(Notify::with_data(NotifyType::SIGNATURE_HASH_ALGORITHMS, octets))
 }
 
-/// Requests for certificates by those whom we trust (RFC 7296 §3.7), and for raw keys.
-pub fn requests(core: &Core) -> Vec<Payload> {
+/// Requests for certificates by those whom we trust (RFC 7296 §3.7), and for raw keys where the peer has
+/// shown that it knows of them: OpenIKED finds no key for a kind that it does not know, and needs to be
+/// asked by its own number. Who has a key in a file needs none sent.
+pub fn requests(core: &Core, heard: &[Request]) -> Vec<Payload> {
     let mut payloads = Vec::new();
     let known = &core.trust.authorities;
     if !known.is_empty() {
@@ -56,9 +58,14 @@ pub fn requests(core: &Core) -> Vec<Payload> {
         let encoding = CertEncoding::X509_SIGNATURE;
         payloads.push(Payload::CertReq(CertReq { encoding, authorities }));
     }
-    if core.trust.raw_keys {
-        let encoding = CertEncoding::RAW_PUBLIC_KEY;
-        payloads.push(Payload::CertReq(CertReq { encoding, authorities: Vec::new() }));
+    let known = [
+        (Request::IkedKey, CertEncoding::OPENIKED_KEY),
+        (Request::PublicKey, CertEncoding::RAW_PUBLIC_KEY),
+    ];
+    let raw = known.iter().find(|(request, _)| core.trust.raw_keys && heard.contains(request));
+    if let Some((_, encoding)) = raw {
+        let (encoding, authorities) = (*encoding, Vec::new());
+        payloads.push(Payload::CertReq(CertReq { encoding, authorities }));
     }
     payloads
 }
