@@ -360,3 +360,42 @@ fn nomobike_is_honoured_on_either_side() {
     assert_eq!(view.local.port(), 500);
     pair.end();
 }
+
+// ---- transport mode behind a NAT ----
+
+#[test]
+fn transport_mode_goes_through_a_nat_with_each_side_naming_the_ends_as_it_sees_them() {
+    for (behind, rekeys) in [(true, A), (true, B), (false, A)] {
+        let mut pair = Pair::new();
+        pair.nat = behind.then(|| ip("203.0.113.7"));
+        for side in [B, A] {
+            let mut policy = policy(side);
+            policy.mode = Mode::Transport;
+            // B knows A by the outer address of the NAT.
+            let outer = if behind { "203.0.113.7/32" } else { "192.0.2.1/32" };
+            let ends = [["192.0.2.1/32", "192.0.2.2/32"], ["192.0.2.2/32", outer]];
+            policy.flows = vec![flow(ends[side][0], ends[side][1])];
+            if side == B {
+                policy.peer = None;
+            }
+            pair.configure(side, vec![policy]);
+        }
+        pair.pass(20).assert_up();
+        let selects = |pair: &Pair, side: usize| {
+            let mut flows: Vec<_> = pair.sides[side].kernel.flows.values().collect();
+            flows.retain(|flow| flow.direction == Direction::Out);
+            assert_eq!(flows.len(), 1);
+            (flows[0].selector.src, flows[0].selector.dst)
+        };
+        for _ in 0..2 {
+            assert_eq!(selects(&pair, A), (prefix("192.0.2.1/32"), prefix("192.0.2.2/32")));
+            let outer = if behind { "203.0.113.7/32" } else { "192.0.2.1/32" };
+            assert_eq!(selects(&pair, B), (prefix("192.0.2.2/32"), prefix(outer)));
+            let before = pair.inbound(rekeys);
+            pair.expire(rekeys, false);
+            pair.pass(20).assert_up();
+            assert_ne!(pair.inbound(rekeys), before);
+        }
+        pair.end();
+    }
+}

@@ -121,12 +121,12 @@ lossy() {
 	say "the wire loses $1 %"
 }
 # narrow: packets of more than 600 octets do not get through, for somebody drops IP fragments. The scenario's
-# `modules` must say: iptable_filter
+# `modules` must say: iptable_raw
 narrow() {
 	local host
 	for host in left right; do
 		ip -n $host link set wire mtu 600
-		on $host iptables-legacy -A INPUT -f -j DROP || fail "$host: no filter"
+		on $host iptables-legacy -t raw -A PREROUTING -f -j DROP || fail "$host: no filter"
 	done
 	say "the wire takes only small packets"
 }

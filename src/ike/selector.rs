@@ -92,6 +92,30 @@ impl Traffic {
         (!common.local.is_empty() && !common.remote.is_empty()).then_some(common)
     }
 
+    /// The same with other addresses in place of single hosts: what a NAT between makes of the two ends of
+    /// a transport mode SA (RFC 7296 §2.23.1).
+    pub fn translated(mut self, local: Option<IpAddr>, remote: Option<IpAddr>) -> Self {
+        for (side, host) in [(&mut self.local, local), (&mut self.remote, remote)] {
+            let Some(host) = host else { continue };
+            for selector in side.iter_mut() {
+                let (first, last) = selector.addresses;
+                if first == last && first.is_ipv4() == host.is_ipv4() {
+                    selector.addresses = (host, host);
+                }
+            }
+        }
+        self
+    }
+
+    /// The single host of each side, ours first, where there is one.
+    pub fn single_hosts(&self) -> (Option<IpAddr>, Option<IpAddr>) {
+        let host = |side: &[TrafficSelector]| {
+            let first = side.first().map(|selector| selector.addresses.0)?;
+            side.iter().all(|it| it.addresses == (first, first)).then_some(first)
+        };
+        (host(&self.local), host(&self.remote))
+    }
+
     /// The outbound flows by which a policy uses this traffic; `None` if they are too many for the
     /// kernel's prefixes and ports, or none.
     pub fn flows(&self, policy: &Policy, hosts: Hosts) -> Option<Box<[KernelSelector]>> {

@@ -1,5 +1,7 @@
 //! The child part of IKE_AUTH and CREATE_CHILD_SA: what we offer, what we answer, what comes of it.
 
+use std::net::IpAddr;
+
 use super::keys::{self, Protection};
 use super::rules::Bag;
 use crate::conf::{Mode, Policy, SaProtocol};
@@ -46,6 +48,9 @@ pub struct Answering {
     shared: Option<Secret>,
     /// Our nonce and public value, where the exchange has them.
     extra: Vec<Payload>,
+    /// The addresses of our end and the peer's as the peer gave them, where a NAT made others of them:
+    /// the answer names them so (RFC 7296 §2.23.1).
+    as_told: Option<Box<(Option<IpAddr>, Option<IpAddr>)>>,
     /// Another child SA can be had for the rest of what was offered.
     more: bool,
     /// The child that it replaces.
@@ -119,6 +124,7 @@ impl Offering {
         }
         let traffic =
             Traffic { local: tsi.selectors.clone().into(), remote: tsr.selectors.clone().into() };
+        let traffic = as_seen_here(frame, self.mode, traffic);
         let traffic =
             traffic.within(&self.traffic).ok_or("traffic selectors that were not offered")?;
         let mode = match (self.mode, bag.has(NotifyType::USE_TRANSPORT_MODE)) {
@@ -205,6 +211,9 @@ impl Answering {
         }
         let peers =
             Traffic { local: tsr.selectors.clone().into(), remote: tsi.selectors.clone().into() };
+        let told = peers.single_hosts();
+        let peers = as_seen_here(frame, policy.mode, peers);
+        let as_told = (told != peers.single_hosts()).then(|| Box::new(told));
         let hosts = frame.hosts();
         let (peers, more) = considered(frame, core, peers, rekeys, hosts);
         let narrowed = peers.narrowed(policy, hosts);
@@ -241,6 +250,7 @@ impl Answering {
             nonces: (Vec::new(), Vec::new()),
             shared: None,
             extra: Vec::new(),
+            as_told,
             more,
             rekeys,
             stage: Stage::AwaitSpi,
@@ -312,8 +322,10 @@ impl Answering {
     pub fn payloads(&self) -> Vec<Payload> {
         let mut payloads = vec![Payload::Sa(SaPayload { proposals: vec![self.answer.clone()] })];
         payloads.extend(self.extra.iter().cloned());
-        payloads.push(Payload::TsI(Ts::new(self.agreement.traffic.remote.to_vec())));
-        payloads.push(Payload::TsR(Ts::new(self.agreement.traffic.local.to_vec())));
+        let (local, remote) = self.as_told.as_deref().copied().unwrap_or_default();
+        let traffic = self.agreement.traffic.clone().translated(local, remote);
+        payloads.push(Payload::TsI(Ts::new(traffic.remote.to_vec())));
+        payloads.push(Payload::TsR(Ts::new(traffic.local.to_vec())));
         payloads.extend(mode_notifications(self.agreement.mode));
         if self.more {
             payloads.push(Payload::Notify(Notify::new(NotifyType::ADDITIONAL_TS_POSSIBLE)));
@@ -373,6 +385,16 @@ fn considered(
         None => frame.unserved(hosts).first().is_none_or(|(_, ipv4)| *ipv4),
     };
     (offered.of_family(family), true)
+}
+
+/// In transport mode the ends of an SA are the hosts themselves: where a NAT translates one of them, what
+/// the peer says of it is put into the address that we know it by (RFC 7296 §2.23.1).
+fn as_seen_here(frame: &Frame, mode: Mode, traffic: Traffic) -> Traffic {
+    if mode != Mode::Transport || !frame.nat.found() {
+        return traffic;
+    }
+    let Hosts { local, remote, .. } = frame.hosts();
+    traffic.translated(frame.nat.local.then_some(local), frame.nat.remote.then_some(remote))
 }
 
 /// Whether the peer gave this SPI to another child SA.
