@@ -315,6 +315,7 @@ pub fn smaller(
     let sealed = seal::seal_inner(protection, &header, (first, &inner), Some(room), random).ok()?;
     frame.fragments.size = Some(Size::Small);
     frame.report(core, Event::FragmentsShrink { octets: Size::Small.octets(is_ipv4) });
+    sent(frame, core, &sealed);
     Some(sealed)
 }
 
