@@ -16,3 +16,4 @@ mod paths;
 mod peers;
 mod reload;
 mod signatures;
+mod v1_phases;

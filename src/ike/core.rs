@@ -90,6 +90,12 @@ pub enum Deed {
     Retire(SaId),
     /// The children of one go over to another.
     Inherit(SaId, SaId),
+    /// A successor for this one is to be opened (IKEv1, where that is another phase 1).
+    Reopen(SaId),
+    /// This one was deleted; its children go to another with the same peer, if there is one.
+    Bequeath(SaId),
+    /// This one is half open and has to give way.
+    Evict(SaId),
     /// A policy lost its IKE or child SA, or could not get it (then pause longer).
     Lost(PolicyName, bool),
 }

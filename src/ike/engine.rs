@@ -264,7 +264,13 @@ impl Engine {
                 self.keep(sa);
                 self.with(id, |sa, core| sa.advance(core));
             }
-            Deed::Established(id, initial_contact) => self.newly_established(id, initial_contact),
+            Deed::Established(id, initial_contact) => {
+                self.newly_established(id, initial_contact);
+                self.with(id, |sa, core| sa.settled(core));
+            }
+            Deed::Evict(id) => self.with(id, |sa, core| sa.abandon(core, Gone::Failed)),
+            Deed::Reopen(id) => self.reopen(id),
+            Deed::Bequeath(id) => self.bequeath(id),
             Deed::Inherit(from, to) => self.inherit(from, to),
             Deed::Reauthenticate(id) => self.reauthenticate(id),
             Deed::Retire(id) => self.with(id, |sa, core| sa.delete(core, Gone::Replaced)),

@@ -51,6 +51,9 @@ pub struct Settings {
     pub half_open_most: usize,
     /// The most of one network.
     pub half_open_one: usize,
+    /// The most half-open IKE SAs before an opening that costs a key exchange at once is dropped
+    /// (Aggressive Mode of IKEv1).
+    pub half_open_costly: usize,
     /// How long a shutdown waits for acknowledgements.
     pub farewell: Duration,
 }
@@ -66,6 +69,7 @@ impl Default for Settings {
             wary_from: 16,
             half_open_most: 4096,
             half_open_one: 256,
+            half_open_costly: 64,
             farewell: Duration::from_secs(2),
         }
     }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::auth::{Answer, QuestionId};
 use super::child::{Agreement, Child, ChildId, Stage};
-use super::core::{Core, Negotiation, Part, name_of};
-use super::event::{KernelAnswer, Time};
+use super::core::{Core, Deed, Negotiation, Part, name_of};
+use super::event::{KernelAnswer, KernelSelector, Time};
 use super::id;
 use super::inner::{Configured, Inner};
 use super::natt::{Nat, Path};
 use super::report::{Event, Gone};
-use super::selector::{Hosts, unserved};
+use super::selector::{Hosts, covers, unserved};
 use super::table::SaId;
 use super::v2::established::Task;
 use super::v2::fragment::Fragments;
@@ -40,7 +40,7 @@ pub struct Sa {
 #[derive(Debug)]
 pub enum Body {
     /// IKEv1 (RFC 2409): an ISAKMP SA.
-    V1(v1::State),
+    V1(Box<v1::State>),
     /// IKEv2 (RFC 7296).
     V2(v2::State),
 }
@@ -144,11 +144,52 @@ impl Sa {
         }
     }
 
-    /// Negotiates one more child SA as the policy has it, unless one is on its way.
-    pub fn create_child(&mut self, core: &mut Core) {
+    /// Sees that a policy has its child SAs, or the one for a packet: negotiates what is missing,
+    /// unless it is on its way.
+    pub fn create_child(
+        &mut self,
+        core: &mut Core,
+        policy: &Arc<Policy>,
+        packet: Option<&KernelSelector>,
+    ) {
+        let flows = || self.frame.children.iter().flat_map(|child| &child.agreement.flows);
         match self.body {
-            Body::V1(_) => v1::want(self, core, v1::Task::CreateChild),
-            Body::V2(_) => v2::create_child(self, core),
+            Body::V1(_) => v1::create_child(self, core, policy, packet),
+            Body::V2(_) => {
+                let serves = match packet {
+                    Some(packet) => flows().any(|flow| covers(flow, packet)),
+                    None => self.frame.unserved(self.frame.hosts()).is_empty(),
+                };
+                if !serves {
+                    v2::create_child(self, core);
+                }
+            }
+        }
+    }
+
+    /// Whether it serves a policy: its own, and in IKEv1 all that are for the same peer and proof.
+    pub fn serves(&self, policy: &Arc<Policy>) -> bool {
+        let own = &self.frame.policy;
+        Arc::ptr_eq(own, policy) || matches!(self.body, Body::V1(_)) && v1::shares(own, policy)
+    }
+
+    /// Another with the same peer took over its child SAs.
+    pub fn replaced(&mut self, core: &mut Core) {
+        if let Body::V1(_) = self.body {
+            v1::replaced(self, core);
+        }
+    }
+
+    /// It was deleted and nobody takes over its child SAs: they live on by themselves.
+    pub fn orphan(&mut self) {
+        v1::orphan(self);
+    }
+
+    /// Who the peer was, if it was deleted while its child SAs live on.
+    pub fn orphaned_by(&self) -> Option<&Id> {
+        match &self.body {
+            Body::V1(state) => state.orphaned().map(|orphaned| &orphaned.peer),
+            Body::V2(_) => None,
         }
     }
 
@@ -165,7 +206,7 @@ impl Sa {
         let children: Vec<_> = self.frame.children.iter().map(|child| child.id).collect();
         match self.body {
             Body::V2(_) if ike => v2::rekey(self, core),
-            _ if ike => (),
+            Body::V1(_) if ike => core.deeds.push_back(Deed::Reopen(self.frame.id)),
             _ => children.into_iter().for_each(|id| self.rekey_child(core, id)),
         }
     }
@@ -230,7 +271,7 @@ impl Sa {
             }
         }
         if missing && policy.start == Start::Active && !core.globals.passive {
-            self.create_child(core);
+            self.create_child(core, &policy, None);
         }
         if effect.ike {
             self.rekey(core, true);
@@ -242,6 +283,13 @@ impl Sa {
         match self.body {
             Body::V1(_) => v1::drop_sa(self, core, why),
             Body::V2(_) => v2::drop_sa(self, core, why),
+        }
+    }
+
+    /// Others have taken note that it is established.
+    pub fn settled(&mut self, core: &mut Core) {
+        if let Body::V1(_) = self.body {
+            v1::advance(self, core);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::Settings;
 use super::sa::Sa;
 use crate::conf::Prefix;
 use crate::wire::IkeSpi;
@@ -10,6 +11,17 @@ use crate::wire::IkeSpi;
 /// Names an IKE SA within the engine: the SPI that we chose for it, which is unique here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SaId(pub IkeSpi);
+
+/// Whether there is room for one more half-open SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowd {
+    /// There is.
+    Admit,
+    /// If this one, the oldest, goes.
+    Evict(SaId),
+    /// There is not.
+    Refuse,
+}
 
 /// All IKE SAs.
 #[derive(Debug, Default)]
@@ -59,6 +71,30 @@ impl Table {
         let network = Network::of(remote);
         self.half_open.insert(initiator, (id, network));
         *self.networks.entry(network).or_default() += 1;
+    }
+
+    /// Whether one more peer that has proved nothing may open (IKEv1, where no cookie proves an
+    /// address). There are bounds for all of them and for those of one network; beyond them the
+    /// oldest gives way. Where each costs a key exchange the bound is far lower, and the new one is
+    /// refused: otherwise a flood would still make us compute.
+    pub fn crowd(&self, remote: IpAddr, settings: &Settings, costly: bool) -> Crowd {
+        let (total, near) = (self.half_open_count(), self.half_open_near(remote));
+        let (most, most_near) = match costly {
+            true => (settings.half_open_costly, settings.half_open_costly.div_ceil(2)),
+            false => (settings.half_open_most, settings.half_open_one),
+        };
+        if total < most && near < most_near {
+            return Crowd::Admit;
+        }
+        if costly {
+            return Crowd::Refuse;
+        }
+        let network = Network::of(remote);
+        let all = self.half_open.values();
+        let crowded = all.filter(|(_, of)| near < most_near || *of == network);
+        let sas = crowded.filter_map(|(id, _)| self.get(*id));
+        let oldest = sas.min_by_key(|sa| (sa.frame.created, sa.id()));
+        oldest.map_or(Crowd::Admit, |sa| Crowd::Evict(sa.id()))
     }
 
     /// The SA is no longer half open (established or gone).

@@ -65,6 +65,7 @@ impl Engine {
         // An address that sticks to an identity is of use in one IKE SA.
         let addressed = matches!(sa.frame.hosts().inner, Inner::Peers(_));
         let takes_over = self.core.globals.sticky_address && addressed;
+        let major = policy.version.major();
         self.core.policies.succeeded(&policy.name);
         let others = self.table.ids(|other| {
             let standing = other.standing();
@@ -92,9 +93,99 @@ impl Engine {
                 self.with(other, |sa, core| sa.delete(core, Gone::Replaced));
             }
         }
+        if major == 1 && !initial_contact {
+            let old: Vec<_> = others.iter().filter(|other| older(self, other)).copied().collect();
+            self.succeed(id, &old);
+        }
         for other in others {
             self.supersede(id, other);
         }
+    }
+
+    /// IKEv1: the children of an older IKE SA with the same peer go over to a newer one. Orphans are
+    /// negotiated anew at once, as the peer may have dropped them.
+    fn succeed(&mut self, id: SaId, others: &[SaId]) {
+        let Some(sa) = self.table.get(id) else { return };
+        let Some(standing) = sa.standing() else { return };
+        let (policy, remote) = (Arc::clone(&sa.frame.policy), sa.frame.remote.ip());
+        let (peer, ours) = (standing.ids.1.clone(), sa.frame.initiator);
+        let orphans = self.table.ids(|other| {
+            other.frame.remote.ip() == remote
+                && other.serves(&policy)
+                && other.orphaned_by().is_some_and(|it| id::same(it, &peer))
+        });
+        for orphan in orphans {
+            let now = self.core.now;
+            self.with(orphan, |sa, _| {
+                sa.frame.children.iter_mut().for_each(|child| child.soft = Some(now));
+            });
+            self.inherit(orphan, id);
+            self.with(orphan, |sa, core| sa.abandon(core, Gone::Replaced));
+        }
+        for other in others {
+            let alike = self
+                .table
+                .get(*other)
+                .is_some_and(|it| it.frame.remote.ip() == remote && it.serves(&policy));
+            if !alike || *other == id {
+                continue;
+            }
+            self.inherit(*other, id);
+            let at = self.core.now.after(SUPERSEDED);
+            self.with(*other, |sa, core| {
+                sa.replaced(core);
+                if ours {
+                    sa.supersede(core, at);
+                }
+            });
+            if let Some(sa) = self.table.get(id) {
+                let event = Event::IkeRekeyed { spis: sa.frame.printed_spis() };
+                sa.frame.report(&mut self.core, event);
+                self.core.stats.rekeys += 1;
+            }
+        }
+    }
+
+    /// IKEv1: a successor is a phase 1 of its own.
+    pub(super) fn reopen(&mut self, id: SaId) {
+        let Some(sa) = self.table.get(id) else { return };
+        let (local, remote) = (sa.frame.local, sa.frame.remote);
+        let policy = Arc::clone(&sa.frame.policy);
+        let coming = self.table.iter().any(|other| other.is_opening() && other.serves(&policy));
+        if coming || self.core.ending {
+            return;
+        }
+        if let Some(sa) = Sa::open(&mut self.core, policy, local, remote, false) {
+            self.keep(sa);
+        }
+    }
+
+    /// IKEv1: an IKE SA was deleted. Its children go to the newest with the same peer; without one
+    /// they live on until there is one.
+    pub(super) fn bequeath(&mut self, id: SaId) {
+        let Some(sa) = self.table.get(id) else { return };
+        let Some(standing) = sa.standing() else { return };
+        let (peer, remote) = (standing.ids.1.clone(), sa.frame.remote.ip());
+        let policy = Arc::clone(&sa.frame.policy);
+        let heirs = self.table.iter().filter(|other| {
+            let fits = other
+                .standing()
+                .is_some_and(|it| !it.ending && !it.replaced && id::same(&it.ids.1, &peer));
+            fits && other.id() != id && other.frame.remote.ip() == remote && other.serves(&policy)
+        });
+        let heir = heirs.max_by_key(|other| other.standing().map(|it| it.since)).map(Sa::id);
+        if let Some(heir) = heir {
+            self.inherit(id, heir);
+            return self.with(id, |sa, core| sa.abandon(core, Gone::Replaced));
+        }
+        self.with(id, |sa, core| {
+            if sa.frame.children.is_empty() {
+                return sa.abandon(core, Gone::ByPeer);
+            }
+            sa.frame.report(core, Event::IkeDeleted { why: Gone::ByPeer });
+            sa.orphan();
+            core.lost(&sa.frame.policy.name, Gone::ByPeer);
+        });
     }
 
     /// Both sides opened at once: of two IKE SAs for the same policy, opened by different sides, the
@@ -106,7 +197,8 @@ impl Engine {
         let alike = Arc::ptr_eq(&first.frame.policy, &second.frame.policy)
             && first.frame.remote.ip() == second.frame.remote.ip()
             && first.frame.initiator != second.frame.initiator;
-        if !alike {
+        let replaced = [first, second].iter().any(|sa| sa.standing().is_some_and(|it| it.replaced));
+        if !alike || replaced {
             return;
         }
         let loser = match first.frame.spis().0 < second.frame.spis().0 {

@@ -14,8 +14,6 @@ use crate::ike::policy::{Policies, Running};
 use crate::ike::pool::{Lease, ranges};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Sa;
-use crate::ike::selector::covers;
-use crate::ike::table::SaId;
 use crate::ike::timer::{Timer, jitter};
 use crate::ike::v2::mobike;
 
@@ -75,7 +73,7 @@ impl Engine {
             }
             _ => local,
         };
-        let mine = self.table.ids(|sa| Arc::ptr_eq(&sa.frame.policy, &policy));
+        let mine = self.table.ids(|sa| sa.serves(&policy));
         let mut standing = None;
         for id in mine {
             let Some(sa) = self.table.get(id) else { continue };
@@ -88,7 +86,8 @@ impl Engine {
             }
         }
         if let Some(id) = standing {
-            return self.fill(id, hint);
+            let packet = hint.and_then(|acquire| acquire.selector);
+            return self.with(id, |sa, core| sa.create_child(core, &policy, packet.as_ref()));
         }
         let port = self.core.settings.ports.0;
         let (local, remote) = (SocketAddr::new(local, port), SocketAddr::new(peer, port));
@@ -97,20 +96,6 @@ impl Engine {
         match Sa::open(core, Arc::clone(&policy), local, remote, first.is_empty()) {
             Some(sa) => self.keep(sa),
             None => core.lost(&policy.name, Gone::Failed),
-        }
-    }
-
-    /// Sees that an established SA has a child for this traffic.
-    fn fill(&mut self, id: SaId, hint: Option<&Acquire>) {
-        let packet = hint.and_then(|acquire| acquire.selector);
-        let Some(sa) = self.table.get(id) else { return };
-        let flows = || sa.frame.children.iter().flat_map(|child| &child.agreement.flows);
-        let serves = match packet {
-            Some(packet) => flows().any(|flow| covers(flow, &packet)),
-            None => sa.frame.unserved(sa.frame.hosts()).is_empty(),
-        };
-        if !serves {
-            self.with(id, |sa, core| sa.create_child(core));
         }
     }
 

@@ -1,45 +1,130 @@
 //! IKEv1 (RFC 2407, 2408, 2409): states named for what they await.
+//!
+//! [`main_mode`] and [`aggressive`] draw their own messages; both end in [`established`], where
+//! [`quick`] negotiates child SAs and [`inform`] takes and gives notice.
+//!
+//! A message is sent again by whoever waits for the next one: an initiator by the clock, a responder
+//! only when the message that it answered comes again, and not often: nobody can make us send more
+//! than was sent to us. In phase 2, where the peer is known, both go by the clock.
 
+pub mod aggressive;
 pub mod algorithms;
 pub mod config;
+pub mod established;
 pub mod fragment;
 pub mod hash;
+pub mod inform;
 pub mod keys;
+pub mod main_mode;
+pub mod message;
 pub mod offer;
+pub mod open;
+pub mod phase1;
 pub mod pke;
 pub mod protect;
+pub mod quick;
 pub mod rules;
 pub mod traffic;
 pub mod vendor;
 pub mod xauth;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::auth::{Answer, QuestionId};
 use super::child::ChildId;
 use super::core::{Core, Negotiation, Part};
 use super::event::{KernelAnswer, Time};
-use super::report::{Event, Gone};
+use super::report::{Event, Gone, Way};
 use super::sa::{Body, Frame, Sa, Standing};
-use super::table::Table;
+use super::timer::earliest;
+use super::window::{Due, Outstanding};
 use crate::conf::{Policy, SaProtocol};
-use crate::crypto::IkeSuite;
-use crate::wire::iana::v1::ExchangeType;
-use crate::wire::{EspSpi, Header};
+use crate::crypto::{IkeSuite, sha1};
+use crate::wire::iana::v1::{ExchangeType, PayloadType};
+use crate::wire::v1::{Content, Payload, parse_message};
+use crate::wire::{EspSpi, Header, MessageId};
+use established::{Established, Orphaned};
+pub use open::{first, initiate};
+use rules::{Bag, Message, sort};
 
-/// The states.
+/// How often an answer is repeated to a peer that has proved nothing yet.
+const MOST_ECHOES: u8 = 5;
+
+/// The state of an ISAKMP SA.
 #[derive(Debug)]
-pub enum State {
+pub struct State {
+    /// What it waits for.
+    pub stage: Stage,
+    /// Our message of phase 1 that waits for the next one of the peer.
+    out: Option<Box<Outstanding>>,
+    /// Our answer of phase 1, for when the peer's message comes again.
+    echo: Option<Box<Echo>>,
+    /// The digest of the peer's last message of phase 1.
+    latest: [u8; 20],
+}
+
+/// The stages.
+#[derive(Debug)]
+pub enum Stage {
+    /// See [`main_mode::AwaitSa`].
+    AwaitSa(Box<main_mode::AwaitSa>),
+    /// See [`main_mode::AwaitKe`].
+    AwaitKe(Box<main_mode::AwaitKe>),
+    /// See [`aggressive::AwaitAnswer`].
+    AwaitAnswer(Box<aggressive::AwaitAnswer>),
+    /// See [`phase1::AwaitSkeyid`].
+    AwaitSkeyid(Box<phase1::AwaitSkeyid>),
+    /// The holder of the keys is asked for our signature.
+    AwaitOwnProof(Box<phase1::Ready>),
+    /// The peer's proof is to come.
+    AwaitProof(Box<phase1::Ready>),
+    /// The holder of the keys is asked about the peer's signature.
+    AwaitVerdict(Box<phase1::Ready>),
+    /// See [`Established`].
+    Established(Box<Established>),
+    /// See [`Orphaned`].
+    Orphaned(Box<Orphaned>),
     /// It is over.
     Gone,
 }
 
-/// Something that takes an exchange.
+/// What a step of phase 1 comes to.
+#[derive(Debug)]
+pub struct Next {
+    /// The stage.
+    stage: Stage,
+    /// What was sent.
+    sent: Option<Vec<u8>>,
+    /// Whether the peer's message was taken.
+    moved: bool,
+}
+
+/// An answer that may have been lost.
+#[derive(Debug)]
+pub struct Echo {
+    question: [u8; 20],
+    answer: Box<[u8]>,
+    left: u8,
+}
+
+/// A message of phase 1, as it came.
+#[derive(Debug)]
+pub struct Came<'a> {
+    /// Its header.
+    pub header: &'a Header,
+    /// All of it.
+    pub datagram: &'a [u8],
+    /// Its payloads, unless they are encrypted.
+    pub payloads: Vec<Payload>,
+    /// The address of ours that it came to.
+    pub local: SocketAddr,
+    /// The address that it came from.
+    pub remote: SocketAddr,
+}
+
+/// Something that an established SA is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// A child SA as the policy has it.
-    CreateChild,
     /// A successor for this child.
     RekeyChild(ChildId),
     /// The end of this child, and why.
@@ -48,108 +133,444 @@ pub enum Task {
     DeleteIke(Gone),
 }
 
+impl Next {
+    /// The peer's message changed nothing.
+    pub fn same(stage: Stage) -> Self {
+        Self { stage, sent: None, moved: false }
+    }
+
+    /// These octets were sent.
+    pub fn sent(stage: Stage, octets: Vec<u8>) -> Self {
+        Self { stage, sent: Some(octets), moved: true }
+    }
+}
+
+impl From<Stage> for Next {
+    fn from(stage: Stage) -> Self {
+        Self { stage, sent: None, moved: true }
+    }
+}
+
+impl Came<'_> {
+    /// The payloads sorted by the rules of a message in clear.
+    ///
+    /// # Errors
+    ///
+    /// The rule that is broken.
+    pub fn sorted(&self, message: Message) -> Result<Bag, String> {
+        if message::is_encrypted(self.header) {
+            return Err("it is encrypted".into());
+        }
+        sort(message, self.payloads.clone())
+    }
+
+    /// It is dropped; nothing proves that the peer sent it.
+    pub fn drop(&self, frame: &Frame, core: &mut Core, stage: Stage, why: String) -> Next {
+        core.stats.malformed += 1;
+        frame.report(core, Event::Dropped { why });
+        Next::same(stage)
+    }
+}
+
 impl State {
+    /// The state after a first step.
+    pub fn new(frame: &Frame, core: &mut Core, next: Next, latest: [u8; 20]) -> Box<Self> {
+        let mut state = Self { stage: Stage::Gone, out: None, echo: None, latest };
+        state.take(frame, core, next);
+        Box::new(state)
+    }
+
+    /// Takes a step: what was sent is sent again as the role has it.
+    fn take(&mut self, frame: &Frame, core: &mut Core, next: Next) {
+        let Next { stage, sent, moved } = next;
+        self.stage = stage;
+        if !moved {
+            return;
+        }
+        let waits = frame.initiator && self.is_opening();
+        self.out = None;
+        match sent {
+            Some(octets) if waits => {
+                let backoff = core.settings.backoff;
+                let out = Outstanding::new(&octets, core.now, &backoff, &mut *core.random);
+                self.out = Some(Box::new(out));
+            }
+            Some(octets) => {
+                let (question, answer) = (self.latest, octets.into());
+                self.echo = Some(Box::new(Echo { question, answer, left: MOST_ECHOES }));
+            }
+            None => (),
+        }
+    }
+
     /// What is known of it if it is established.
     pub fn standing(&self) -> Option<Standing<'_>> {
-        None
+        match &self.stage {
+            Stage::Established(state) => Some(state.standing()),
+            _ => None,
+        }
+    }
+
+    /// The established state.
+    pub fn established(&self) -> Option<&Established> {
+        match &self.stage {
+            Stage::Established(state) => Some(state),
+            _ => None,
+        }
     }
 
     /// Whether the negotiation is still going on.
     pub fn is_opening(&self) -> bool {
-        false
+        !matches!(self.stage, Stage::Established(_) | Stage::Orphaned(_) | Stage::Gone)
+    }
+
+    /// Who the peer was, of an SA that only has children left.
+    pub fn orphaned(&self) -> Option<&Orphaned> {
+        match &self.stage {
+            Stage::Orphaned(state) => Some(state),
+            _ => None,
+        }
     }
 
     /// The state in a word.
     pub fn word(&self) -> &'static str {
-        "over"
+        match self.stage {
+            Stage::AwaitSa(_) => "awaiting Main Mode proposal",
+            Stage::AwaitKe(_) => "awaiting Main Mode key exchange",
+            Stage::AwaitAnswer(_) => "awaiting Aggressive Mode answer",
+            Stage::AwaitSkeyid(_) => "awaiting SKEYID",
+            Stage::AwaitOwnProof(_) => "awaiting own proof",
+            Stage::AwaitProof(_) => "awaiting the peer's proof",
+            Stage::AwaitVerdict(_) => "awaiting verdict on the peer's proof",
+            Stage::Established(_) => "established",
+            Stage::Orphaned(_) => "deleted, with child SAs left",
+            Stage::Gone => "over",
+        }
+    }
+
+    /// What we sent last, for who does not get an answer.
+    fn unanswered(&self) -> &'static str {
+        match self.stage {
+            Stage::AwaitSa(_) => "Main Mode's proposal",
+            Stage::AwaitKe(_) => "Main Mode's key exchange",
+            Stage::AwaitAnswer(_) => "Aggressive Mode's proposal",
+            Stage::AwaitProof(_) => "Main Mode's proof (do the pre-shared keys differ?)",
+            _ => "a message",
+        }
     }
 
     /// The algorithms, once it is established.
     pub fn suite(&self) -> Option<&IkeSuite> {
-        None
+        self.established().map(|state| &state.suite)
     }
 
     /// When it is to be looked at next.
-    pub fn next_timeout(&self, _frame: &Frame, _core: &Core) -> Option<Time> {
-        None
+    pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
+        match &self.stage {
+            Stage::Established(state) => state.next_timeout(frame, core),
+            Stage::Orphaned(_) => {
+                let times = frame.children.iter().map(|child| child.hard.or(child.soft));
+                earliest(times)
+            }
+            Stage::Gone => None,
+            _ => {
+                let limit = match frame.initiator {
+                    true => None,
+                    false => Some(frame.created.after(core.settings.half_open)),
+                };
+                earliest([limit, self.out.as_ref().map(|out| out.deadline())])
+            }
+        }
     }
+}
+
+/// Whether two policies go over one ISAKMP SA: the same peer, proved in the same way.
+pub fn shares(one: &Policy, other: &Policy) -> bool {
+    one.version == other.version
+        && one.local == other.local
+        && one.peer == other.peer
+        && one.local_id == other.local_id
+        && one.remote_id == other.remote_id
+        && one.auth == other.auth
 }
 
 /// Whether a datagram is a first message of phase 1.
 pub fn is_first(header: &Header) -> bool {
-    let exchange = ExchangeType(header.exchange.0);
-    let opens = [ExchangeType::IDENTITY_PROTECTION, ExchangeType::AGGRESSIVE].contains(&exchange);
-    opens && header.responder.is_zero()
+    let opens = [ExchangeType::IDENTITY_PROTECTION, ExchangeType::AGGRESSIVE];
+    opens.contains(&header.exchange_v1()) && header.responder.is_zero()
 }
 
-/// Calls a peer.
-pub fn initiate(
-    core: &mut Core,
-    policy: Arc<Policy>,
-    _local: SocketAddr,
-    remote: SocketAddr,
-    _first_contact: bool,
-) -> Option<Box<Sa>> {
-    let what = "IKEv1 is not available".into();
-    core.report(Some(remote), Some(&policy.name), Event::Internal { what });
-    None
+/// Works on the stage, which is consumed and comes back as the next one.
+fn step(sa: &mut Sa, core: &mut Core, work: impl FnOnce(&mut Frame, &mut Core, Stage) -> Next) {
+    let Body::V1(state) = &mut sa.body else { return };
+    let stage = std::mem::replace(&mut state.stage, Stage::Gone);
+    let next = work(&mut sa.frame, core, stage);
+    state.take(&sa.frame, core, next);
 }
 
-/// A first message of a peer.
-pub fn first(
+/// Works on the established state, if it is one.
+fn established(
+    sa: &mut Sa,
     core: &mut Core,
-    _table: &mut Table,
-    _header: &Header,
-    _datagram: &[u8],
-    (local, remote): (SocketAddr, SocketAddr),
+    work: impl FnOnce(&mut Established, &mut Frame, &mut Core),
 ) {
-    let wanted = core.policies.sought(1, local, remote);
-    core.report(Some(remote), None, Event::NoPolicy { wanted });
+    let Body::V1(state) = &mut sa.body else { return };
+    if let Stage::Established(state) = &mut state.stage {
+        work(state, &mut sa.frame, core);
+    }
 }
 
 /// A message for this SA.
 pub fn receive(
     sa: &mut Sa,
     core: &mut Core,
-    _header: &Header,
-    _datagram: &[u8],
-    _path: (SocketAddr, SocketAddr),
+    header: &Header,
+    datagram: &[u8],
+    (local, remote): (SocketAddr, SocketAddr),
 ) {
-    sa.frame.report(core, Event::Dropped { why: "it is over".into() });
+    let Body::V1(state) = &mut sa.body else { return };
+    let digest = sha1(&[datagram]);
+    if let Some(echo) = state.echo.as_mut().filter(|echo| echo.question == digest) {
+        core.stats.duplicates += 1;
+        if echo.left > 0 {
+            echo.left -= 1;
+            let answer = echo.answer.to_vec();
+            core.send(sa.frame.local, sa.frame.remote, answer);
+        }
+        return;
+    }
+    if digest == state.latest {
+        core.stats.duplicates += 1;
+        return;
+    }
+    let exchange = header.exchange_v1();
+    let phase1 = [ExchangeType::IDENTITY_PROTECTION, ExchangeType::AGGRESSIVE];
+    if phase1.contains(&exchange) {
+        return phase1_message(sa, core, (header, datagram), digest, (local, remote));
+    }
+    match &state.stage {
+        Stage::Established(_) => {
+            let before = (sa.frame.local, sa.frame.remote);
+            established(sa, core, |state, frame, core| {
+                let heard = state.heard;
+                state.receive(frame, core, header, datagram);
+                // Behind a NAT the peer is wherever its last genuine message came from.
+                let genuine = state.heard == core.now && (heard != core.now || before.1 == remote);
+                if genuine && frame.nat.remote {
+                    (frame.local, frame.remote) = (local, remote);
+                }
+            });
+        }
+        Stage::AwaitProof(_) if !sa.frame.initiator => {
+            // The initiator of Aggressive Mode goes on: its last message must have been lost.
+            let Some(echo) = state.echo.as_mut().filter(|echo| echo.left > 0) else { return };
+            echo.left -= 1;
+            let answer = echo.answer.to_vec();
+            core.send(sa.frame.local, sa.frame.remote, answer);
+        }
+        _ if exchange == ExchangeType::INFORMATIONAL && !message::is_encrypted(header) => {
+            inform::in_clear(sa, core, header, datagram);
+        }
+        _ => {
+            let why = format!("{exchange} while {}", state.word());
+            sa.frame.report(core, Event::Dropped { why });
+        }
+    }
 }
 
-/// Wants something done by an established SA, as soon as it can.
-pub fn want(_sa: &mut Sa, _core: &mut Core, _task: Task) {}
+fn phase1_message(
+    sa: &mut Sa,
+    core: &mut Core,
+    (header, datagram): (&Header, &[u8]),
+    digest: [u8; 20],
+    (local, remote): (SocketAddr, SocketAddr),
+) {
+    let payloads = match parse_message(datagram) {
+        Ok((_, Content::Clear(payloads))) => {
+            core.ladder(Way::In, local, remote, || message::rung(header, &payloads));
+            payloads
+        }
+        Ok((_, Content::Encrypted(_))) => Vec::new(),
+        Err(error) => {
+            core.stats.malformed += 1;
+            return sa.frame.report(core, Event::Dropped { why: error.to_string() });
+        }
+    };
+    if header.message_id != MessageId(0) {
+        let why = "a message of phase 1 with a message ID".into();
+        return sa.frame.report(core, Event::Dropped { why });
+    }
+    let Body::V1(state) = &mut sa.body else { return };
+    let before = std::mem::replace(&mut state.latest, digest);
+    let main = header.exchange_v1() == ExchangeType::IDENTITY_PROTECTION;
+    let came = Came { header, datagram, payloads, local, remote };
+    let mut moved = false;
+    step(sa, core, |frame, core, stage| {
+        let next = match stage {
+            Stage::AwaitSa(state) if main => state.answer(frame, core, came),
+            Stage::AwaitKe(state) if main => state.exchange(frame, core, came),
+            Stage::AwaitAnswer(state) if !main => state.answer(frame, core, came),
+            Stage::AwaitProof(state) if main && message::is_encrypted(header) => {
+                main_mode::proof(state, frame, core, &came)
+            }
+            Stage::AwaitProof(state) if !main => aggressive::proof(state, frame, core, &came),
+            other => {
+                let why = format!("{} in a stage that has none", header.exchange_v1());
+                frame.report(core, Event::Dropped { why });
+                Next::same(other)
+            }
+        };
+        moved = next.moved;
+        next
+    });
+    let Body::V1(state) = &mut sa.body else { return };
+    if !moved {
+        state.latest = before;
+    }
+}
 
-/// Ends it at this time, because another does its work.
-pub fn supersede(_sa: &mut Sa, _core: &mut Core, _at: Time) {}
+/// The holder of the secrets answered.
+pub fn answer(sa: &mut Sa, core: &mut Core, question: QuestionId, answer: Answer) {
+    step(sa, core, |frame, core, stage| match stage {
+        Stage::AwaitSkeyid(state) => state.answer(frame, core, question, answer),
+        Stage::AwaitOwnProof(state) => state.signed(frame, core, question, answer),
+        Stage::AwaitVerdict(state) => state.verdict(frame, core, question, answer),
+        other => Next::same(other),
+    });
+}
 
-/// Takes an SA down at once, without a word to the peer.
-pub fn drop_sa(sa: &mut Sa, core: &mut Core, why: Gone) {
-    sa.body = Body::V1(State::Gone);
-    sa.frame.close(core, why);
+/// Wants something done by an established SA.
+pub fn want(sa: &mut Sa, core: &mut Core, task: Task) {
+    established(sa, core, |state, frame, core| state.start(frame, core, task));
 }
 
 /// Goes on with what waits to be done.
-pub fn advance(_sa: &mut Sa, _core: &mut Core) {}
+pub fn advance(sa: &mut Sa, core: &mut Core) {
+    established(sa, core, |state, frame, core| state.advance(frame, core));
+}
+
+/// Sees that a policy has its child SAs, or the one for a packet.
+pub fn create_child(
+    sa: &mut Sa,
+    core: &mut Core,
+    policy: &std::sync::Arc<Policy>,
+    packet: Option<&super::event::KernelSelector>,
+) {
+    established(sa, core, |state, frame, core| state.fill(frame, core, policy, packet));
+}
+
+/// Ends it at this time, because another does its work.
+pub fn supersede(sa: &mut Sa, core: &mut Core, at: Time) {
+    established(sa, core, |state, _, _| state.superseded_at = Some(at));
+}
+
+/// Takes an SA down at once, without a word to the peer.
+pub fn drop_sa(sa: &mut Sa, core: &mut Core, why: Gone) {
+    if let Body::V1(state) = &mut sa.body {
+        if let Stage::Established(state) = &mut state.stage {
+            state.abandon(core);
+        }
+        state.stage = Stage::Gone;
+    }
+    sa.frame.close(core, why);
+}
+
+/// Another IKE SA with the same peer takes over, or has taken over, the child SAs of this one.
+pub fn replaced(sa: &mut Sa, core: &mut Core) {
+    established(sa, core, |state, frame, core| state.replaced(frame, core));
+}
+
+/// It was deleted, and nobody takes over its child SAs: they live on by themselves.
+pub fn orphan(sa: &mut Sa) {
+    let Body::V1(state) = &mut sa.body else { return };
+    if let Stage::Established(established) = &state.stage {
+        let peer = established.ids.1.clone();
+        state.stage = Stage::Orphaned(Box::new(Orphaned { peer }));
+    }
+}
 
 /// Time has passed.
-pub fn timeout(_sa: &mut Sa, _core: &mut Core) {}
-
-/// The holder of the secrets answered.
-pub fn answer(_sa: &mut Sa, _core: &mut Core, _question: QuestionId, _answer: Answer) {}
+pub fn timeout(sa: &mut Sa, core: &mut Core) {
+    let (now, backoff) = (core.now, core.settings.backoff);
+    let Body::V1(state) = &mut sa.body else { return };
+    let due = match &mut state.out {
+        Some(out) => out.due(now, &backoff, &mut *core.random),
+        None => Due::Nothing,
+    };
+    match due {
+        Due::Nothing => (),
+        Due::Again(octets) => {
+            let octets = octets.to_vec();
+            core.stats.retransmits += 1;
+            core.send(sa.frame.local, sa.frame.remote, octets);
+        }
+        Due::GiveUp(sent) => {
+            let exchange = state.unanswered().into();
+            sa.frame.report(core, Event::NoAnswer { exchange, sent });
+            return drop_sa(sa, core, Gone::PeerVanished);
+        }
+    }
+    established(sa, core, |state, frame, core| state.timeout(frame, core));
+    let Body::V1(state) = &mut sa.body else { return };
+    if state.orphaned().is_some() {
+        return Orphaned::timeout(&mut sa.frame, core);
+    }
+    let half_open = sa.frame.created.after(core.settings.half_open);
+    if !sa.frame.initiator && state.is_opening() && half_open <= now {
+        sa.frame.report(core, Event::HalfOpenExpired);
+        drop_sa(sa, core, Gone::Failed);
+    }
+}
 
 /// The kernel reserved an SPI, or did not. Gives it back if nobody wants it any more.
 pub fn reserved(
-    _sa: &mut Sa,
-    _core: &mut Core,
-    _negotiation: Negotiation,
-    _protocol: SaProtocol,
+    sa: &mut Sa,
+    core: &mut Core,
+    negotiation: Negotiation,
+    protocol: SaProtocol,
     spi: Option<EspSpi>,
 ) -> Option<EspSpi> {
-    spi
+    let mut unwanted = spi;
+    if let Negotiation::Exchange(id) = negotiation {
+        established(sa, core, |state, frame, core| {
+            unwanted = state.reserved(frame, core, id, protocol, spi);
+        });
+    }
+    unwanted
 }
 
 /// The kernel answered a request about a part of a child.
-pub fn installed(_sa: &mut Sa, _core: &mut Core, _id: ChildId, _part: Part, _answer: KernelAnswer) {
+pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: KernelAnswer) {
+    if part == Part::Counters {
+        let counters = match answer {
+            KernelAnswer::Counters(counters) => Some(counters),
+            _ => None,
+        };
+        return established(sa, core, |state, frame, core| {
+            state.counted(frame, core, id, counters);
+        });
+    }
+    let failed = match answer {
+        KernelAnswer::Failed(reason) => {
+            let request = match part {
+                Part::Sa(_) => "install an SA",
+                Part::Flow | Part::Counters => "install a flow",
+                Part::Move(..) => "move an SA",
+            };
+            sa.frame.report(core, Event::KernelFailed { request: request.into(), reason });
+            Some(part)
+        }
+        _ => None,
+    };
+    let child = sa.frame.children.iter_mut().find(|child| child.id == id);
+    let Some(child) = child else { return };
+    child.pending = child.pending.saturating_sub(1);
+    established(sa, core, |state, frame, core| state.installed(frame, core, id, failed));
+}
+
+/// What a payload list begins with, as a message of phase 2 that was opened has it.
+fn with_hash(mut payloads: Vec<Payload>) -> Vec<Payload> {
+    payloads.insert(0, Payload::Hash(Vec::new()));
+    debug_assert_eq!(payloads[0].payload_type(), PayloadType::HASH);
+    payloads
 }

@@ -80,6 +80,11 @@ pub fn seen(traffic: Traffic, mode: Mode, hosts: Hosts, nat: bool) -> Traffic {
     Traffic { local: at(&traffic.local, hosts.local), remote: at(&traffic.remote, hosts.remote) }
 }
 
+/// Whether all of it lies within what a policy wants.
+pub fn is_wanted(traffic: &Traffic, policy: &Policy, hosts: Hosts) -> bool {
+    traffic.within(&Traffic::wanted(policy, hosts)).as_ref() == Some(traffic)
+}
+
 fn of_range(first: IpAddr, last: IpAddr) -> Option<Id> {
     let (id_type, data) = match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) => {

@@ -1,0 +1,191 @@
+//! Aggressive Mode (RFC 2409 §5): three messages, identities in clear.
+//!
+//! ```text
+//! AwaitAnswer    -- SA, KE, Ni, IDii, VID -->             (first)
+//!                <-- SA, KE, Nr, IDir, HASH_R, NAT-D --   AwaitProof
+//!                -- {HASH_I, NAT-D} -->                   Established
+//! Established
+//! ```
+//!
+//! The responder's hash shows whoever asks something to guess the pre-shared key from; a policy has
+//! to name this mode.
+
+use super::message::{is_encrypted, send_clear};
+use super::offer::{self, Phase1Choice};
+use super::phase1::{
+    Exchanged, NONCE_LEN, Opening, PLAIN, Ready, abilities, detect, exchanged, fail, float, kind,
+    nat_d, own_id, vendors,
+};
+use super::rules::{Bag, Message, sort};
+use super::{Came, Next, Stage};
+use crate::conf;
+use crate::crypto::KeyExchange;
+use crate::ike::core::Core;
+use crate::ike::report::Event;
+use crate::ike::sa::Frame;
+use crate::wire::iana::v1::{AuthMethod, ExchangeType};
+use crate::wire::v1::{Nonce, Payload, Sa};
+
+/// An initiator that sent everything at once.
+pub struct AwaitAnswer {
+    /// What it offered.
+    pub offered: Sa,
+    /// How it will prove who it is.
+    pub method: AuthMethod,
+    /// Its half of the key exchange, and its nonce.
+    pub own: (KeyExchange, Vec<u8>),
+}
+
+impl std::fmt::Debug for AwaitAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AwaitAnswer").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// The first message of an initiator.
+pub fn first(
+    frame: &Frame,
+    core: &mut Core,
+    offered: Sa,
+    method: AuthMethod,
+    own: (KeyExchange, Vec<u8>),
+) -> Next {
+    let mut payloads = vec![
+        Payload::Sa(offered.clone()),
+        Payload::Ke(own.0.public().to_vec()),
+        Payload::Nonce(Nonce(own.1.clone())),
+        Payload::Id(own_id(frame)),
+    ];
+    payloads.extend(vendors());
+    let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
+    Next::sent(Stage::AwaitAnswer(Box::new(AwaitAnswer { offered, method, own })), octets)
+}
+
+impl AwaitAnswer {
+    /// The responder answered, with its proof.
+    pub fn answer(self: Box<Self>, frame: &mut Frame, core: &mut Core, came: Came<'_>) -> Next {
+        let bag = match came.sorted(Message::AggressiveSecond(PLAIN, kind(self.method))) {
+            Ok(bag) => bag,
+            Err(why) => return came.drop(frame, core, Stage::AwaitAnswer(self), why),
+        };
+        let chosen = bag.sa.as_ref().ok_or_else(|| "no SA".to_string());
+        let choice = match chosen.and_then(|sa| offer::accept_phase1(&self.offered, sa)) {
+            Ok(choice) if choice.suite.group == self.own.0.group() => choice,
+            Ok(_) => {
+                let what = "another group than that of the public values".into();
+                return fail(frame, core, Event::Misbehaved { what });
+            }
+            Err(what) => return fail(frame, core, Event::Misbehaved { what }),
+        };
+        if came.header.responder.is_zero() {
+            let what = "an answer without a cookie of its own".into();
+            return fail(frame, core, Event::Misbehaved { what });
+        }
+        frame.peer_spi = came.header.responder;
+        frame.local.set_ip(came.local.ip());
+        let Self { offered, own: (kex, nonce), .. } = *self;
+        let mode = conf::Phase1::Aggressive;
+        let sa = Payload::Sa(offered).body();
+        let opening = Opening { mode, choice, sa, abilities: abilities(&bag) };
+        detect(frame, core, &opening, &bag);
+        go_on(frame, core, opening, (kex, nonce), bag)
+    }
+}
+
+/// A responder takes a first message: everything for the keys is there.
+pub fn respond(
+    frame: &mut Frame,
+    core: &mut Core,
+    (choice, sa): (Phase1Choice, Vec<u8>),
+    bag: Bag,
+) -> Next {
+    let group = choice.suite.group;
+    let kex = match KeyExchange::generate(group, &mut *core.random) {
+        Ok(kex) => kex,
+        Err(error) => return fail(frame, core, Event::Internal { what: error.to_string() }),
+    };
+    let mode = conf::Phase1::Aggressive;
+    let opening = Opening { mode, choice, sa, abilities: abilities(&bag) };
+    let nonce = core.octets(NONCE_LEN);
+    go_on(frame, core, opening, (kex, nonce), bag)
+}
+
+fn go_on(
+    frame: &mut Frame,
+    core: &mut Core,
+    opening: Opening,
+    (kex, own): (KeyExchange, Vec<u8>),
+    bag: Bag,
+) -> Next {
+    let peers = (bag.ke.clone().unwrap_or_default(), bag.nonce.clone().unwrap_or_default());
+    match Exchanged::new(frame.initiator, kex, own, peers) {
+        Ok(agreed) => exchanged(frame, core, opening, agreed, bag),
+        Err(what) => fail(frame, core, Event::Misbehaved { what }),
+    }
+}
+
+/// There are keys: the initiator judges the answer, the responder makes it.
+pub fn keyed(frame: &mut Frame, core: &mut Core, mut ready: Box<Ready>, bag: Bag) -> Next {
+    if frame.initiator {
+        return ready.judge(frame, core, bag);
+    }
+    ready.peer = bag.ids.first().cloned();
+    ready.prove(frame, core)
+}
+
+/// Our proof goes out.
+pub fn prove(
+    frame: &mut Frame,
+    core: &mut Core,
+    mut ready: Box<Ready>,
+    proof: Payload,
+    certs: Vec<Payload>,
+) -> Next {
+    if frame.initiator {
+        // The hashes are of the addresses as they were; the message goes by the new ones.
+        let hashes = nat_d(frame, &ready.opening);
+        float(frame, core, &ready.opening);
+        let mut payloads = certs;
+        payloads.push(proof);
+        payloads.extend(hashes);
+        payloads.extend(ready.initial_contact(frame));
+        let Some(octets) = ready.send(frame, core, &payloads) else { return Stage::Gone.into() };
+        let next = ready.established(frame, core);
+        return Next::sent(next.stage, octets);
+    }
+    let mut payloads = vec![
+        Payload::Sa(ready.opening.choice.answer.clone()),
+        Payload::Ke(ready.publics.1.clone()),
+        Payload::Nonce(Nonce(ready.nonce.clone())),
+        Payload::Id(own_id(frame)),
+    ];
+    payloads.extend(certs);
+    payloads.push(proof);
+    payloads.extend(vendors());
+    payloads.extend(nat_d(frame, &ready.opening));
+    let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
+    Next::sent(Stage::AwaitProof(ready), octets)
+}
+
+/// The message with the initiator's proof came: encrypted, or in clear as RFC 2409 has it.
+pub fn proof(mut ready: Box<Ready>, frame: &mut Frame, core: &mut Core, came: &Came<'_>) -> Next {
+    let (payloads, iv) = match is_encrypted(came.header) {
+        true => match ready.open(frame, core, came.header, came.datagram) {
+            Some(plain) => (plain.payloads, plain.next),
+            None => return Next::same(Stage::AwaitProof(ready)),
+        },
+        false => (came.payloads.clone(), ready.iv),
+    };
+    let by = kind(ready.opening.choice.method);
+    let bag = match sort(Message::AggressiveThird(by), payloads) {
+        Ok(bag) => bag,
+        Err(what) => {
+            frame.report(core, Event::Misbehaved { what });
+            return Next::same(Stage::AwaitProof(ready));
+        }
+    };
+    ready.iv = iv;
+    detect(frame, core, &ready.opening, &bag);
+    (frame.local, frame.remote) = (came.local, came.remote);
+    ready.judge(frame, core, bag)
+}

@@ -1,0 +1,448 @@
+//! An established ISAKMP SA: what it does, and what time does to it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Task;
+use super::keys::Keys;
+use super::message::fresh_id;
+use super::protect::Iv;
+use super::quick::Quick;
+use super::traffic;
+use super::vendor::Abilities;
+use crate::conf::{Policy, Start, Version};
+use crate::crypto::IkeSuite;
+use crate::ike::child::{Child, ChildId, Stage};
+use crate::ike::core::{Core, Deed, Owner, Part};
+use crate::ike::event::{Direction, KernelRequest, KernelSelector, Output, SaCounters, Time};
+use crate::ike::natt::KEEPALIVE;
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::{Frame, Standing};
+use crate::ike::selector::{Traffic, covers};
+use crate::ike::timer::{earliest, jitter, soft};
+use crate::ike::window::{Due, Outstanding};
+use crate::wire::MessageId;
+use crate::wire::v2::Id;
+
+/// How long what was replaced is kept: the peer may still use it.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How long an ISAKMP SA outlives its lifetime while a successor is waited for.
+const OVERTIME: Duration = Duration::from_secs(30);
+
+/// The pause before something that failed is tried again.
+pub const PAUSE: Duration = Duration::from_secs(60);
+
+/// How many message IDs of the peer are remembered, against replays.
+const REMEMBERED: usize = 64;
+
+/// An established ISAKMP SA.
+#[derive(Debug)]
+pub struct Established {
+    /// Its keys.
+    pub keys: Keys,
+    /// Its algorithms.
+    pub suite: IkeSuite,
+    /// The last block of phase 1, from which the exchanges of phase 2 start.
+    pub iv: Iv,
+    /// What the peer can do.
+    pub abilities: Abilities,
+    /// Our identity and the peer's.
+    pub ids: Box<(Id, Id)>,
+    /// When it became so.
+    pub since: Time,
+    /// When it is to be rekeyed.
+    pub rekey_at: Option<Time>,
+    /// When it ends whatever happens.
+    pub ends_at: Option<Time>,
+    /// When we delete it because another does its work.
+    pub superseded_at: Option<Time>,
+    /// When the peer last proved to be alive.
+    pub heard: Time,
+    /// When we last sent something.
+    pub sent: Time,
+    /// The Quick Modes under way, and those that were just now.
+    pub exchanges: Vec<Box<Quick>>,
+    /// Message IDs of the peer's that are used up.
+    pub used: VecDeque<MessageId>,
+    /// The sequence number of our next R-U-THERE.
+    pub sequence: u32,
+    /// Our R-U-THERE that waits for its answer.
+    pub probe: Option<Box<Outstanding>>,
+    /// The kernel was asked whether traffic proves the peer alive.
+    pub asked_traffic: bool,
+    /// Another IKE SA has taken over the child SAs.
+    pub taken_over: bool,
+    /// The peer deleted it.
+    pub deleted: bool,
+    /// The child SAs of the policies that go over it are still to be asked for.
+    fresh: bool,
+}
+
+/// What is left of an ISAKMP SA that was deleted while its child SAs live on (RFC 2408 §2.1: they do
+/// not depend on it). The next one with this peer takes them over.
+#[derive(Debug)]
+pub struct Orphaned {
+    /// Who the peer is.
+    pub peer: Id,
+}
+
+impl Orphaned {
+    /// Children reached their lifetimes.
+    pub fn timeout(frame: &mut Frame, core: &mut Core) {
+        let now = core.now;
+        let ended = |child: &Child| child.hard.or(child.soft).is_none_or(|at| at <= now);
+        while let Some(at) = frame.children.iter().position(ended) {
+            remove(frame, core, at, Gone::Expired);
+        }
+        if frame.children.is_empty() {
+            frame.close(core, Gone::Replaced);
+        }
+    }
+}
+
+impl Established {
+    /// Phase 1 is done.
+    pub fn begin(
+        frame: &mut Frame,
+        core: &mut Core,
+        (keys, iv, suite): (Keys, Iv, IkeSuite),
+        abilities: Abilities,
+        ids: Box<(Id, Id)>,
+        lifetime: Option<Duration>,
+        initial_contact: bool,
+    ) -> super::Stage {
+        core.stats.established += 1;
+        let event = Event::IkeEstablished {
+            spis: frame.printed_spis(),
+            local_id: ids.0.to_string(),
+            remote_id: ids.1.to_string(),
+            suite: suite.to_string(),
+        };
+        frame.report(core, event);
+        core.deeds.push_back(Deed::Established(frame.id, initial_contact));
+        let now = core.now;
+        let random = &mut *core.random;
+        let state = Self {
+            keys,
+            suite,
+            iv,
+            abilities,
+            ids,
+            since: now,
+            // The initiator first: the responder only if nothing happened.
+            rekey_at: lifetime.map(|hard| match frame.initiator {
+                true => now.after(soft(hard, random)),
+                false => now.after(hard.saturating_sub(hard / 20)),
+            }),
+            ends_at: lifetime.map(|hard| now.after(hard).after(OVERTIME)),
+            superseded_at: None,
+            heard: now,
+            sent: now,
+            exchanges: Vec::new(),
+            used: VecDeque::new(),
+            sequence: u32::try_from(random.below(1 << 30)).unwrap_or(1),
+            probe: None,
+            asked_traffic: false,
+            taken_over: false,
+            deleted: false,
+            fresh: frame.initiator,
+        };
+        super::Stage::Established(Box::new(state))
+    }
+
+    /// What is known of it.
+    pub fn standing(&self) -> Standing<'_> {
+        Standing {
+            ids: &self.ids,
+            since: self.since,
+            rekey_at: self.rekey_at,
+            ending: self.deleted,
+            replaced: self.taken_over,
+        }
+    }
+
+    /// Others have taken note of it: the child SAs are asked for.
+    pub fn advance(&mut self, frame: &mut Frame, core: &mut Core) {
+        if !std::mem::take(&mut self.fresh) {
+            return;
+        }
+        let all = core.policies.iter().map(|running| Arc::clone(&running.policy));
+        let wanted: Vec<_> = all
+            .filter(|policy| super::shares(policy, &frame.policy))
+            .filter(|policy| policy.start == Start::Active || Arc::ptr_eq(policy, &frame.policy))
+            .collect();
+        for policy in wanted {
+            self.fill(frame, core, &policy, None);
+        }
+    }
+
+    /// Sees that a policy has its child SAs, or the one for a packet.
+    pub fn fill(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        policy: &Arc<Policy>,
+        packet: Option<&KernelSelector>,
+    ) {
+        if self.taken_over {
+            return;
+        }
+        let hosts = frame.hosts();
+        for flow in &policy.flows {
+            let wanted = traffic::of_flow(policy, flow, hosts);
+            let flows = wanted.flows(policy, hosts).unwrap_or_default();
+            let concerned =
+                packet.is_none_or(|packet| flows.iter().any(|flow| covers(flow, packet)));
+            let served = frame
+                .children
+                .iter()
+                .any(|child| child.stage != Stage::Ending && *child.agreement.flows == *flows);
+            let coming = self.exchanges.iter().any(|it| it.is_for(&wanted));
+            if concerned && !served && !coming {
+                self.offer(frame, core, policy, wanted, None);
+            }
+        }
+    }
+
+    /// Does something now.
+    pub fn start(&mut self, frame: &mut Frame, core: &mut Core, task: Task) {
+        match task {
+            Task::RekeyChild(id) => {
+                let child = frame.children.iter_mut().find(|child| child.id == id);
+                let Some(child) = child.filter(|child| child.stage == Stage::Up) else { return };
+                if self.taken_over {
+                    return;
+                }
+                child.stage = Stage::Rekeying;
+                let wanted = child.agreement.traffic.clone();
+                let policy = policy_of(frame, core, &wanted);
+                self.offer(frame, core, &policy, wanted, Some(id));
+            }
+            Task::DeleteChild(id, why) => {
+                let at = frame.children.iter().position(|child| child.id == id);
+                let Some(at) = at else { return };
+                let child = &frame.children[at];
+                let (protocol, spi) = (child.agreement.protocol, child.agreement.spi_in);
+                self.send_delete(frame, core, protocol, &[spi]);
+                remove(frame, core, at, why);
+            }
+            Task::DeleteIke(why) => {
+                if !matches!(why, Gone::Replaced | Gone::Expired) {
+                    self.delete_children(frame, core);
+                }
+                self.abandon(core);
+                self.send_delete_ike(frame, core);
+                match why {
+                    // They go over to another, or wait for one.
+                    Gone::Replaced | Gone::Expired => {
+                        self.deleted = true;
+                        core.deeds.push_back(Deed::Bequeath(frame.id));
+                    }
+                    why => frame.close(core, why),
+                }
+            }
+        }
+    }
+
+    fn delete_children(&mut self, frame: &mut Frame, core: &mut Core) {
+        for protocol in [crate::conf::SaProtocol::Esp, crate::conf::SaProtocol::Ah] {
+            let children = frame.children.iter().map(|child| &child.agreement);
+            let of = children.filter(|it| it.protocol == protocol).map(|it| it.spi_in);
+            let spis: Vec<_> = of.collect();
+            if !spis.is_empty() {
+                self.send_delete(frame, core, protocol, &spis);
+            }
+        }
+    }
+
+    /// Another IKE SA has the child SAs now.
+    pub fn replaced(&mut self, frame: &mut Frame, core: &mut Core) {
+        self.taken_over = true;
+        self.rekey_at = None;
+        self.abandon(core);
+        // Whoever opened the new one deletes the old one; should that not come, it ends anyway.
+        self.ends_at = Some(core.now.after(OVERTIME * 2));
+        let _ = frame;
+    }
+
+    /// When it is to be looked at next.
+    pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
+        let interval = self.interval(core);
+        let own = [
+            self.rekey_at,
+            self.ends_at,
+            self.superseded_at,
+            self.probe.as_ref().map(|probe| probe.deadline()),
+            interval.filter(|_| self.is_idle()).map(|interval| self.heard.after(interval)),
+            frame.nat.local.then(|| self.sent.after(KEEPALIVE)),
+        ];
+        let children = frame.children.iter().map(|child| child.next_timeout());
+        let exchanges = self.exchanges.iter().map(|it| it.next_timeout());
+        earliest(own.into_iter().chain(children).chain(exchanges))
+    }
+
+    fn interval(&self, core: &Core) -> Option<Duration> {
+        let interval = Duration::from_secs(core.globals.dpd_check_interval.into());
+        (self.abilities.dpd && !interval.is_zero()).then_some(interval)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.probe.is_none() && !self.asked_traffic
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, frame: &mut Frame, core: &mut Core) {
+        let now = core.now;
+        let due = |time: &mut Option<Time>| time.take_if(|time| *time <= now).is_some();
+        if due(&mut self.superseded_at) {
+            return self.start(frame, core, Task::DeleteIke(Gone::Replaced));
+        }
+        if due(&mut self.rekey_at) {
+            let again = now.after(jitter(PAUSE, &mut *core.random));
+            self.rekey_at = self.ends_at.filter(|end| *end > again).map(|_| again);
+            core.deeds.push_back(Deed::Reopen(frame.id));
+        }
+        if due(&mut self.ends_at) {
+            return match self.taken_over {
+                true => frame.close(core, Gone::Replaced),
+                false => self.start(frame, core, Task::DeleteIke(Gone::Expired)),
+            };
+        }
+        if frame.nat.local && self.sent.after(KEEPALIVE) <= now {
+            self.sent = now;
+            let (local, remote) = (frame.local, frame.remote);
+            core.outputs.push_back(Output::Keepalive { local, remote });
+        }
+        if !self.check_alive(frame, core) {
+            return;
+        }
+        self.check_exchanges(frame, core);
+        if frame.gone.is_none() {
+            self.check_children(frame, core);
+        }
+    }
+
+    /// Dead peer detection (RFC 3706): traffic that came in proves life as well as an answer does.
+    /// `false` if the peer is given up.
+    fn check_alive(&mut self, frame: &mut Frame, core: &mut Core) -> bool {
+        let backoff = core.settings.backoff;
+        let due = match &mut self.probe {
+            Some(probe) => probe.due(core.now, &backoff, &mut *core.random),
+            None => Due::Nothing,
+        };
+        match due {
+            Due::Again(octets) => {
+                let octets = octets.to_vec();
+                core.stats.retransmits += 1;
+                core.send(frame.local, frame.remote, octets);
+            }
+            Due::GiveUp(sent) => {
+                let exchange = "R-U-THERE".into();
+                frame.report(core, Event::NoAnswer { exchange, sent });
+                self.abandon(core);
+                frame.close(core, Gone::PeerVanished);
+                return false;
+            }
+            Due::Nothing => (),
+        }
+        let Some(interval) = self.interval(core) else { return true };
+        if !self.is_idle() || self.heard.after(interval) > core.now {
+            return true;
+        }
+        match frame.children.iter().find(|child| child.stage == Stage::Up) {
+            Some(child) => {
+                self.asked_traffic = true;
+                let owner = Owner::Child { sa: frame.id, child: child.id, part: Part::Counters };
+                core.kernel(owner, KernelRequest::QuerySa(child.key(Direction::In)));
+            }
+            None => self.send_probe(frame, core),
+        }
+        true
+    }
+
+    /// The kernel told what a child received, or could not.
+    pub fn counted(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        id: ChildId,
+        counters: Option<SaCounters>,
+    ) {
+        self.asked_traffic = false;
+        let child = frame.children.iter_mut().find(|child| child.id == id);
+        let progressed = child.zip(counters).is_some_and(|(child, counters)| {
+            std::mem::replace(&mut child.seen, counters.packets) < counters.packets
+        });
+        match progressed {
+            true => self.heard = core.now,
+            false => self.send_probe(frame, core),
+        }
+    }
+
+    fn check_children(&mut self, frame: &mut Frame, core: &mut Core) {
+        let now = core.now;
+        let mut tasks = Vec::new();
+        for child in &mut frame.children {
+            if child.hard.take_if(|hard| *hard <= now).is_some() {
+                let replaced = child.stage == Stage::Ending;
+                let why = if replaced { Gone::Replaced } else { Gone::Expired };
+                tasks.push(Task::DeleteChild(child.id, why));
+            } else if child.stage == Stage::Up && child.soft.take_if(|it| *it <= now).is_some() {
+                tasks.push(Task::RekeyChild(child.id));
+            }
+        }
+        tasks.into_iter().for_each(|task| self.start(frame, core, task));
+    }
+
+    /// A message ID of the peer's is used up.
+    pub fn remember(&mut self, id: MessageId) {
+        if self.used.len() >= REMEMBERED {
+            self.used.pop_front();
+        }
+        self.used.push_back(id);
+    }
+
+    /// A message ID for an exchange of ours.
+    pub fn own_id(&self, core: &mut Core) -> MessageId {
+        loop {
+            let id = fresh_id(core);
+            if self.exchanges.iter().all(|it| it.id != id) {
+                return id;
+            }
+        }
+    }
+
+    /// Gives back whatever is reserved, before the SA goes.
+    pub fn abandon(&mut self, core: &mut Core) {
+        for exchange in std::mem::take(&mut self.exchanges) {
+            exchange.abandon(core);
+        }
+    }
+}
+
+/// A child goes; a policy that lost it hears of it.
+pub fn remove(frame: &mut Frame, core: &mut Core, at: usize, why: Gone) {
+    let mut child = frame.part_with(at);
+    let policy = policy_of(frame, core, &child.agreement.traffic);
+    child.remove(core);
+    if why != Gone::Replaced {
+        let spis = child.printed_spis();
+        frame.report(core, Event::ChildDeleted { spis, why });
+        core.lost(&policy.name, why);
+    }
+}
+
+/// The policy that traffic belongs to, among those that go over this SA.
+pub fn policy_of(frame: &Frame, core: &Core, wanted: &Traffic) -> Arc<Policy> {
+    let hosts = frame.hosts();
+    let wants = |policy: &Policy| traffic::is_wanted(wanted, policy, hosts);
+    if wants(&frame.policy) {
+        return Arc::clone(&frame.policy);
+    }
+    let all = core.policies.iter().map(|running| &running.policy);
+    let mut ours =
+        all.filter(|it| matches!(it.version, Version::V1(_)) && super::shares(it, &frame.policy));
+    ours.find(|policy| wants(policy)).unwrap_or(&frame.policy).clone()
+}
