@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use getopts::{Matches, Options};
 use oakd::log::Detail;
 use oakd::net::{IKE_PORT, NATT_PORT};
+use oakd::pki;
 use oakd::proc::child::{self, Part};
 use oakd::proc::{Role, ca, control, ike, parent, reader, relay};
 
@@ -50,8 +51,8 @@ fn main() -> ExitCode {
     }
 }
 
-const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-f file] [-i port] \
-                     [-K dialect:path]\n            [-k directory] [-p port] [-s socket] [-u user]";
+const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-e days] [-f file] \
+                     [-i port] [-K dialect:path]\n            [-k directory] [-p port] [-s socket] [-u user]";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -59,6 +60,7 @@ fn options() -> Options {
         .optopt("c", "", &format!("empty directory for the children (default {ROOT})"), "DIRECTORY")
         .optmulti("D", "", "define a macro; the file cannot change it", "MACRO=VALUE")
         .optflag("d", "", "stay in the foreground, log to standard error")
+        .optopt("e", "", "days ahead that expiring certificates are logged (default 14)", "DAYS")
         .optopt("f", "", &format!("configuration file (default {FILE})"), "FILE")
         .optflag("h", "help", "show this")
         .optopt("i", "", "UDP port for IKE (default 500)", "PORT")
@@ -122,6 +124,12 @@ fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
             _ => Detail::Messages,
         },
         keys: absolute(&text("k", KEYS))?,
+        warn_days: match matches.opt_str("e") {
+            None => pki::WARN_DAYS,
+            Some(text) => {
+                text.parse().map_err(|_| format!("-e {text}: a number of days is wanted"))?
+            }
+        },
         socket: absolute(&text("s", SOCKET))?,
         user: text("u", USER),
         root: absolute(&text("c", ROOT))?,

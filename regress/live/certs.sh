@@ -104,3 +104,8 @@ raw_peer() { # host identity name
 	ssl pkey -in "$pki/$3.key" -pubout -out "$pki/$3.pub"
 	put "$1" pubkeys/fqdn pubkey "$([ "${daemon[$1]}" = strongswan ] && echo "$3.pub" || echo "$2")" "$pki/$3.pub"
 }
+# own_ca WORD...: `oakctl ca vpn WORD...`, its directory beside the others.
+own_ca() {
+	mkdir -p "$pki"
+	"$OAKD_PROGRAMS/oakctl" -q --ssl "$pki" ca vpn "$@" >>"$pki/log" 2>&1 || fail "oakctl ca vpn $*: $(tail -n 1 "$pki/log")"
+}

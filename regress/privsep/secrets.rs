@@ -5,6 +5,9 @@ use std::io::{Read, Seek, SeekFrom};
 
 use std::os::unix::fs::PermissionsExt;
 
+use oakd::crypto::Secret;
+use oakd::issuer::{Issuer, Use};
+use oakd::pki::authority::NewKey;
 use openssl::pkey::PKey;
 
 use super::daemon::{Daemon, PSK, eventually, kill};
@@ -124,4 +127,30 @@ fn a_key_that_is_no_longer_configured_is_forgotten() {
     assert!(daemon.oakctl(&["reload"]).status.success());
     let forgotten = eventually(|| (found(ca, PSK.as_bytes()) == 0).then_some(()));
     assert!(forgotten.is_some(), "{} copies are left", found(ca, PSK.as_bytes()));
+}
+
+#[test]
+fn what_expires_is_logged_ahead_and_shown() {
+    let Some(daemon) = Daemon::start(&["-e", "400"]) else { return };
+    let issuer = Issuer::new(&daemon.path("ssl"), "vpn").unwrap();
+    issuer.create(&Secret::from(&b"sesame"[..]), NewKey::P256).unwrap();
+    issuer.create_certificate("gw.example", Use::Host, NewKey::P256).unwrap();
+    issuer.install(&daemon.path("keys")).unwrap();
+    issuer.install_host("gw.example", &daemon.path("keys"), true).unwrap();
+    assert!(daemon.oakctl(&["reload"]).status.success());
+    daemon.says("certs/gw.example.crt: O=oakd, CN=gw.example (own) expires on ");
+    assert!(!daemon.log().contains("CN=vpn CA (authority) expires"));
+    let shown = eventually(|| {
+        let output = daemon.oakctl(&["show", "certs"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.contains("certs/gw.example.crt: own, ECDSA P-256: O=oakd, CN=gw.example: valid")
+            .then_some(text)
+    });
+    let shown = shown.expect("not shown");
+    assert!(shown.contains("    for      FQDN gw.example\n"), "{shown}");
+    assert!(shown.contains("    below    O=oakd, CN=vpn CA\n"), "{shown}");
+    let json = daemon.oakctl(&["-j", "show", "certs"]).stdout;
+    let first = json.split(|octet| *octet == b'\n').next().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(first).unwrap();
+    assert_eq!(value["part"], "Authority");
 }

@@ -55,6 +55,8 @@ pub struct Options {
     pub file: String,
     /// The directory of keys and certificates.
     pub keys: PathBuf,
+    /// What expires within so many days is logged.
+    pub warn_days: u32,
     /// Macros that the file cannot change.
     pub macros: Vec<(String, String)>,
     /// Stay in the foreground and log to standard error.

@@ -175,7 +175,7 @@ fn gather(
     }
     let partial_chain = checked.config.globals.cert_partial_chain;
     Ok(Secrets {
-        options: pki::Options { partial_chain, warn_days: pki::WARN_DAYS, at: None },
+        options: pki::Options { partial_chain, warn_days: options.warn_days, at: None },
         psks: std::mem::take(&mut checked.secrets),
         users: std::mem::take(&mut checked.users),
         files,
