@@ -223,6 +223,10 @@ impl<L: Link> Kernel<L> {
                         self.inputs.push_back(Input::Expire(Expire { key, hard }));
                     }
                 }
+                Ok(Incoming::NewMapping(mapping)) => {
+                    let (spi, remote) = (EspSpi(mapping.sa.spi.0), mapping.new);
+                    self.inputs.push_back(Input::Mapping { spi, remote });
+                }
                 Ok(Incoming::Other(MessageType::Migrate)) => self.migrated(now),
                 // Other programs' messages, and what is malformed: not ours to act upon.
                 Ok(_) | Err(_) => (),

@@ -142,6 +142,19 @@ fn a_repetition_moves_nothing_and_neither_does_what_is_forged() {
 }
 
 #[test]
+fn what_the_kernel_sees_on_the_packets_is_followed_by_the_same_rule() {
+    let mut pair = behind_nat(0, false);
+    let remote = "203.0.113.7:24500".parse().unwrap();
+    for side in [A, B] {
+        let spi = pair.inbound(side).spi;
+        pair.input(side, Input::Mapping { spi, remote });
+    }
+    pair.input(B, Input::Mapping { spi: oakd::wire::EspSpi(0xdead), remote });
+    assert_eq!((moved(&pair, A), moved(&pair, B)), (0, 1));
+    assert_eq!(goes_to(&pair, B), (ip("203.0.113.7"), Some(24500)));
+}
+
+#[test]
 fn the_side_behind_the_nat_does_not_follow() {
     let mut pair = behind_nat(10, false);
     // Whatever B sends comes from elsewhere.

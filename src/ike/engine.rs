@@ -63,6 +63,7 @@ impl Engine {
             Input::Trust(trust) => self.core.trust = trust,
             Input::Lease(lease) => self.recall(lease),
             Input::Configure(config) => self.configure(&config),
+            Input::Mapping { spi, remote } => self.mapping(spi, remote),
             Input::Addresses(addresses) => self.addresses(addresses),
             Input::Command(command) => self.command(command),
             Input::Timeout => (),

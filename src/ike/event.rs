@@ -68,6 +68,14 @@ pub enum Input<'a> {
     Lease(Lease),
     /// A new configuration: the difference is acted upon.
     Configure(Arc<Config>),
+    /// Packets of an inbound SA, authentic and no repetitions, come from another address or port: the NAT
+    /// before the peer has another mapping (where the kernel tells).
+    Mapping {
+        /// The SPI of the SA.
+        spi: EspSpi,
+        /// Where the packets come from now.
+        remote: SocketAddr,
+    },
     /// The addresses that we have now, the ones to be preferred first (RFC 4555). Those of loopback
     /// interfaces and link-local ones are left out.
     Addresses(Vec<IpAddr>),

@@ -1,14 +1,17 @@
 //! What one IKE SA means for others: successors, peers that started anew, two opened at once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
 use crate::ike::id;
 use crate::ike::inner::Inner;
+use crate::ike::natt::Path;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Body, Sa, inherit};
 use crate::ike::table::SaId;
+use crate::wire::EspSpi;
 
 /// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
 const SUPERSEDED: Duration = Duration::from_secs(2);
@@ -28,6 +31,18 @@ impl Engine {
                 }
             });
         }
+    }
+
+    /// The kernel saw packets of an inbound SA come from elsewhere.
+    pub(super) fn mapping(&mut self, spi: EspSpi, remote: SocketAddr) {
+        let Some(id) = self.core.by_spi.get(&spi).copied() else { return };
+        self.with(id, |sa, core| {
+            let Body::V2(state) = &mut sa.body else { return };
+            let path = Path { local: sa.frame.local, remote };
+            if let Some(state) = state.established_mut() {
+                state.follow(&mut sa.frame, core, path);
+            }
+        });
     }
 
     /// The children of one IKE SA go over to another.
