@@ -1,19 +1,29 @@
-//! How long a configuration takes to be read, and a peer's policy to be found, at 10, 1,000 and
-//! 10,000 policies.
+//! How long a configuration takes to be read, to be taken by the engine, to be taken again with one
+//! policy changed, and a peer's policy to be found, at 10, 1,000 and 10,000 policies.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Write;
 use std::hint::black_box;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use oakd::conf::{self, Index, MemoryFiles, NumericNames};
+use oakd::conf::{self, Config, Index, MemoryFiles, NumericNames};
+use oakd::crypto::SeededRandom;
+use oakd::ike::event::{Input, Time};
+use oakd::ike::{Engine, Settings};
 
 fn main() {
     println!(
-        "{:>9} {:>14} {:>16} {:>14}",
-        "policies", "read (ms)", "per policy (us)", "match (ns)"
+        "{:>9} {:>11} {:>11} {:>16} {:>11} {:>12} {:>11}",
+        "policies",
+        "parse (ms)",
+        "check (ms)",
+        "per policy (us)",
+        "take (ms)",
+        "reload (ms)",
+        "match (ns)"
     );
     for count in [10u32, 1_000, 10_000] {
         let mut text = String::new();
@@ -25,8 +35,12 @@ fn main() {
         }
         let files = MemoryFiles::default().with("bench", text);
         let started = Instant::now();
+        black_box(conf::parse("bench", &[], &files).statements.len());
+        let parse = started.elapsed();
+        let started = Instant::now();
         let checked = conf::load("bench", &[], &files, &NumericNames).unwrap();
         let read = started.elapsed();
+        let (take, reload) = engine(&checked.config);
         let policies = &checked.config.policies;
         let index = Index::new(policies);
         let local = IpAddr::from([192, 0, 2, 1]);
@@ -39,10 +53,28 @@ fn main() {
         }
         let matched = started.elapsed() / rounds;
         println!(
-            "{count:>9} {:>14.2} {:>16.2} {:>14}",
-            read.as_secs_f64() * 1e3,
+            "{count:>9} {:>11.2} {:>11.2} {:>16.2} {:>11.2} {:>12.2} {:>11}",
+            parse.as_secs_f64() * 1e3,
+            read.saturating_sub(parse).as_secs_f64() * 1e3,
             read.as_secs_f64() * 1e6 / f64::from(count),
+            take.as_secs_f64() * 1e3,
+            reload.as_secs_f64() * 1e3,
             matched.as_nanos()
         );
     }
+}
+
+/// How long an engine takes for a configuration, and for the same with one policy changed.
+fn engine(config: &Config) -> (Duration, Duration) {
+    let mut engine = Engine::new(Box::new(SeededRandom::new(1)), Settings::default());
+    let mut changed = config.clone();
+    changed.policies[config.policies.len() / 2].tag = Some("t".into());
+    let [take, reload] = [config.clone(), changed].map(|config| {
+        let config = Arc::new(config);
+        let started = Instant::now();
+        engine.handle(Time(Duration::from_secs(1)), Input::Configure(config));
+        while engine.poll().is_some() {}
+        started.elapsed()
+    });
+    (take, reload)
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 mod fuzz;
+mod generated;
 mod ipsecctl;
 mod manual;
 

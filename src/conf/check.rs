@@ -19,8 +19,8 @@ use super::parse::{Parsed, Problem};
 use super::source::{Files, Names};
 use super::syntax::{Ikev2Rule, Matching, Radius, Set, Spanned, Statement};
 use super::{
-    Checked, Config, Globals, Ike1Auth, Lifetime, Mode, Ocsp, Policy, PolicyName, PolicySecret,
-    Prefix, SaProtocol, Start, Version,
+    Checked, Config, Flow, FlowAddresses, FlowEnd, Globals, Ike1Auth, Lifetime, Mode, Ocsp, Policy,
+    PolicyName, PolicySecret, Prefix, SaProtocol, Start, Version,
 };
 
 /// iked's lifetime of a child SA: three hours.
@@ -205,11 +205,12 @@ impl Checker<'_> {
             self.error(word.place, problem);
         }
         let flows = self.flows(rule, family);
+        let (local, peer) = ends(rule, &flows).unwrap_or((local, peer));
         let protocol = rule.protocol.as_ref().map_or(SaProtocol::Esp, |p| p.value);
         let matching = rule.matching.as_ref().map(|m| m.value);
         let auth = self.auth(rule, &name, secrets);
         let (provision, wanted) = self.addressing(&rule.options);
-        self.is_able(rule, matching);
+        self.is_able(rule);
         Some(Policy {
             version: Version::V2,
             start: self.start(rule, peer),
@@ -317,4 +318,23 @@ impl Checker<'_> {
         }
         unit
     }
+}
+
+/// The gateways of a rule that names none and goes from host to host: these hosts, as in iked.
+fn ends(rule: &Ikev2Rule, flows: &[Flow]) -> Option<(Option<Prefix>, Option<Prefix>)> {
+    let ([clause], None, None) = (rule.flows.as_slice(), &rule.local, &rule.peer) else {
+        return None;
+    };
+    let single = clause.from.hosts.len() == 1 && clause.to.hosts.len() == 1;
+    let host = |end: &FlowEnd| match end.addresses {
+        FlowAddresses::Prefix(prefix) => prefix.as_host().map(Prefix::host),
+        FlowAddresses::Dynamic => None,
+    };
+    let flow = flows.first().filter(|_| single)?;
+    let same = flows.iter().all(|it| {
+        (&it.local.addresses, &it.remote.addresses)
+            == (&flow.local.addresses, &flow.remote.addresses)
+    });
+    let peer = host(&flow.remote).filter(|_| same)?;
+    Some((host(&flow.local), Some(peer)))
 }

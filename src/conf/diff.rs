@@ -31,7 +31,6 @@ impl Effect {
         let (was, is) = (old.child_lifetime, new.child_lifetime);
         Self {
             anew: old.version != new.version
-                || old.skip != new.skip
                 || old.force_natt != new.force_natt
                 || old.family != new.family
                 || old.rdomain != new.rdomain

@@ -39,7 +39,8 @@ impl Index {
     }
 
     /// The policy for a peer: of those that take both addresses and fulfil the condition the last,
-    /// unless one before it is `quick`; one that is `default` only if there is no other.
+    /// unless one before it is `quick`; one that is `default` only if there is no other. One that
+    /// is `skip` is not for peers that call.
     pub fn select<'a>(
         &self,
         policy: impl Fn(usize) -> Option<&'a Policy>,
@@ -50,7 +51,8 @@ impl Index {
         let (mut last, mut fallback) = (None, None);
         for at in self.candidates(remote) {
             let Some(policy) = policy(at) else { continue };
-            if policy.local.is_some_and(|l| !l.contains(local)) || !condition(policy) {
+            let here = policy.local.is_none_or(|prefix| prefix.contains(local));
+            if policy.skip || !here || !condition(policy) {
                 continue;
             }
             if policy.default {
@@ -137,7 +139,8 @@ mod tests {
         for a in 0..4u8 {
             for b in 0..16u8 {
                 let remote = IpAddr::from([10, a, 0, b]);
-                let takes = |p: &&Policy| p.peer.is_none_or(|prefix| prefix.contains(remote));
+                let takes =
+                    |p: &&Policy| !p.skip && p.peer.is_none_or(|prefix| prefix.contains(remote));
                 let mut walked = None;
                 for policy in config.policies.iter().filter(takes).filter(|p| !p.default) {
                     walked = Some(policy);

@@ -181,7 +181,7 @@ pub struct Policy {
     pub start: Start,
     /// `quick`: a match ends the search.
     pub quick: bool,
-    /// `skip`: a peer that matches is refused.
+    /// `skip`: not for peers that call; it may still call them.
     pub skip: bool,
     /// `default`: taken when nothing else matches.
     pub default: bool,

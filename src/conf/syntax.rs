@@ -182,7 +182,7 @@ pub struct Ikev2Rule {
 pub enum Matching {
     /// It ends the search.
     Quick,
-    /// The peer is refused.
+    /// The rule is not for peers that call.
     Skip,
     /// Taken when nothing else matches.
     Default,

@@ -38,7 +38,7 @@ pub struct Running {
 impl Running {
     /// The peer's address, if it is one that can be called.
     pub fn callable(&self) -> Option<IpAddr> {
-        self.policy.peer.and_then(|peer| peer.as_host()).filter(|_| !self.policy.skip)
+        self.policy.peer.and_then(|peer| peer.as_host())
     }
 
     /// Our address for it; unspecified where only the system's routes can tell.

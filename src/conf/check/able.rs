@@ -3,18 +3,16 @@
 
 use super::{Checker, Place, Problem};
 use crate::conf::ipsec::IkeRule;
-use crate::conf::syntax::{AuthClause, Ikev2Rule, Matching};
+use crate::conf::syntax::{AuthClause, Ikev2Rule};
 
 impl Checker<'_> {
     /// Clauses of a rule that cannot be honoured.
-    pub(super) fn is_able(&mut self, rule: &Ikev2Rule, matching: Option<Matching>) {
+    pub(super) fn is_able(&mut self, rule: &Ikev2Rule) {
         if let Some(ipcomp) = &rule.ipcomp {
             let sentence = "ipcomp is not available: leave the word out";
             self.error(ipcomp.place, Problem::says(sentence));
         }
-        if matching != Some(Matching::Skip) {
-            self.auth_is_able(rule);
-        }
+        self.auth_is_able(rule);
     }
 
     fn auth_is_able(&mut self, rule: &Ikev2Rule) {

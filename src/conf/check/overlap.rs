@@ -23,7 +23,7 @@ fn shadowed(parsed: &mut Parsed, policies: &[Policy], places: &[Place]) {
             );
             parsed.remark(Severity::Warning, *place, Problem::says(sentence));
         }
-        if policy.quick && quick.len() < 64 {
+        if policy.quick && !policy.skip && quick.len() < 64 {
             quick.push(policy);
         }
     }

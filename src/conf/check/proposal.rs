@@ -158,7 +158,10 @@ impl Checker<'_> {
     fn ciphers(&mut self, words: &[Spanned<String>], ike: bool) -> Vec<Enc> {
         let mut found = Vec::new();
         for word in words {
-            let spelled = if word.value == "3des-cbc" { "3des" } else { word.value.as_str() };
+            let spelled = match word.value.as_str() {
+                "3des-cbc" => "3des",
+                spelled => full(spelled, EncryptionId::TABLE),
+            };
             let Some((id, bits)) = EncryptionId::from_keyword(spelled) else {
                 self.unknown(word, "a cipher", EncryptionId::TABLE);
                 continue;
@@ -183,7 +186,7 @@ impl Checker<'_> {
     fn prfs(&mut self, words: &[Spanned<String>]) -> Vec<PrfId> {
         let mut found = Vec::new();
         for word in words {
-            match PrfId::from_keyword(&word.value) {
+            match PrfId::from_keyword(full(&word.value, PrfId::TABLE)) {
                 Some((id, _)) if Prf::new(id).is_ok() => found.push(id),
                 Some((id, _)) => self.unsupported(word, id),
                 None => self.unknown(word, "a PRF", PrfId::TABLE),
@@ -195,7 +198,8 @@ impl Checker<'_> {
     fn integrity(&mut self, words: &[Spanned<String>]) -> Vec<IntegrityId> {
         let mut found = Vec::new();
         for word in words {
-            let Some((id, _)) = IntegrityId::from_keyword(&word.value) else {
+            let Some((id, _)) = IntegrityId::from_keyword(full(&word.value, IntegrityId::TABLE))
+            else {
                 self.unknown(word, "an integrity algorithm", IntegrityId::TABLE);
                 continue;
             };
@@ -214,7 +218,7 @@ impl Checker<'_> {
     fn groups(&mut self, words: &[Spanned<String>], ike: bool) -> Vec<GroupId> {
         let mut found = Vec::new();
         for word in words {
-            let Some((id, _)) = GroupId::from_keyword(&word.value) else {
+            let Some((id, _)) = GroupId::from_keyword(full(&word.value, GroupId::TABLE)) else {
                 self.unknown(word, "a group", GroupId::TABLE);
                 continue;
             };
@@ -248,4 +252,34 @@ impl Checker<'_> {
 /// What was chosen, or the default where nothing was written.
 fn or_default<T: Copy>(chosen: Vec<T>, absent: bool, default: &[T]) -> Vec<T> {
     if absent { default.to_vec() } else { chosen }
+}
+
+/// The first known word that begins with this one, as iked looks it up (`aes` is `aes-128`).
+fn full<'a>(word: &'a str, table: &[Row]) -> &'a str
+where
+    'static: 'a,
+{
+    let known = || table.iter().flat_map(|row| row.keywords.iter().map(|keyword| keyword.word));
+    if word.is_empty() || known().any(|known| known == word) {
+        return word;
+    }
+    let Some(first) = known().find(|known| known.starts_with(word)) else { return word };
+    // Of aes-128-gcm-8 and aes-128-gcm the latter.
+    let shorter = known().filter(|known| known.starts_with(word) && first.starts_with(known));
+    shorter.min_by_key(|known| known.len()).unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_may_be_cut() {
+        assert_eq!(full("aes", EncryptionId::TABLE), "aes-128");
+        assert_eq!(full("aes-256-g", EncryptionId::TABLE), "aes-256-gcm");
+        assert_eq!(full("modp", GroupId::TABLE), "modp768");
+        assert_eq!(full("grp1", GroupId::TABLE), "grp1");
+        assert_eq!(full("curve", GroupId::TABLE), "curve25519");
+        assert_eq!(full("nonsense", GroupId::TABLE), "nonsense");
+    }
 }

@@ -377,19 +377,11 @@ fn choose(
             Err(_) => proposal::choose_ike(&[], theirs, None),
         })
     };
-    // A `skip` that names an identity waits until the peer says its own.
-    let skips = |policy: &Policy| policy.skip && policy.remote_id.is_none();
     let policies = &core.policies;
-    let fitting =
-        policies.select(2, local, remote, |policy| skips(policy) || chosen(policy).is_ok());
-    match &fitting {
-        Some(policy) if !policy.skip => {
+    match &policies.select(2, local, remote, |policy| chosen(policy).is_ok()) {
+        Some(policy) => {
             let chosen = chosen(policy).ok()?;
             return Some((Arc::clone(policy), chosen.suite, chosen.answer));
-        }
-        Some(policy) => {
-            let wanted = "this address: it is skipped".to_string();
-            core.report(Some(remote), Some(&policy.name), Event::NoPolicy { wanted });
         }
         None => match policies.select(2, local, remote, |_| true) {
             Some(nearest) => {

@@ -143,11 +143,9 @@ impl AwaitAuthRequest {
         let (local, remote) = (frame.local, frame.remote);
         let wanted = bag.idr.as_ref();
         let policies = &core.policies;
-        let fits = |policy: &Policy| {
-            policy.skip || (allows(policy) && proof::takes(policy.auth.theirs(false), method))
-        };
+        let fits =
+            |policy: &Policy| allows(policy) && proof::takes(policy.auth.theirs(false), method);
         match policies.select_by_id(2, local, remote, said, wanted, fits) {
-            Some(policy) if policy.skip => Err(format!("{said}: {} says skip", policy.name.0)),
             Some(policy) => {
                 frame.policy = policy;
                 Ok(())
