@@ -29,18 +29,29 @@ impl Effect {
     /// negotiations: who starts, the search for a policy, what is given to peers.
     fn of(old: &Policy, new: &Policy) -> Self {
         let (was, is) = (old.child_lifetime, new.child_lifetime);
+        // All that is not looked at below; whatever else a policy may get is negotiated anew.
+        let rest = Policy {
+            name: old.name.clone(),
+            start: old.start,
+            quick: old.quick,
+            skip: old.skip,
+            default: old.default,
+            provision: old.provision.clone(),
+            ike_proposals: old.ike_proposals.clone(),
+            child_proposals: old.child_proposals.clone(),
+            child_proposals_explicit: old.child_proposals_explicit,
+            tag: old.tag.clone(),
+            tap: old.tap,
+            flows: old.flows.clone(),
+            protocol: old.protocol,
+            mode: old.mode,
+            ipcomp: old.ipcomp,
+            ike_lifetime: old.ike_lifetime,
+            child_lifetime: old.child_lifetime,
+            ..new.clone()
+        };
         Self {
-            anew: old.version != new.version
-                || old.force_natt != new.force_natt
-                || old.family != new.family
-                || old.rdomain != new.rdomain
-                || old.local != new.local
-                || old.peer != new.peer
-                || old.local_id != new.local_id
-                || old.remote_id != new.remote_id
-                || old.auth != new.auth
-                || old.wanted != new.wanted
-                || old.iface != new.iface,
+            anew: rest != *old,
             ike: old.ike_proposals != new.ike_proposals,
             children: old.child_proposals != new.child_proposals
                 || old.tag != new.tag
@@ -50,9 +61,7 @@ impl Effect {
             recreate: old.protocol != new.protocol
                 || old.mode != new.mode
                 || old.ipcomp != new.ipcomp,
-            lifetimes: old.ike_lifetime != new.ike_lifetime
-                || old.reauth != new.reauth
-                || was.seconds != is.seconds,
+            lifetimes: old.ike_lifetime != new.ike_lifetime || was.seconds != is.seconds,
         }
     }
 
