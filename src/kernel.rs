@@ -185,9 +185,7 @@ impl<L: Link> Kernel<L> {
             }
             KernelRequest::DeleteSa(key) => {
                 let id = self.name(&key);
-                if let Some(Companion { ipcomp: Some(ipcomp), .. }) = self.companions.remove(&key) {
-                    self.remove(now, Request::Delete(ipcomp.id()));
-                }
+                self.forget(now, &key);
                 (Asked::DeleteSa, Request::Delete(id))
             }
             KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(self.name(&key))),
@@ -220,6 +218,9 @@ impl<L: Link> Kernel<L> {
                 Ok(Incoming::Expire(expire)) => {
                     let hard = expire.hard;
                     if let Some(key) = translate::sa_key(&expire.sa.id) {
+                        if hard {
+                            self.forget(now, &key);
+                        }
                         self.inputs.push_back(Input::Expire(Expire { key, hard }));
                     }
                 }
@@ -276,6 +277,13 @@ impl<L: Link> Kernel<L> {
             _ => Asked::DeleteSa,
         };
         self.ask(now, None, asked, &request);
+    }
+
+    /// An SA goes: what came with it goes too.
+    fn forget(&mut self, now: Time, key: &SaKey) {
+        if let Some(Companion { ipcomp: Some(ipcomp), .. }) = self.companions.remove(key) {
+            self.remove(now, Request::Delete(ipcomp.id()));
+        }
     }
 
     /// The kernel's name for an SA.
@@ -468,6 +476,11 @@ impl<L: Link> Kernel<L> {
             }
             Some(plan) if !gone => {
                 for request in plan.undo {
+                    if let Request::Delete(id) = &request
+                        && let Some(key) = translate::sa_key(id)
+                    {
+                        self.companions.remove(&key);
+                    }
                     self.remove(now, request);
                 }
             }

@@ -393,3 +393,14 @@ fn reqids_are_within_what_the_kernel_keeps() {
         }
     });
 }
+
+#[test]
+fn ipcomp_goes_when_the_kernel_ends_its_sa() {
+    let mut scene = Scene::new("openbsd");
+    let mut sa = KernelSa { ipcomp: Some(Cpi(0x4321)), ..out_sa(0x1234_5678) };
+    (sa.soft.seconds, sa.hard.seconds) = (5, 10);
+    scene.add(sa);
+    scene.road.kernel.borrow_mut().advance(12);
+    scene.kernel.readable(Time(Duration::from_secs(14)));
+    assert_eq!(scene.road.kernel.borrow().sa_count(), 0);
+}
