@@ -13,6 +13,11 @@
 //! | CVE-2004-0221: a delete payload that lies about its contents read past the end | isakmpd | [`v1::a_payload_of_no_length_ends_the_message`] |
 //! | CVE-2014-2891, CVE-2013-5018: an identity or a name without octets crashed | strongSwan | [`v1::an_identity_of_nothing_is_an_identity_of_nothing`] |
 //! | CVE-2004-0164: deletions that nobody had authenticated were obeyed | racoon | [`v1::a_wrong_next_payload_after_decryption_counts_for_nothing`] |
+//! | VU#419128: IKEv1 responders repeated a large answer to a forged source | many | [`v1_engine::answers_of_phase_1_are_not_repeated_unasked`] |
+//! | openings of Aggressive Mode cost the responder a key exchange each | many | [`v1_engine::floods_of_aggressive_mode_cost_little`] |
+//! | half-open IKEv1 SAs filled the memory | many | [`v1_engine::openings_of_main_mode_are_bounded`] |
+//! | Aggressive Mode shows a hash to guess the pre-shared key from | many | [`v1_engine::aggressive_mode_is_answered_only_where_it_is_configured`] |
+//! | messages of an old Quick Mode were taken again | many | [`v1_engine::replays_make_nothing`] |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -23,4 +28,5 @@ mod insider;
 #[path = "../util/pair.rs"]
 mod pair;
 mod v1;
+mod v1_engine;
 mod v2;
