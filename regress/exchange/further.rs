@@ -150,3 +150,26 @@ fn another_group_is_demanded_for_a_further_child_by_either_side() {
         pair.end();
     }
 }
+
+#[test]
+fn compression_is_agreed_on_where_both_want_it_and_can() {
+    for wanting in [&[A, B][..], &[A], &[B], &[]] {
+        let mut pair = Pair::each(|side, policy| policy.ipcomp = wanting.contains(&side));
+        pair.pass(1).assert_up();
+        for turn in 0..3 {
+            let compressed = wanting.len() == 2;
+            for side in [A, B] {
+                let (own, peers) = (&pair.sides[side].kernel, &pair.sides[1 - side].kernel);
+                for sa in own.sas.values() {
+                    assert_eq!(sa.ipcomp.is_some(), compressed);
+                    let twin = &peers.sas[&(sa.key.spi.0, sa.key.dst)];
+                    assert_eq!(sa.ipcomp, twin.ipcomp);
+                }
+                assert!(own.flows.values().all(|flow| flow.ipcomp == compressed));
+            }
+            pair.command(turn % 2, Command::Rekey { name: "test".into(), ike: false });
+            pair.pass(2).assert_up();
+        }
+        pair.end();
+    }
+}

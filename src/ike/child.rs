@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::core::{Core, Owner, Part};
 use super::event::{
-    Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector, SaCounters,
-    SaKey, SaMove, Time,
+    Cpi, Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector,
+    SaCounters, SaKey, SaMove, Time,
 };
 use super::selector::{Hosts, Traffic, printed, reversed};
 use super::table::SaId;
@@ -56,6 +56,8 @@ pub struct Agreement {
     pub hosts: Hosts,
     /// UDP encapsulation: our port and the peer's.
     pub encap: Option<(u16, u16)>,
+    /// Packets are compressed first: our CPI and the peer's.
+    pub ipcomp: Option<(Cpi, Cpi)>,
     /// Binds flows to SAs.
     pub reqid: u32,
 }
@@ -421,7 +423,10 @@ impl Child {
             soft: KernelLifetime { seconds: soft_seconds, bytes: 0 },
             hard: KernelLifetime { seconds: lifetime.seconds.into(), bytes: lifetime.bytes },
             encap,
-            ipcomp: None,
+            ipcomp: self.agreement.ipcomp.map(|(ours, peers)| match direction {
+                Direction::In => ours,
+                Direction::Out => peers,
+            }),
             reqid: self.agreement.reqid,
             selector: match direction {
                 Direction::In => first.map(reversed),
@@ -444,7 +449,7 @@ impl Child {
             },
             protocol: self.agreement.protocol,
             mode: self.agreement.mode,
-            ipcomp: false,
+            ipcomp: self.agreement.ipcomp.is_some(),
             local: hosts.local,
             remote: hosts.remote,
             reqid: self.agreement.reqid,

@@ -8,8 +8,8 @@ use super::Settings;
 use super::auth::{Question, QuestionId, Trust};
 use super::child::ChildId;
 use super::event::{
-    Capabilities, Direction, KernelAnswer, KernelFlow, KernelRequest, Output, RequestId, SaKey,
-    Time,
+    Capabilities, Cpi, Direction, KernelAnswer, KernelFlow, KernelRequest, Output, RequestId,
+    SaKey, Time,
 };
 use super::flow::FlowTable;
 use super::policy::Policies;
@@ -110,6 +110,17 @@ pub enum Owner {
         /// Which negotiation.
         negotiation: Negotiation,
         /// What is to be deleted should nobody want it any more (its SPI is not known yet).
+        protocol: SaProtocol,
+        /// From the peer to us.
+        path: (std::net::IpAddr, std::net::IpAddr),
+    },
+    /// A CPI for a negotiation of this IKE SA; an SPI is asked for after it.
+    Cpi {
+        /// The IKE SA.
+        sa: SaId,
+        /// Whether the peer's request is what it is for, rather than our own.
+        peers: bool,
+        /// What the SPI is for.
         protocol: SaProtocol,
         /// From the peer to us.
         path: (std::net::IpAddr, std::net::IpAddr),
@@ -296,6 +307,12 @@ impl Core {
             KernelAnswer::Failed(_) => self.delete_sa(old),
             _ => self.delete_sa(new),
         }
+    }
+
+    /// Gives a CPI back; nobody waits for it.
+    pub fn drop_cpi(&mut self, cpi: Cpi, src: std::net::IpAddr, dst: std::net::IpAddr) {
+        let request = KernelRequest::DropCpi { cpi, src, dst };
+        self.kernel(Owner::Nobody("give a CPI back"), request);
     }
 
     /// Somebody wants a flow. Gives back whether the kernel was asked.

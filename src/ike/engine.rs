@@ -340,6 +340,20 @@ impl Engine {
                     sa.installed(core, child, part, answer);
                 });
             }
+            Some(Owner::Cpi { sa, peers, protocol, path: (src, dst) }) => {
+                let cpi = match answer {
+                    KernelAnswer::Cpi(cpi) => Some(cpi),
+                    // A kernel without IPComp: the negotiation goes on without.
+                    _ => None,
+                };
+                let mut unwanted = cpi;
+                self.with(sa, |sa, core| {
+                    unwanted = v2::create::compresses(&mut sa.frame, core, protocol, peers, cpi);
+                });
+                if let Some(cpi) = unwanted {
+                    self.core.drop_cpi(cpi, src, dst);
+                }
+            }
             Some(Owner::Spi { sa, negotiation, protocol, path: (src, dst) }) => {
                 let spi = match answer {
                     KernelAnswer::Spi(spi) => Some(spi),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::auth::{Answer, QuestionId};
 use super::child::{Agreement, Child, ChildId, Stage};
 use super::core::{Core, Deed, Negotiation, Part, name_of};
-use super::event::{KernelAnswer, KernelSelector, Time};
+use super::event::{Cpi, KernelAnswer, KernelSelector, Time};
 use super::id;
 use super::inner::{Configured, Inner};
 use super::natt::{Nat, Path};
@@ -77,6 +77,8 @@ pub struct Frame {
     pub policy: Arc<Policy>,
     /// We initiated while there was no other IKE SA with this peer (INITIAL_CONTACT).
     pub first_contact: bool,
+    /// CPIs that the kernel reserved, for our negotiation and for the peer's.
+    pub cpis: [Option<Cpi>; 2],
     /// The IKE SA whose place it takes when its children stand (reauthentication).
     pub succeeds: Option<SaId>,
     /// NATs on the way.
@@ -480,6 +482,7 @@ impl Frame {
             remote,
             policy,
             first_contact: false,
+            cpis: [None; 2],
             succeeds: None,
             nat: Nat::default(),
             fragments: Fragments::default(),
@@ -596,6 +599,9 @@ impl Frame {
             return;
         }
         self.gone = Some(why);
+        for cpi in std::mem::take(&mut self.cpis).into_iter().flatten() {
+            core.drop_cpi(cpi, self.remote.ip(), self.local.ip());
+        }
         for mut child in std::mem::take(&mut self.children) {
             child.remove(core);
             if why != Gone::Replaced {

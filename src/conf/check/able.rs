@@ -8,10 +8,6 @@ use crate::conf::syntax::{AuthClause, Ikev2Rule};
 impl Checker<'_> {
     /// Clauses of a rule that cannot be honoured.
     pub(super) fn is_able(&mut self, rule: &Ikev2Rule) {
-        if let Some(ipcomp) = &rule.ipcomp {
-            let sentence = "ipcomp is not available: leave the word out";
-            self.error(ipcomp.place, Problem::says(sentence));
-        }
         self.auth_is_able(rule);
     }
 

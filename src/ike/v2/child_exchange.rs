@@ -1,6 +1,6 @@
 //! CREATE_CHILD_SA for child SAs (RFC 7296 §1.3.1, §1.3.3): new ones and successors, both roles.
 
-use super::create::{Answering, Offering, reserve, unreserve};
+use super::create::{Answering, Offering, unreserve};
 use super::established::{Active, Established, PAUSE};
 use super::init::NONCE_LEN;
 use super::rules::Bag;
@@ -107,7 +107,7 @@ impl Established {
             let rekeys = Notify::about_child(NotifyType::REKEY_SA, protocol_id(protocol), spi);
             payloads.push(Payload::Notify(rekeys));
         }
-        let (sa, rest) = offering.payloads(spi);
+        let (sa, rest) = offering.payloads(spi, frame.cpis[0]);
         payloads.push(sa);
         payloads.push(Payload::Nonce(Nonce(nonce.clone())));
         if let Some(kex) = &kex {
@@ -234,8 +234,8 @@ impl Established {
     pub fn child_request(&mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) {
         match self.consider_child(frame, core, bag) {
             Ok(answering) => {
+                answering.reserve(frame, core);
                 self.answering = Some(Box::new(answering));
-                reserve(frame, core, frame.policy.protocol, true);
             }
             Err(notify) => self.answer(frame, core, &[Payload::Notify(notify)]),
         }

@@ -8,12 +8,12 @@ use crate::conf::{Mode, Policy, SaProtocol};
 use crate::crypto::Secret;
 use crate::ike::child::{self, Agreement, Child, ChildId, DirectionKeys};
 use crate::ike::core::{Core, Negotiation, Owner};
-use crate::ike::event::{Direction, KernelRequest, SaKey};
+use crate::ike::event::{Cpi, Direction, KernelRequest, SaKey};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Disagreement, Event};
 use crate::ike::sa::Frame;
 use crate::ike::selector::{Hosts, Traffic};
-use crate::wire::iana::v2::NotifyType;
+use crate::wire::iana::v2::{IpcompId, NotifyType};
 use crate::wire::v2::sa::Proposal as Offer;
 use crate::wire::v2::{Notify, Payload, Sa as SaPayload, Ts};
 use crate::wire::{EspSpi, Spi};
@@ -51,6 +51,8 @@ pub struct Answering {
     /// The addresses of our end and the peer's as the peer gave them, where a NAT made others of them:
     /// the answer names them so (RFC 7296 §2.23.1).
     as_told: Option<Box<(Option<IpAddr>, Option<IpAddr>)>>,
+    /// The peer's CPI, if packets may be compressed.
+    cpi: Option<Cpi>,
     /// Another child SA can be had for the rest of what was offered.
     more: bool,
     /// The child that it replaces.
@@ -91,8 +93,13 @@ impl Offering {
         })
     }
 
+    /// Asks the kernel for what the request names.
+    pub fn reserve(&self, frame: &Frame, core: &mut Core) {
+        reserve_both(frame, core, self.protocol, false, frame.policy.ipcomp);
+    }
+
     /// The payloads of the request, except nonce and public value.
-    pub fn payloads(&self, spi: EspSpi) -> (Payload, Vec<Payload>) {
+    pub fn payloads(&self, spi: EspSpi, cpi: Option<Cpi>) -> (Payload, Vec<Payload>) {
         let mut proposals = self.offered.clone();
         proposals.iter_mut().for_each(|offer| offer.spi = Spi::Child(spi));
         let mut rest = vec![
@@ -100,6 +107,7 @@ impl Offering {
             Payload::TsR(Ts::new(self.traffic.remote.to_vec())),
         ];
         rest.extend(mode_notifications(self.mode));
+        rest.extend(cpi.map(ipcomp_supported));
         (Payload::Sa(SaPayload { proposals }), rest)
     }
 
@@ -147,6 +155,7 @@ impl Offering {
             flows,
             hosts: self.hosts,
             encap: frame.encap(),
+            ipcomp: frame.cpis[0].zip(offered_cpi(bag)),
             reqid,
         })
     }
@@ -164,6 +173,9 @@ impl Offering {
         let shared = shared.as_slice();
         let keys = keys::child(protection, &agreement.suite, nonces, shared, true);
         let policy = frame.policy.clone();
+        if let Some(cpi) = frame.cpis[0].take().filter(|_| agreement.ipcomp.is_none()) {
+            core.drop_cpi(cpi, agreement.hosts.remote, agreement.hosts.local);
+        }
         let mut child = Child::new(core, frame.id, agreement, &policy);
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
         child.initiated = true;
@@ -242,6 +254,7 @@ impl Answering {
             flows,
             hosts,
             encap: frame.encap(),
+            ipcomp: None,
             reqid,
         };
         let answering = Self {
@@ -252,6 +265,7 @@ impl Answering {
             extra: Vec::new(),
             as_told,
             more,
+            cpi: offered_cpi(bag).filter(|_| policy.ipcomp),
             rekeys,
             stage: Stage::AwaitSpi,
         };
@@ -270,6 +284,11 @@ impl Answering {
         self
     }
 
+    /// Asks the kernel for what we answer with.
+    pub fn reserve(&self, frame: &Frame, core: &mut Core) {
+        reserve_both(frame, core, self.agreement.protocol, true, self.cpi.is_some());
+    }
+
     /// The lower of the exchange's nonces, which decides collisions (RFC 7296 §2.8.1).
     pub fn lowest_nonce(&self) -> &[u8] {
         (&*self.nonces.0).min(&*self.nonces.1)
@@ -284,6 +303,7 @@ impl Answering {
         spi: EspSpi,
     ) {
         self.agreement.spi_in = spi;
+        self.agreement.ipcomp = frame.cpis[1].take().zip(self.cpi);
         self.answer.spi = Spi::Child(spi);
         let (ni, nr) = (&*self.nonces.0, &*self.nonces.1);
         let suite = &self.agreement.suite;
@@ -327,6 +347,7 @@ impl Answering {
         payloads.push(Payload::TsI(Ts::new(traffic.remote.to_vec())));
         payloads.push(Payload::TsR(Ts::new(traffic.local.to_vec())));
         payloads.extend(mode_notifications(self.agreement.mode));
+        payloads.extend(self.agreement.ipcomp.map(|(ours, _)| ipcomp_supported(ours)));
         if self.more {
             payloads.push(Payload::Notify(Notify::new(NotifyType::ADDITIONAL_TS_POSSIBLE)));
         }
@@ -402,8 +423,49 @@ fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
     frame.children.iter().any(|child| child.agreement.spi_out == spi_out)
 }
 
+/// Asks the kernel for a CPI if packets are to be compressed, then for an SPI.
+fn reserve_both(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool, cpi: bool) {
+    if !cpi {
+        return reserve(frame, core, protocol, peers);
+    }
+    let Hosts { local, remote, .. } = frame.hosts();
+    let owner = Owner::Cpi { sa: frame.id, peers, protocol, path: (remote, local) };
+    core.kernel(owner, KernelRequest::GetCpi { src: remote, dst: local });
+}
+
+/// The kernel reserved a CPI, or has no IPComp: now for the SPI. Gives back a CPI that is in the way.
+pub fn compresses(
+    frame: &mut Frame,
+    core: &mut Core,
+    protocol: SaProtocol,
+    peers: bool,
+    cpi: Option<Cpi>,
+) -> Option<Cpi> {
+    let before = std::mem::replace(&mut frame.cpis[usize::from(peers)], cpi);
+    reserve(frame, core, protocol, peers);
+    before
+}
+
+/// The CPI that the peer gave, for DEFLATE (RFC 7296 §3.10.1).
+fn offered_cpi(bag: &Bag) -> Option<Cpi> {
+    let mut offered =
+        bag.notifies.iter().filter(|it| it.notify_type == NotifyType::IPCOMP_SUPPORTED);
+    offered.find_map(|notify| match notify.data[..] {
+        [high, low, transform, ..] if IpcompId(transform) == IpcompId::IPCOMP_DEFLATE => {
+            Some(Cpi(u16::from_be_bytes([high, low]))).filter(|cpi| cpi.0 > 255)
+        }
+        _ => None,
+    })
+}
+
+fn ipcomp_supported(cpi: Cpi) -> Payload {
+    let [high, low] = cpi.0.to_be_bytes();
+    let data = vec![high, low, IpcompId::IPCOMP_DEFLATE.0];
+    Payload::Notify(Notify::with_data(NotifyType::IPCOMP_SUPPORTED, data))
+}
+
 /// Asks the kernel for an SPI.
-pub fn reserve(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool) {
+fn reserve(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool) {
     let Hosts { local, remote, .. } = frame.hosts();
     let negotiation = if peers { Negotiation::Peers } else { Negotiation::Own };
     let owner = Owner::Spi { sa: frame.id, negotiation, protocol, path: (remote, local) };

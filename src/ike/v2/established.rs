@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::child_exchange::ChildRequest;
-use super::create::{Answering, Offering, reserve};
+use super::create::{Answering, Offering};
 use super::keys::Protection;
 use super::mobike::Moving;
 use super::rekey::IkeRequest;
@@ -350,7 +350,7 @@ impl Established {
         };
         match offering {
             Some(offering) => {
-                reserve(frame, core, offering.protocol, false);
+                offering.reserve(frame, core);
                 self.active = Some(Box::new(Active::AwaitSpi(offering)));
             }
             None => self.postpone(frame, core, rekeys, PAUSE * 8),

@@ -11,7 +11,7 @@ use crate::ike::proposal;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::v2::config;
-use crate::ike::v2::create::{Offering, reserve, unreserve};
+use crate::ike::v2::create::{Offering, unreserve};
 use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
@@ -71,7 +71,7 @@ pub fn begin_initiator(
     };
     let requests = &opening.heard.requests;
     let question = proof::ask_own(frame, core, &protection, &proofs, &opening, requests);
-    reserve(frame, core, offering.protocol, false);
+    offering.reserve(frame, core);
     let (proof, spi) = (None, None);
     let state = AwaitOwnAuth { protection, proofs, opening, question, proof, offering, spi };
     State::AwaitOwnAuth(Box::new(state))
@@ -129,7 +129,7 @@ impl AwaitOwnAuth {
         }
         payloads.push(auth);
         payloads.extend(config::request(&frame.policy));
-        let (sa, rest) = offering.payloads(spi);
+        let (sa, rest) = offering.payloads(spi, frame.cpis[0]);
         payloads.push(sa);
         payloads.extend(rest);
         payloads.extend(mobike::announcement(frame, core));

@@ -10,7 +10,7 @@ use crate::ike::id;
 use crate::ike::report::Event;
 use crate::ike::sa::Frame;
 use crate::ike::v2::config;
-use crate::ike::v2::create::{Answering, reserve};
+use crate::ike::v2::create::Answering;
 use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
@@ -198,7 +198,7 @@ impl AwaitInitiatorVerdict {
             (Some(_), Err(error)) => FirstChild::Refused(*error),
             (Some(_), Ok(_)) => match Answering::consider(frame, core, &bag, true, None) {
                 Ok((answering, _)) => {
-                    reserve(frame, core, frame.policy.protocol, true);
+                    answering.reserve(frame, core);
                     let answering = answering.with_seeds(opening.nonces, None, Vec::new());
                     FirstChild::Underway(Box::new(answering))
                 }
