@@ -606,6 +606,7 @@ impl Quick {
             flows,
             hosts: self.hosts,
             encap: self.encapsulation.udp.map(|_| ports),
+            ipcomp: None,
             reqid,
         })
     }
