@@ -284,6 +284,8 @@ impl Child {
         encap: Option<(u16, u16)>,
     ) -> bool {
         let Agreement { hosts: old, encap: old_encap, mode, .. } = self.agreement;
+        // What is within the tunnel stays as it was agreed on.
+        let hosts = Hosts { inner: old.inner, ..hosts };
         if self.moving.is_some() || (old, old_encap) == (hosts, encap) {
             return true;
         }

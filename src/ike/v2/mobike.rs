@@ -20,6 +20,7 @@ use super::message::send_request;
 use super::rules::Bag;
 use crate::conf::{FlowAddresses, Mode, Policy};
 use crate::ike::core::Core;
+use crate::ike::inner::{Given, Inner};
 use crate::ike::natt::{self, Nat, Path};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
@@ -153,8 +154,15 @@ fn usable(frame: &Frame, core: &Core) -> Vec<IpAddr> {
             FlowAddresses::Dynamic => false,
         })
     };
+    let given = match frame.hosts().inner {
+        Inner::Ours(given) => given,
+        _ => Given::default(),
+    };
     let own = frame.local.ip();
-    let fits = |address: &&IpAddr| **address == own || !inner(address);
+    let fits = |address: &&IpAddr| {
+        let is_given = given.addresses().any(|inside| inside == **address);
+        !is_given && (**address == own || !inner(address))
+    };
     core.addresses.iter().filter(fits).copied().collect()
 }
 
