@@ -33,7 +33,9 @@ cross:
 	regress/cross/build
 
 fuzz:
-	OAKD_FUZZ_SECONDS=60 $(CARGO) test --locked --release --test fuzz -- --nocapture
+	regress/util/need build fuzz
+	OAKD_FUZZ_SECONDS=$${OAKD_FUZZ_SECONDS:-60} $(CARGO) test --locked --release --test fuzz -- --nocapture
+	OAKD_FUZZ_SECONDS=$${OAKD_FUZZ_SECONDS:-60} regress/fuzz/guided/run
 
 bench:
 	$(CARGO) bench --locked --workspace
