@@ -111,6 +111,9 @@ fn any_text_gets_an_answer() {
             assert!(!diagnostics.is_empty());
             assert!(diagnostics.iter().map(|d| d.to_string().len()).sum::<usize>() < 1 << 20);
         }
+        let style = conf::ipsecctl::Style::default();
+        let listing = conf::ipsecctl::list("fuzz", &[], &files, &NumericNames, style);
+        assert!(!listing.failed || !listing.errors.is_empty());
         let first = conf::parse("fuzz", &[], &files);
         let printed = conf::print(&first.statements, true);
         let again = MemoryFiles::default().with("fuzz", printed.as_str());

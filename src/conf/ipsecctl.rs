@@ -4,7 +4,7 @@ use super::diagnostic::{Diagnostic, Place, Severity};
 use super::ipsec::{
     Bundles, DefaultPeer, Failure, Look, Mark, Rule, Seen, expand, look, reason, write_entry,
 };
-use super::parse::{Content, Line, Parsed, Problem, Stop, parse};
+use super::parse::{Content, Line, Parsed, Problem, Stop, read};
 use super::source::{Files, Names};
 use super::syntax::Statement;
 
@@ -35,7 +35,7 @@ pub fn list(
     names: &dyn Names,
     style: Style,
 ) -> Listing {
-    let mut parsed = parse(path, definitions, files);
+    let mut parsed = read(path, definitions, files, true);
     let lines = std::mem::take(&mut parsed.lines);
     let statements = std::mem::take(&mut parsed.statements);
     let failed = parsed.has_errors();
@@ -97,7 +97,9 @@ impl Lister<'_> {
         if self.swallow {
             self.text(line);
             if line.text.is_none() {
-                (self.swallow, self.quiet) = (false, 2);
+                let empty = matches!(line.content, Content::Nothing) && line.stop.is_none();
+                let more = if empty { line.tokens } else { 0 };
+                (self.swallow, self.quiet) = (false, 2usize.saturating_sub(more));
             }
             return Ok(());
         }

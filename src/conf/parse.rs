@@ -12,6 +12,7 @@ pub(super) use cursor::Cursor;
 pub(super) use ikev2::hexadecimal;
 pub(in crate::conf) use ikev2::option;
 pub use reader::parse;
+pub(super) use reader::read;
 
 use super::diagnostic::{Diagnostic, Place, Severity, excerpt, nearest};
 use super::ipsec::Mark;
@@ -40,7 +41,7 @@ pub struct Parsed {
     /// Errors and warnings so far.
     pub diagnostics: Vec<Diagnostic>,
     pub(super) sources: Vec<Source>,
-    /// Line by line what was read and where the reading stopped.
+    /// Line by line what was read and where the reading stopped, if somebody wants to know.
     pub(super) lines: Vec<Line>,
     /// Macros that were defined and not used.
     pub(super) unused: Vec<String>,

@@ -23,7 +23,18 @@ const STATEMENTS: &[&str] =
 
 /// Reads a file and all that it includes. `definitions` are those of `-D`.
 pub fn parse(path: &str, definitions: &[(String, String)], files: &dyn Files) -> Parsed {
+    read(path, definitions, files, false)
+}
+
+/// As [`parse`]; keeps what is needed to tell of each line when `logs` is set.
+pub(in crate::conf) fn read(
+    path: &str,
+    definitions: &[(String, String)],
+    files: &dyn Files,
+    logs: bool,
+) -> Parsed {
     let mut reader = Reader {
+        logs,
         parsed: Parsed::default(),
         macros: Macros::fixed(definitions),
         files,
@@ -35,6 +46,7 @@ pub fn parse(path: &str, definitions: &[(String, String)], files: &dyn Files) ->
 }
 
 struct Reader<'a> {
+    logs: bool,
     parsed: Parsed,
     macros: Macros,
     files: &'a dyn Files,
@@ -191,7 +203,16 @@ impl Reader<'_> {
                 (Content::Nothing, Some((place, stop)))
             }
         };
-        self.parsed.lines.push(Line { content, tokens, marks, stop, text });
+        if !self.logs {
+            return;
+        }
+        let empty = |line: &Line| matches!(line.content, Content::Nothing) && line.stop.is_none();
+        let line = Line { content, tokens, marks, stop, text };
+        match self.parsed.lines.last_mut() {
+            // Its end is one more token: empty lines need no room of their own.
+            Some(last) if empty(last) && empty(&line) && tokens == 0 => last.tokens += 1,
+            _ => self.parsed.lines.push(line),
+        }
     }
 
     fn dispatch(&mut self, cursor: &mut Cursor) -> Result<Content, Fault> {
