@@ -178,8 +178,10 @@ impl Daemon {
                 .split(|octet| *octet == 0)
                 .map(|word| String::from_utf8_lossy(word).into_owned())
                 .collect();
-            if let Some(at) = words.iter().position(|word| word == "-P") {
-                found.insert(words[at + 1].clone(), pid);
+            // The reader lives for a moment only.
+            let role = words.iter().position(|word| word == "-P").map(|at| words[at + 1].clone());
+            if let Some(role) = role.filter(|role| role != "reader") {
+                found.insert(role, pid);
             }
         }
         found

@@ -341,6 +341,11 @@ impl Core {
         id
     }
 
+    /// Who asked.
+    pub fn asks(&self, id: QuestionId) -> Option<SaId> {
+        self.askers.get(&id).copied()
+    }
+
     /// Who asked; it is answered now.
     pub fn asker(&mut self, id: QuestionId) -> Option<SaId> {
         let asker = self.askers.remove(&id);

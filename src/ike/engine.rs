@@ -86,6 +86,15 @@ impl Engine {
         output
     }
 
+    /// Whether an IKE SA still waits for the answer to a question; if not, it is forgotten.
+    pub fn awaits(&mut self, question: QuestionId) -> bool {
+        let waits = self.core.asks(question).is_some_and(|sa| self.table.contains(sa));
+        if !waits {
+            self.core.asker(question);
+        }
+        waits
+    }
+
     /// When to hand in [`Input::Timeout`].
     pub fn next_timeout(&self) -> Option<Time> {
         self.timers.next()

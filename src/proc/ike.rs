@@ -39,6 +39,8 @@ const SOCKETS: usize = 16;
 const MAX_FAILURES: usize = 256;
 /// Of how many IKE SAs it is kept that their keys were told.
 const MAX_KEYS_TOLD: usize = 4096;
+/// The most questions that wait for `ca`.
+const MOST_QUESTIONS: usize = 1024;
 /// How many items of a list go to a client before it has to ask for more.
 const PAGE: usize = 32;
 /// With so many octets waiting for `control`, reports for onlookers are dropped.
@@ -205,6 +207,12 @@ impl Ike {
         }
     }
 
+    /// Questions of IKE SAs that are gone are asked no more.
+    fn forget_unwanted(&mut self) {
+        let Self { questions, engine, .. } = self;
+        questions.retain(|id, _| engine.awaits(*id));
+    }
+
     /// A link to another process, in place of an earlier one.
     fn meet(&mut self, child: &mut Child, role: Role, fd: OwnedFd) -> Result<(), Fault> {
         match role {
@@ -213,6 +221,7 @@ impl Ike {
                 replace(child, &mut self.ca, None);
                 child.events.watch(&link, CA)?;
                 // The process that had these questions is gone.
+                self.forget_unwanted();
                 for (id, question) in &self.questions {
                     // If it breaks at once, reading it will tell.
                     let _ = link.send(&(*id, question.clone()));
@@ -398,14 +407,21 @@ impl Ike {
             }
             Output::Kernel(id, request) => self.kernel.request(now, id, request),
             Output::Question(id, question) => {
+                if self.questions.len() >= MOST_QUESTIONS {
+                    self.forget_unwanted();
+                }
+                let full = self.questions.len() >= MOST_QUESTIONS;
                 self.questions.insert(id, question.clone());
                 // If the link broke, reading it will tell, and the question is asked again.
                 let sent = self.ca.as_mut().map(|link| link.send(&(id, question)));
-                if let Some(Err(imsg::Error::QueueFull)) = sent {
-                    self.questions.remove(&id);
-                    let why = "the ca process does not keep up".to_owned();
-                    self.handle(Input::Answer(id, Answer::Refused(why)));
-                }
+                let why = match sent {
+                    _ if full => "too many questions wait for the ca process".to_owned(),
+                    Some(Err(imsg::Error::QueueFull)) => "the ca process does not keep up".into(),
+                    Some(Err(error @ imsg::Error::TooLong { .. })) => error.to_string(),
+                    _ => return Ok(()),
+                };
+                self.questions.remove(&id);
+                self.handle(Input::Answer(id, Answer::Refused(why)));
             }
             Output::Host(_) | Output::Lease(_) => (),
             Output::Report(report) => self.report(child, report)?,
