@@ -16,4 +16,5 @@ mod paths;
 mod peers;
 mod reload;
 mod signatures;
+mod v1_fragments;
 mod v1_phases;

@@ -56,7 +56,7 @@ pub fn first(
         Payload::Nonce(Nonce(own.1.clone())),
         Payload::Id(own_id(frame)),
     ];
-    payloads.extend(vendors());
+    payloads.extend(vendors(core));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
     Next::sent(Stage::AwaitAnswer(Box::new(AwaitAnswer { offered, method, own })), octets)
 }
@@ -86,7 +86,7 @@ impl AwaitAnswer {
         let Self { offered, own: (kex, nonce), .. } = *self;
         let mode = conf::Phase1::Aggressive;
         let sa = Payload::Sa(offered).body();
-        let opening = Opening { mode, choice, sa, abilities: abilities(&bag) };
+        let opening = Opening { mode, choice, sa, abilities: abilities(frame, core, &bag) };
         detect(frame, core, &opening, &bag);
         go_on(frame, core, opening, (kex, nonce), bag)
     }
@@ -105,7 +105,7 @@ pub fn respond(
         Err(error) => return fail(frame, core, Event::Internal { what: error.to_string() }),
     };
     let mode = conf::Phase1::Aggressive;
-    let opening = Opening { mode, choice, sa, abilities: abilities(&bag) };
+    let opening = Opening { mode, choice, sa, abilities: abilities(frame, core, &bag) };
     let nonce = core.octets(NONCE_LEN);
     go_on(frame, core, opening, (kex, nonce), bag)
 }
@@ -161,7 +161,7 @@ pub fn prove(
     ];
     payloads.extend(certs);
     payloads.push(proof);
-    payloads.extend(vendors());
+    payloads.extend(vendors(core));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
     Next::sent(Stage::AwaitProof(ready), octets)

@@ -71,7 +71,12 @@ impl AwaitSa {
             }
         };
         let sa = Payload::Sa(self.offered).body();
-        let opening = Opening { mode: conf::Phase1::Main, choice, sa, abilities: abilities(&bag) };
+        let opening = Opening {
+            mode: conf::Phase1::Main,
+            choice,
+            sa,
+            abilities: abilities(frame, core, &bag),
+        };
         let nonce = core.octets(NONCE_LEN);
         let mut payloads =
             vec![Payload::Ke(kex.public().to_vec()), Payload::Nonce(Nonce(nonce.clone()))];
@@ -90,9 +95,10 @@ pub fn respond(
     bag: &Bag,
 ) -> Next {
     let mut payloads = vec![Payload::Sa(choice.answer.clone())];
-    payloads.extend(super::phase1::vendors());
+    payloads.extend(super::phase1::vendors(core));
     let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
-    let opening = Opening { mode: conf::Phase1::Main, choice, sa, abilities: abilities(bag) };
+    let opening =
+        Opening { mode: conf::Phase1::Main, choice, sa, abilities: abilities(frame, core, bag) };
     let stage = Stage::AwaitKe(Box::new(AwaitKe { opening, own: None }));
     Next::sent(stage, octets)
 }

@@ -1,7 +1,9 @@
 //! Messages going out and coming in: headers, ladder, protection.
 
 use super::established::Established;
+use super::fragment;
 use super::protect::{self, Fault, Iv, Plain};
+use crate::crypto::sha1;
 use crate::ike::core::Core;
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::Frame;
@@ -34,7 +36,7 @@ pub fn send_clear(
 ) -> Vec<u8> {
     let header = header(frame, exchange, MessageId(0));
     core.ladder(Way::Out, frame.local, frame.remote, || rung(&header, payloads));
-    let octets = emit_message(&header, payloads);
+    let octets = cut(frame, emit_message(&header, payloads));
     core.send(frame.local, frame.remote, octets.clone());
     octets
 }
@@ -51,6 +53,11 @@ pub fn send_sealed(
     core.ladder(Way::Out, frame.local, frame.remote, || rung(header, payloads));
     match sealed {
         Ok((octets, next)) => {
+            let whole = octets.len();
+            let octets = cut(frame, octets);
+            if octets.len() > whole && !std::mem::replace(&mut frame.fragments.used.0, true) {
+                frame.report(core, Event::Fragmented { way: Way::Out });
+            }
             core.send(frame.local, frame.remote, octets.clone());
             Some((octets, next))
         }
@@ -60,6 +67,15 @@ pub fn send_sealed(
             None
         }
     }
+}
+
+/// A message as it goes out: one after the other the fragments that it is cut into where it is too
+/// large and the peer puts them together.
+fn cut(frame: &Frame, message: Vec<u8>) -> Vec<u8> {
+    let Some(room) = frame.fragments.room(frame.local) else { return message };
+    // All fragments of a message have the same ID, and those of the next one another.
+    let [high, low, ..] = sha1(&[&message]);
+    fragment::cut(message, room, u16::from_be_bytes([high, low]).max(1)).concat()
 }
 
 /// The encrypted octets of a message.

@@ -44,6 +44,7 @@ use crate::wire::iana::v1::{ExchangeType, PayloadType};
 use crate::wire::v1::{Content, Payload, parse_message};
 use crate::wire::{EspSpi, Header, MessageId};
 use established::{Established, Orphaned};
+use fragment::Reassembly;
 pub use open::{first, initiate};
 use rules::{Bag, Message, sort};
 
@@ -61,6 +62,8 @@ pub struct State {
     echo: Option<Box<Echo>>,
     /// The digest of the peer's last message of phase 1.
     latest: [u8; 20],
+    /// A message of which fragments are here.
+    pieces: Option<Box<Reassembly>>,
 }
 
 /// The stages.
@@ -175,7 +178,7 @@ impl Came<'_> {
 impl State {
     /// The state after a first step.
     pub fn new(frame: &Frame, core: &mut Core, next: Next, latest: [u8; 20]) -> Box<Self> {
-        let mut state = Self { stage: Stage::Gone, out: None, echo: None, latest };
+        let mut state = Self { stage: Stage::Gone, out: None, echo: None, latest, pieces: None };
         state.take(frame, core, next);
         Box::new(state)
     }
@@ -329,6 +332,11 @@ pub fn receive(
     (local, remote): (SocketAddr, SocketAddr),
 ) {
     let Body::V1(state) = &mut sa.body else { return };
+    if fragment::is_fragment(header) {
+        let Some(whole) = piece(state, &mut sa.frame, core, datagram) else { return };
+        let Ok(header) = Header::parse(&whole) else { return };
+        return receive(sa, core, &header, &whole, (local, remote));
+    }
     let digest = sha1(&[datagram]);
     if let Some(echo) = state.echo.as_mut().filter(|echo| echo.question == digest) {
         core.stats.duplicates += 1;
@@ -376,6 +384,41 @@ pub fn receive(
             sa.frame.report(core, Event::Dropped { why });
         }
     }
+}
+
+/// A fragment came: the whole message, if it was the one that was missing.
+fn piece(
+    state: &mut State,
+    frame: &mut Frame,
+    core: &mut Core,
+    datagram: &[u8],
+) -> Option<Vec<u8>> {
+    let fragment = match parse_message(datagram) {
+        Ok((_, Content::Clear(payloads))) => match <[Payload; 1]>::try_from(payloads) {
+            Ok([Payload::Fragment(fragment)]) => Ok(fragment),
+            _ => Err("a fragment beside other payloads".to_string()),
+        },
+        Ok((_, Content::Encrypted(_))) => Err("a fragment that is encrypted".into()),
+        Err(error) => Err(error.to_string()),
+    };
+    // We said that we can in our first message, before we know what the peer can.
+    let wanted = core.globals.fragmentation;
+    let taken = fragment.and_then(|fragment| match wanted {
+        true => state.pieces.get_or_insert_default().add(core.now, fragment, frame.spis()),
+        false => Err("a fragment, which was not negotiated".into()),
+    });
+    let whole = taken.unwrap_or_else(|why| {
+        core.stats.malformed += 1;
+        frame.report(core, Event::Dropped { why });
+        None
+    });
+    if whole.is_some() {
+        state.pieces = None;
+        if !std::mem::replace(&mut frame.fragments.used.1, true) {
+            frame.report(core, Event::Fragmented { way: Way::In });
+        }
+    }
+    whole
 }
 
 fn phase1_message(

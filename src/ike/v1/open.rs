@@ -43,7 +43,7 @@ pub fn initiate(
     let next = match mode {
         Phase1::Main => {
             let mut payloads = vec![Payload::Sa(offered.clone())];
-            payloads.extend(vendors());
+            payloads.extend(vendors(core));
             let exchange = ExchangeType::IDENTITY_PROTECTION;
             let octets = message::send_clear(&frame, core, exchange, &payloads);
             Next::sent(Stage::AwaitSa(Box::new(main_mode::AwaitSa { offered })), octets)

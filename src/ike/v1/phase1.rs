@@ -131,14 +131,17 @@ pub fn kind(method: AuthMethod) -> Kind {
 pub const PLAIN: Method = Method::Plain;
 
 /// The vendor IDs that we send.
-pub fn vendors() -> impl Iterator<Item = Payload> {
+pub fn vendors(core: &Core) -> impl Iterator<Item = Payload> + use<> {
     let all = [vendor::NAT_T, vendor::NAT_T_03, vendor::NAT_T_02N, vendor::NAT_T_02, vendor::DPD];
-    all.into_iter().map(|vendor| Payload::Vendor(vendor.octets.to_vec()))
+    let fragmentation = core.globals.fragmentation.then_some(vendor::FRAGMENTATION);
+    all.into_iter().chain(fragmentation).map(|vendor| Payload::Vendor(vendor.octets.to_vec()))
 }
 
-/// What the peer's vendor IDs promise.
-pub fn abilities(bag: &Bag) -> Abilities {
-    Abilities::of(bag.vendors.iter().map(Vec::as_slice))
+/// What the peer's vendor IDs promise. From then on messages may be cut.
+pub fn abilities(frame: &mut Frame, core: &Core, bag: &Bag) -> Abilities {
+    let abilities = Abilities::of(bag.vendors.iter().map(Vec::as_slice));
+    frame.fragments.able(core, abilities.fragmentation);
+    abilities
 }
 
 /// The exchange of a mode.

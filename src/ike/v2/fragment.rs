@@ -117,6 +117,11 @@ impl Fragments {
     pub fn negotiated(&mut self, core: &Core, notifies: &[Notify]) {
         let supported = NotifyType::IKEV2_FRAGMENTATION_SUPPORTED;
         let peer_can = notifies.iter().any(|notify| notify.notify_type == supported);
+        self.able(core, peer_can);
+    }
+
+    /// Both sides can, if the peer can and we are to; in IKEv1 its vendor ID says so.
+    pub fn able(&mut self, core: &Core, peer_can: bool) {
         self.size = (peer_can && core.globals.fragmentation).then_some(Size::Usual);
     }
 
