@@ -58,6 +58,9 @@ pub struct Datagram {
     pub octets: Vec<u8>,
 }
 
+/// How many octets of datagrams may wait to be read; the first of these that the system grants.
+const QUEUES: [c_int; 4] = [4 << 20, 2 << 20, 1 << 20, 1 << 19];
+
 /// The address of ours from which the system's routes reach a peer. Nothing is sent.
 ///
 /// # Errors
@@ -130,6 +133,12 @@ pub fn open(spec: Spec) -> io::Result<(OwnedFd, Vec<String>)> {
              would catch IKE itself"
         ));
     }
+    // All peers of a gateway may come back at once. Linux cuts what is too much, the BSDs refuse it.
+    let queue = |octets: &c_int| {
+        sys::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, &octets.to_ne_bytes())
+            .is_ok()
+    };
+    QUEUES.iter().find(|octets| queue(octets));
     sys::bind(fd.as_fd(), SocketAddr::new(any, spec.port))?;
     if let Some(option) = dialect.udp_encap_option().filter(|_| spec.encap)
         && let Err(error) = set(&option)
