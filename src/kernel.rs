@@ -264,6 +264,12 @@ impl<L: Link> Kernel<L> {
         }
     }
 
+    /// Whether the kernel has not yet told all that an earlier run left.
+    pub fn is_searching(&self) -> bool {
+        let dumps = |pending: &Pending| matches!(pending.asked, Asked::DumpSas | Asked::DumpFlows);
+        self.pending.values().any(dumps)
+    }
+
     /// Removes at once what an earlier run left: the daemon ends.
     pub fn sweep(&mut self, now: Time) {
         for request in self.stale.all() {

@@ -95,7 +95,8 @@ fn a_wrong_file_changes_nothing() {
     daemon.configure(&good());
     let loaded = daemon.oakctl(&["reload"]);
     assert!(loaded.status.success());
-    assert_eq!(daemon.children(), before);
+    // Who reads for the parent goes away by itself.
+    eventually(|| (daemon.children() == before).then_some(())).expect("the same processes");
 }
 
 #[test]

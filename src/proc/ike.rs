@@ -81,6 +81,7 @@ pub struct Ike {
     coming: Option<Config>,
     /// One that waits until the kernel has said what it can do.
     waiting: Option<Arc<Config>>,
+    /// The engine is through, and the parent is not told yet.
     finished: bool,
 }
 
@@ -388,9 +389,19 @@ impl Ike {
                 self.act(child, output)?;
             }
             if quiet {
-                return Ok(());
+                return self.finish(child);
             }
         }
+    }
+
+    /// The engine took down what is its own; what an earlier run left has to be known to be removed.
+    fn finish(&mut self, child: &mut Child) -> Result<(), Fault> {
+        if self.finished && !self.kernel.is_searching() {
+            self.finished = false;
+            self.kernel.sweep(self.now());
+            child.parent.send(&Up::Finished).map_err(Fault::Parent)?;
+        }
+        Ok(())
     }
 
     fn act(&mut self, child: &mut Child, output: Output) -> Result<(), Fault> {
@@ -425,12 +436,7 @@ impl Ike {
             }
             Output::Host(_) | Output::Lease(_) => (),
             Output::Report(report) => self.report(child, report)?,
-            Output::Finished if !self.finished => {
-                self.finished = true;
-                self.kernel.sweep(now);
-                child.parent.send(&Up::Finished).map_err(Fault::Parent)?;
-            }
-            Output::Finished => (),
+            Output::Finished => self.finished = true,
         }
         Ok(())
     }

@@ -103,6 +103,11 @@ impl Road {
         }
     }
 
+    /// Whether the kernel has not yet told all that an earlier run left.
+    pub fn is_searching(&self) -> bool {
+        matches!(self, Self::Real(kernel, _) if kernel.is_searching())
+    }
+
     /// Removes what an earlier run left and nobody took over: the daemon ends.
     pub fn sweep(&mut self, now: Time) {
         if let Self::Real(kernel, _) = self {
