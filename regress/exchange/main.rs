@@ -18,3 +18,4 @@ mod reload;
 mod signatures;
 mod v1_fragments;
 mod v1_phases;
+mod v1_signatures;

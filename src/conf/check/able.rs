@@ -19,15 +19,6 @@ impl Checker<'_> {
         }
     }
 
-    /// Clauses of an `ike` rule that cannot be honoured.
-    pub(super) fn ike_is_able(&mut self, rule: &IkeRule) {
-        if rule.psk.is_none() {
-            let sentence = "this rule has no psk, so it asks for certificates, which are not \
-                            available in IKEv1: write psk";
-            self.error(rule.end.place, Problem::says(sentence));
-        }
-    }
-
     /// Words of an `ike` rule that cannot be honoured yet.
     pub(super) fn ike_words_are_able(&mut self, rule: &IkeRule) {
         let place = rule.end.place;

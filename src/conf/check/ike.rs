@@ -109,7 +109,6 @@ impl Checker<'_> {
             None => Auth::signature(Signature::Rsa),
         };
         let (provision, wanted) = self.addressing(&rule.options);
-        self.ike_is_able(rule);
         let life = |seconds: Option<u64>, usual: u32| {
             seconds.map_or(usual, |seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
         };

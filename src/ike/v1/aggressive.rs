@@ -13,8 +13,8 @@
 use super::message::{is_encrypted, send_clear};
 use super::offer::{self, Phase1Choice};
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, PLAIN, Ready, abilities, detect, exchanged, fail, float, kind,
-    nat_d, own_id, vendors,
+    Exchanged, NONCE_LEN, Opening, PLAIN, Ready, abilities, certificate_request, detect, exchanged,
+    fail, float, kind, nat_d, own_id, vendors,
 };
 use super::rules::{Bag, Message, sort};
 use super::{Came, Next, Stage};
@@ -56,6 +56,7 @@ pub fn first(
         Payload::Nonce(Nonce(own.1.clone())),
         Payload::Id(own_id(frame)),
     ];
+    payloads.extend(certificate_request(method));
     payloads.extend(vendors(core));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
     Next::sent(Stage::AwaitAnswer(Box::new(AwaitAnswer { offered, method, own })), octets)
@@ -161,6 +162,7 @@ pub fn prove(
     ];
     payloads.extend(certs);
     payloads.push(proof);
+    payloads.extend(certificate_request(ready.opening.choice.method));
     payloads.extend(vendors(core));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);

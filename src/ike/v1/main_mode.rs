@@ -13,8 +13,8 @@
 use super::message::send_clear;
 use super::offer::{self, Phase1Choice};
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, PLAIN, Ready, abilities, detect, exchanged, fail, float, kind,
-    nat_d, own_id,
+    Exchanged, NONCE_LEN, Opening, PLAIN, Ready, abilities, certificate_request, detect, exchanged,
+    fail, float, kind, nat_d, own_id,
 };
 use super::rules::{Bag, Message, sort};
 use super::{Came, Next, Stage};
@@ -80,6 +80,7 @@ impl AwaitSa {
         let nonce = core.octets(NONCE_LEN);
         let mut payloads =
             vec![Payload::Ke(kex.public().to_vec()), Payload::Nonce(Nonce(nonce.clone()))];
+        payloads.extend(certificate_request(opening.choice.method));
         payloads.extend(nat_d(frame, &opening));
         let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
         let stage = Stage::AwaitKe(Box::new(AwaitKe { opening, own: Some((kex, nonce)) }));
@@ -141,6 +142,7 @@ pub fn keyed(frame: &mut Frame, core: &mut Core, ready: Box<Ready>) -> Next {
     }
     let mut payloads =
         vec![Payload::Ke(ready.publics.1.clone()), Payload::Nonce(Nonce(ready.nonce.clone()))];
+    payloads.extend(certificate_request(ready.opening.choice.method));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
     Next::sent(Stage::AwaitProof(ready), octets)

@@ -30,7 +30,7 @@ use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::wire::iana::v1::{AuthMethod, CertEncoding, ExchangeType, IdType, NotifyType};
 use crate::wire::iana::v2;
-use crate::wire::v1::{Cert, Id, Notify, Payload};
+use crate::wire::v1::{Cert, CertReq, Id, Notify, Payload};
 use crate::wire::v2::Id as Neutral;
 use crate::wire::{Header, MessageId};
 
@@ -135,6 +135,13 @@ pub fn vendors(core: &Core) -> impl Iterator<Item = Payload> + use<> {
     let all = [vendor::NAT_T, vendor::NAT_T_03, vendor::NAT_T_02N, vendor::NAT_T_02, vendor::DPD];
     let fragmentation = core.globals.fragmentation.then_some(vendor::FRAGMENTATION);
     all.into_iter().chain(fragmentation).map(|vendor| Payload::Vendor(vendor.octets.to_vec()))
+}
+
+/// The wish for the peer's certificate, by whomever: some send theirs only when asked.
+pub fn certificate_request(method: AuthMethod) -> Option<Payload> {
+    let (encoding, authority) = (CertEncoding::X509_SIGNATURE, Vec::new());
+    (method != AuthMethod::PRE_SHARED_KEY)
+        .then(|| Payload::CertReq(CertReq { encoding, authority }))
 }
 
 /// What the peer's vendor IDs promise. From then on messages may be cut.
@@ -444,6 +451,10 @@ impl Ready {
         }
         match answer {
             Answer::Proved(_) => self.verified(frame, core),
+            Answer::Rejected(why) => {
+                let identity = self.peer.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.unproved(frame, core, Event::PeerRejected { identity, why: *why })
+            }
             other => self.unproved(frame, core, refused(other)),
         }
     }
@@ -566,7 +577,6 @@ fn lifetime(policy: &Arc<Policy>, peers: Option<Duration>) -> Option<Duration> {
 fn refused(answer: Answer) -> Event {
     match answer {
         Answer::Refused(reason) => Event::QuestionRefused { reason },
-        Answer::Rejected(rejection) => Event::QuestionRefused { reason: rejection.to_string() },
         _ => Event::QuestionRefused { reason: "an answer to another question".into() },
     }
 }
