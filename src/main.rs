@@ -13,6 +13,7 @@ use oakd::proc::{Role, ca, control, ike, parent, reader, relay};
 const FILE: &str = "/etc/oakd.conf";
 const KEYS: &str = "/etc/oakd";
 const SOCKET: &str = "/var/run/oakd.sock";
+const STATE: &str = "/var/db/oakd";
 const USER: &str = "_oakd";
 const ROOT: &str = "/var/empty";
 
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-e days] [-f file] \
-                     [-i port] [-K dialect:path]\n            [-k directory] [-p port] [-s socket] [-u user]";
+                     [-i port] [-K dialect:path]\n            [-k directory] [-l directory] [-p port] [-s socket] [-u user]";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -71,6 +72,12 @@ fn options() -> Options {
             "DIRECTORY",
         )
         .optopt("K", "", "serve the kernel behind a relay's socket", "DIALECT:PATH")
+        .optopt(
+            "l",
+            "",
+            &format!("directory for leases and what is set (default {STATE})"),
+            "DIRECTORY",
+        )
         .optflag("n", "", "check the configuration and exit")
         .optopt("p", "", "UDP port for IKE and ESP in UDP (default 4500)", "PORT")
         .optopt("P", "", "run a part of the daemon; it does that itself", "ROLE")
@@ -131,6 +138,7 @@ fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
             }
         },
         socket: absolute(&text("s", SOCKET))?,
+        state: absolute(&text("l", STATE))?,
         user: text("u", USER),
         root: absolute(&text("c", ROOT))?,
         ports: (port("i", IKE_PORT)?, port("p", NATT_PORT)?),

@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod host;
+
 use std::ffi::{CString, c_int};
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -255,6 +257,16 @@ pub fn set_option(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &[u8]) -
     let status =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), len) };
     check(status)
+}
+
+/// A request to a device that reads a structure of the size that its number says.
+#[cfg(not(target_os = "linux"))]
+fn ioctl(fd: BorrowedFd<'_>, request: u64, octets: &mut [u8]) -> io::Result<()> {
+    if (request >> 16) & 0x1fff != octets.len() as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a structure of another size"));
+    }
+    // SAFETY: the kernel reads (and may write) as many octets as the number says, which are there.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request as _, octets.as_mut_ptr()) })
 }
 
 fn check(status: c_int) -> io::Result<()> {

@@ -163,7 +163,7 @@ run_daemon() { # host command...
 start_oakd() {
 	local dir=$work/$1
 	# shellcheck disable=SC2086 # none or two words
-	run_daemon "$1" "$OAKD_PROGRAMS/oakd" -d -v -f "$dir/oakd.conf" -k "$dir/keys" -s "$dir/sock" ${kernel[$1]-}
+	run_daemon "$1" "$OAKD_PROGRAMS/oakd" -d -v -f "$dir/oakd.conf" -k "$dir/keys" -s "$dir/sock" -l "$dir/state" ${kernel[$1]-}
 	eventually test -S "$dir/sock" || fail "$1: oakd has no control socket"
 }
 
@@ -342,6 +342,27 @@ wireshark_reads() {
 	HOME=$work/$1 timeout 20 tshark -r "$work/$1/pcap" -T fields -e ip.src -e "$2" >"$work/$1/tshark" 2>"$work/$1/tshark.err" &&
 		grep -qF -- "$3" <(cut -f 2- "$work/$1/tshark")
 }
+
+# has_address HOST ADDRESS / has_no_address HOST ADDRESS: it comes to be (not to be) on one of its interfaces.
+on_interface() { ip -n "$1" -o addr show | grep -qF " $2/"; }
+off_interface() { ! on_interface "$@"; }
+has_address() { eventually on_interface "$@" || fail "$1: no address $2"; say "$1 has address $2"; }
+has_no_address() { eventually off_interface "$@" || fail "$1: address $2 is left"; say "$1 has no address $2"; }
+# has_route HOST NETWORK SOURCE / has_no_route HOST NETWORK: a route with this source address.
+in_routes() { { ip -n "$1" route; ip -n "$1" -6 route; } | grep -qE "^$2 .*src $3( |$)"; }
+not_in_routes() { ! { ip -n "$1" route; ip -n "$1" -6 route; } | grep -qE "^$2 .*proto 79"; }
+has_route() { eventually in_routes "$@" || fail "$1: no route to $2 from $3"; say "$1 has a route to $2 from $3"; }
+has_no_route() { eventually not_in_routes "$@" || fail "$1: a route to $2 is left"; say "$1 has no route to $2 of its own"; }
+# resolves_by HOST PATTERN / resolves_not_by: its /etc/resolv.conf (see resolv_of) holds a line that matches.
+resolv_of() { # HOST CONTENT: give the host a resolv.conf of its own
+	mkdir -p "/etc/netns/$1" && printf '%s\n' "$2" >"/etc/netns/$1/resolv.conf"
+}
+resolves_by() { eventually grep -qE -- "$2" "/etc/netns/$1/resolv.conf" || fail "$1: resolv.conf lacks $2"; say "$1 asks: $2"; }
+lacks_resolver() { ! grep -qE -- "$2" "/etc/netns/$1/resolv.conf"; }
+resolves_not_by() { eventually lacks_resolver "$@" || fail "$1: resolv.conf still has $2"; say "$1 no longer asks: $2"; }
+# inner_ping HOST ADDRESS: a ping from an address within the tunnel to the other's inner address.
+inner_ping() { eventually send_pings "$1" ${inner4[${other[$1]}]} "$2" || fail "$1: no ping crosses from $2"; say "$1: ping crosses from $2"; }
+inner_ping6() { eventually send_pings "$1" ${inner6[${other[$1]}]} "$2" || fail "$1: no ping crosses from $2"; say "$1: ping crosses from $2"; }
 
 # remember HOST / same_sas HOST / new_sas HOST: compare the kernel's SPIs with those of before.
 declare -A remembered=()

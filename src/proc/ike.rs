@@ -23,6 +23,7 @@ use crate::crypto::SystemRandom;
 use crate::ike::Engine;
 use crate::ike::auth::{Answer, Question, QuestionId, Trust};
 use crate::ike::event::{Command, Input, Output, Time};
+use crate::ike::pool::Lease;
 use crate::ike::report::{self, Level, Report, Way};
 use crate::ike::view::IkeKeys;
 use crate::net::{Datagram, Net, Sockets};
@@ -81,6 +82,8 @@ pub struct Ike {
     coming: Option<Config>,
     /// One that waits until the kernel has said what it can do.
     waiting: Option<Arc<Config>>,
+    /// Who had which address before; for the engine, once it knows the pools.
+    leases: Vec<Lease>,
     /// The engine is through, and the parent is not told yet.
     finished: bool,
 }
@@ -104,6 +107,7 @@ impl Default for Ike {
             failures: BTreeMap::new(),
             coming: None,
             waiting: None,
+            leases: Vec::new(),
             finished: false,
         }
     }
@@ -140,6 +144,7 @@ impl Part for Ike {
             Down::ConfigPolicy(policy) => {
                 self.coming.get_or_insert_default().policies.push(*policy);
             }
+            Down::Leases(leases) => self.leases.extend(leases),
             Down::ConfigEnd => self.waiting = self.coming.take().map(Arc::new),
             Down::Addresses(addresses) => self.handle(Input::Addresses(addresses)),
             Down::Shutdown => self.handle(Input::Command(Command::Shutdown)),
@@ -383,6 +388,9 @@ impl Ike {
             {
                 quiet = false;
                 self.handle(Input::Configure(config));
+                for lease in std::mem::take(&mut self.leases) {
+                    self.handle(Input::Lease(lease));
+                }
             }
             while let Some(output) = self.engine.poll() {
                 quiet = false;
@@ -434,7 +442,12 @@ impl Ike {
                 self.questions.remove(&id);
                 self.handle(Input::Answer(id, Answer::Refused(why)));
             }
-            Output::Host(_) | Output::Lease(_) => (),
+            Output::Host(change) => {
+                child.parent.send(&Up::Host(change)).map_err(Fault::Parent)?;
+            }
+            Output::Lease(lease) => {
+                child.parent.send(&Up::Lease(lease)).map_err(Fault::Parent)?;
+            }
             Output::Report(report) => self.report(child, report)?,
             Output::Finished => self.finished = true,
         }

@@ -19,6 +19,8 @@ use super::Role;
 use crate::conf::{Globals, Mode, Policy, PolicyName, SaProtocol};
 use crate::ike::auth::{Answer, Question, QuestionId};
 use crate::ike::event::{Command, Direction, KernelFlow, KernelSelector};
+use crate::ike::inner::HostChange;
+use crate::ike::pool::Lease;
 use crate::ike::report::{Report, Way, concerns};
 use crate::ike::view::{IkeKeys, SaView, Stats};
 use crate::log::{Detail, Line};
@@ -45,6 +47,8 @@ pub enum Down {
     Secrets,
     /// The addresses that this machine has now, the ones to be preferred first. To `ike`.
     Addresses(Vec<IpAddr>),
+    /// Who had which address before. To `ike`, before its first configuration.
+    Leases(Vec<Lease>),
     /// A new configuration begins. To `ike`.
     ConfigBegin(Globals),
     /// One policy of it.
@@ -77,6 +81,10 @@ pub enum Up {
     Detail(Detail),
     /// What comes from this process over our link to it is malformed.
     Broken(Role, String),
+    /// Have the host use what a peer gave us, or no longer. From `ike`.
+    Host(HostChange),
+    /// Keep who has this address. From `ike`.
+    Lease(Lease),
     /// Everything is taken down. From `ike`.
     Finished,
 }

@@ -1,8 +1,11 @@
 //! The process that stays root: it opens what others may not, starts them, and starts them again.
 
 mod addresses;
+mod host;
+mod leases;
 mod open;
 mod reading;
+mod resolver;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
@@ -15,12 +18,16 @@ use std::time::{Duration, Instant};
 use mio::Token;
 use serde::{Deserialize, Serialize};
 
+use host::Host;
+use leases::Leases;
+
 use super::child::batch;
 use super::imsg::{self, Link};
 use super::message::{Down, Settings, Up};
 use super::poll::Loop;
 use super::{CHILDREN, LINKS, Role, sandbox};
 use crate::conf::{Config, PolicyName};
+use crate::ike::pool::Lease;
 use crate::log::{Detail, Log};
 use crate::net::Spec;
 use crate::sys;
@@ -45,6 +52,9 @@ const CONFIGURATION: usize = 64 * 1024 * 1024;
 const SIGNALS: Token = Token(0);
 const ADDRESSES: Token = Token(64);
 
+/// How many leases are told at once: as many as surely fit into a message.
+const LEASES_AT_ONCE: usize = 32;
+
 pub use open::{configuration, in_full};
 use reading::{Purpose, Reading};
 
@@ -65,6 +75,8 @@ pub struct Options {
     pub detail: Detail,
     /// Where the control socket is.
     pub socket: PathBuf,
+    /// The directory for what the next daemon has to know.
+    pub state: PathBuf,
     /// Whom the children become.
     pub user: String,
     /// The empty directory that they see.
@@ -142,6 +154,9 @@ struct Parent {
     udp: Vec<(Spec, OwnedFd)>,
     kernel: Option<OwnedFd>,
     listener: UnixListener,
+    /// What is set on this host, and who has which address.
+    host: Host,
+    leases: Leases,
     /// The configuration in force; its secrets are in `ca` alone.
     config: Config,
     /// The rules that wait for host names.
@@ -205,7 +220,8 @@ pub fn run(options: Options) -> Result<(), String> {
     let mut events = Loop::new().map_err(|e| said("event loop", &e))?;
     events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
     let addresses = Addresses::watch(&mut events, &mut log);
-    sandbox::veil(&program, &options.socket).map_err(|e| said("unveil", &e))?;
+    let (host, leases) = open::state(&options.state, &mut log);
+    sandbox::veil(&program, &options.socket, &options.state).map_err(|e| said("unveil", &e))?;
     sandbox::enter(Role::Parent).map_err(|e| said("sandbox", &e))?;
     let names_due = names_due(&draft.unresolved);
     let mut parent = Parent {
@@ -217,6 +233,8 @@ pub fn run(options: Options) -> Result<(), String> {
         udp,
         kernel,
         listener,
+        host,
+        leases,
         config: std::mem::take(&mut draft.config),
         unresolved: std::mem::take(&mut draft.unresolved),
         print: draft.print,
@@ -268,6 +286,7 @@ impl Parent {
                 return Ok(());
             }
             self.start_due()?;
+            self.host.expire(&mut self.log);
             self.reader_overdue();
             self.look_up_names();
             self.tell_addresses();
@@ -285,8 +304,9 @@ impl Parent {
     fn deadline(&self) -> Option<Instant> {
         let starts = self.slots.values().filter_map(|slot| slot.start_at);
         let reading = self.reading.as_ref().map(|reading| reading.until);
-        let others = [self.ending, self.names_due, self.again_at, reading, self.addresses.due];
-        starts.chain(others.into_iter().flatten()).min()
+        let due = [self.addresses.due, self.host.deadline()];
+        let others = [self.ending, self.names_due, self.again_at, reading].into_iter().chain(due);
+        starts.chain(others.flatten()).min()
     }
 
     // ---- children ----
@@ -354,6 +374,10 @@ impl Parent {
                     ports: self.options.ports,
                 };
                 self.tell(role, Down::Settings(settings));
+                let leases: Vec<Lease> = self.leases.all().collect();
+                for some in leases.chunks(LEASES_AT_ONCE) {
+                    self.tell(role, Down::Leases(some.to_vec()));
+                }
                 if let Some(fd) = self.kernel.as_ref().map(OwnedFd::try_clone).transpose()? {
                     let dialect = self.options.kernel.dialect.clone();
                     self.hand(role, Down::Kernel(dialect), fd);
@@ -427,6 +451,9 @@ impl Parent {
         self.events.forget(&running.link);
         if role == Role::Ca {
             self.secrets_held = false;
+        }
+        if role == Role::Ike {
+            self.host.orphan();
         }
         if self.ending.is_some() {
             if role == Role::Ike && !status.success() {
@@ -512,6 +539,14 @@ impl Parent {
                 let roles: Vec<Role> = self.slots.keys().copied().collect();
                 roles.into_iter().for_each(|role| self.tell(role, Down::Detail(detail)));
                 self.log.notice(format!("logging is {detail:?} now"));
+            }
+            (Role::Ike, Up::Host(change)) => {
+                self.host.change(change, &self.config, &mut self.log);
+            }
+            (Role::Ike, Up::Lease(lease)) => {
+                if let Err(error) = self.leases.keep(lease) {
+                    self.log.error(format!("who has which address is not kept: {error}"));
+                }
             }
             (Role::Ike, Up::Finished) if self.ending.is_some() => {
                 self.log.debug("everything is taken down");
@@ -605,6 +640,7 @@ impl Parent {
             self.listen_to(role);
             self.close(role);
         }
+        self.host.end(&mut self.log);
         if let Err(error) = std::fs::remove_file(&self.options.socket) {
             self.log.error(format!("removing {}: {error}", self.options.socket.display()));
         }

@@ -136,13 +136,14 @@ mod linux {
 /// - `inet`: sendto with an address, on the UDP sockets.
 /// - `unix`: accept on the control socket.
 /// - the parent: `rpath` reads the configuration and what it includes, `getpw` and `dns` resolve the
-///   names in it, `route` its interfaces; `unix` connects to the system's logger again; `cpath`
-///   removes the control socket in the end; `sendfd` passes links on; `proc` and `exec` restart
+///   names in it, `route` its interfaces; `inet` and `wroute` set the addresses and routes that a peer
+///   gave us, `wpath` keeps what is set, and leases, for the next daemon; `unix` connects to the system's logger again; `cpath`
+///   removes the control socket in the end, and files there; `sendfd` passes links on; `proc` and `exec` restart
 ///   children.
 #[cfg(target_os = "openbsd")]
 pub fn enter(role: Role) -> io::Result<()> {
     sys::pledge(match role {
-        Role::Parent => "stdio rpath cpath unix getpw dns route sendfd proc exec",
+        Role::Parent => "stdio rpath wpath cpath unix inet getpw dns route wroute sendfd proc exec",
         Role::Reader => "stdio rpath getpw dns route tty",
         Role::Ike | Role::Relay => "stdio recvfd inet",
         Role::Ca => "stdio recvfd",
@@ -168,10 +169,11 @@ pub fn enter(_role: Role) -> io::Result<()> {
 }
 
 /// On OpenBSD the parent also hides all but what it works with: its own program, to run it again; the
-/// control socket, to remove it; the system's logger; everything else for reading only, as a
+/// control socket, to remove it; the directory for the next daemon; the system's logger; everything else for reading only, as a
 /// configuration may include any file.
 #[cfg(target_os = "openbsd")]
-pub fn veil(program: &Path, socket: &Path) -> io::Result<()> {
+pub fn veil(program: &Path, socket: &Path, state: &Path) -> io::Result<()> {
+    sys::unveil(state, "rwc")?;
     sys::unveil(Path::new("/"), "r")?;
     sys::unveil(program, "rx")?;
     sys::unveil(Path::new("/dev/log"), "rw")?;
@@ -180,7 +182,7 @@ pub fn veil(program: &Path, socket: &Path) -> io::Result<()> {
 
 /// Only OpenBSD can hide files.
 #[cfg(not(target_os = "openbsd"))]
-pub fn veil(_program: &Path, _socket: &Path) -> io::Result<()> {
+pub fn veil(_program: &Path, _socket: &Path, _state: &Path) -> io::Result<()> {
     Ok(())
 }
 

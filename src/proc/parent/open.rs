@@ -1,11 +1,14 @@
 //! What only root can open, and what must be right before anything is started.
 
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use super::host::Host;
+use super::leases::Leases;
 use super::{KernelAt, Options};
 use crate::conf::{self, Checked, Diagnostic, Family, Prefix, Start};
 use crate::ike::report::Level;
@@ -102,6 +105,20 @@ pub fn udp(
         true => Err("no UDP socket could be opened".into()),
         false => Ok(sockets),
     }
+}
+
+/// Opens what earlier daemons kept, and takes back what they left set on this host.
+pub fn state(directory: &Path, log: &mut Log) -> (Host, Leases) {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let opened = made.and_then(|()| Leases::open(directory));
+    let leases = opened.unwrap_or_else(|error| {
+        log.error(format!(
+            "{}: {error}; who has which address will not be known after a restart",
+            directory.display()
+        ));
+        Leases::default()
+    });
+    (Host::open(directory, log), leases)
 }
 
 /// Opens the road to the kernel's SADB.
