@@ -92,6 +92,8 @@ impl Daemon {
             .arg(directory.join("oakd.conf"))
             .arg("-k")
             .arg(directory.join("keys"))
+            .arg("-l")
+            .arg(directory.join("state"))
             .arg("-s")
             .arg(directory.join("sock"))
             .arg("-c")

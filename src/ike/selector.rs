@@ -63,6 +63,22 @@ impl Traffic {
         self.local.iter().any(is_ipv4) && !self.local.iter().all(is_ipv4)
     }
 
+    /// A peer may write the unspecified address for the one that it will be given, as OpenIKED does.
+    pub fn with_given(mut self, inner: Inner) -> Self {
+        let Inner::Peers(given) = inner else { return self };
+        for selector in &mut self.remote {
+            let (first, last) = selector.addresses;
+            let mut addresses = given.addresses().filter(|it| it.is_ipv4() == first.is_ipv4());
+            if first.is_unspecified()
+                && first == last
+                && let Some(address) = addresses.next()
+            {
+                selector.addresses = (address, address);
+            }
+        }
+        self
+    }
+
     /// What a policy wants of this; `None` if that is nothing.
     pub fn narrowed(&self, policy: &Policy, hosts: Hosts) -> Option<Self> {
         let mut traffic = Collected::default();

@@ -227,6 +227,7 @@ impl Answering {
         let peers = as_seen_here(frame, policy.mode, peers);
         let as_told = (told != peers.single_hosts()).then(|| Box::new(told));
         let hosts = frame.hosts();
+        let peers = peers.with_given(hosts.inner);
         let (peers, more) = considered(frame, core, peers, rekeys, hosts);
         let narrowed = peers.narrowed(policy, hosts);
         let with_flows = narrowed.and_then(|traffic| {

@@ -53,7 +53,7 @@ impl Host {
     pub fn open(directory: &Path, log: &mut Log) -> Self {
         let mut host = Self { directory: directory.to_owned(), ..Self::default() };
         let left = fs::read(host.file()).ok();
-        let left: Option<Vec<Step>> = left.and_then(|text| serde_json::from_slice(&text).ok());
+        let left: Option<Vec<Step>> = left.and_then(|text| postcard::from_bytes(&text).ok());
         host.set = left.unwrap_or_default();
         if !host.set.is_empty() {
             log.notice(format!(
@@ -192,7 +192,7 @@ impl Host {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
             },
-            false => serde_json::to_vec(&self.set)
+            false => postcard::to_stdvec(&self.set)
                 .map_err(io::Error::other)
                 .and_then(|text| fs::write(&fresh, text))
                 .and_then(|()| fs::rename(&fresh, &file)),
