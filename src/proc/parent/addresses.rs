@@ -78,7 +78,9 @@ impl Parent {
         let peers = policies
             .filter_map(|policy| policy.peer.and_then(|peer| peer.as_host()))
             .take(MOST_PEERS);
-        let now = net::addresses(peers);
+        let mut now = net::addresses(peers);
+        // What a peer gave us is no way to reach peers.
+        now.retain(|address| !self.host.has(*address));
         if self.addresses.told.as_ref() != Some(&now) {
             self.tell(Role::Ike, Down::Addresses(now.clone()));
             self.addresses.told = Some(now);

@@ -87,6 +87,12 @@ impl Host {
         self.orphans.extend(left.map(|config| (config, until)));
     }
 
+    /// Whether an address is one that a peer gave us.
+    pub fn has(&self, address: IpAddr) -> bool {
+        let is = |step: &Step| matches!(step, Step::Address { address: it, .. } if *it == address);
+        self.set.iter().any(is)
+    }
+
     /// When [`Host::expire`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.orphans.iter().map(|(_, until)| *until).min()
