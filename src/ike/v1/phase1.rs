@@ -140,8 +140,8 @@ pub fn vendors(core: &Core) -> impl Iterator<Item = Payload> + use<> {
 /// The wish for the peer's certificate, by whomever: some send theirs only when asked.
 pub fn certificate_request(method: AuthMethod) -> Option<Payload> {
     let (encoding, authority) = (CertEncoding::X509_SIGNATURE, Vec::new());
-    (method != AuthMethod::PRE_SHARED_KEY)
-        .then(|| Payload::CertReq(CertReq { encoding, authority }))
+    let wanted = method != AuthMethod::PRE_SHARED_KEY;
+    wanted.then_some(Payload::CertReq(CertReq { encoding, authority }))
 }
 
 /// What the peer's vendor IDs promise. From then on messages may be cut.
