@@ -82,6 +82,8 @@ pub struct Ike {
     coming: Option<Config>,
     /// One that waits until the kernel has said what it can do.
     waiting: Option<Arc<Config>>,
+    /// One is in force: datagrams are read from then on.
+    configured: bool,
     /// Who had which address before; for the engine, once it knows the pools.
     leases: Vec<Lease>,
     /// The engine is through, and the parent is not told yet.
@@ -107,6 +109,7 @@ impl Default for Ike {
             failures: BTreeMap::new(),
             coming: None,
             waiting: None,
+            configured: false,
             leases: Vec::new(),
             finished: false,
         }
@@ -258,7 +261,21 @@ impl Ike {
 
     // ---- what comes ----
 
+    /// Who called before there were policies waited: no policy is for nobody then, and a peer that is
+    /// told so might give up.
+    fn look_at_datagrams(&self, child: &mut Child) {
+        match &self.net {
+            Net::Direct(sockets) => {
+                (0..sockets.len()).for_each(|index| child.events.again(Token(SOCKETS + index)));
+            }
+            Net::Relayed(_) => child.events.again(RELAY),
+        }
+    }
+
     fn datagrams(&mut self, child: &mut Child, index: usize) -> Result<(), Fault> {
+        if !self.configured {
+            return Ok(());
+        }
         for _ in 0..BATCH {
             let Net::Direct(sockets) = &mut self.net else { return Ok(()) };
             let Some(datagram) = sockets.recv(index)? else { return Ok(()) };
@@ -270,6 +287,9 @@ impl Ike {
     }
 
     fn relayed(&mut self, child: &mut Child) -> Result<(), Fault> {
+        if !self.configured {
+            return Ok(());
+        }
         let Net::Relayed(Some(link)) = &mut self.net else { return Ok(()) };
         let (datagrams, end) = batch(link, &mut child.events, RELAY);
         if let Err(error) = end {
@@ -388,6 +408,9 @@ impl Ike {
             {
                 quiet = false;
                 self.handle(Input::Configure(config));
+                if !std::mem::replace(&mut self.configured, true) {
+                    self.look_at_datagrams(child);
+                }
                 for lease in std::mem::take(&mut self.leases) {
                     self.handle(Input::Lease(lease));
                 }
