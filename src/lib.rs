@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! floor 3   proc  net  kernel  log     processes, sockets, mio loops: all I/O
-//!           ipsecctl                   a kernel by hand, for oakctl
+//!           ipsecctl  issuer           a kernel by hand, a certification authority: for oakctl
+//!           show  capture              what oakctl prints, and writes for Wireshark
 //! floor 2   pki                        keys and certificates: answers to the questions of `ike`
 //! floor 2   ike                        the protocol, sans-IO: values in, values out
 //! floor 1   wire  crypto  conf         octets <-> values; keys; configuration values
