@@ -235,7 +235,7 @@ pub struct SaMove {
 }
 
 /// Which way packets go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Direction {
     /// From the peer.
     In,
@@ -293,7 +293,7 @@ pub struct KernelLifetime {
 }
 
 /// Traffic as a flow selects it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KernelSelector {
     /// Source prefix.
     pub src: Prefix,

@@ -1,7 +1,7 @@
 //! The flows that are in the kernel, counted: a trap, a child SA and its successor share one.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use super::event::{Direction, KernelFlow, KernelRequest, KernelSelector};
@@ -12,7 +12,7 @@ pub type Change = Option<KernelRequest>;
 
 /// The flows in the kernel with those who claim them.
 #[derive(Debug, Default)]
-pub struct FlowTable(HashMap<Selects, Claims>);
+pub struct FlowTable(BTreeMap<Selects, Claims>);
 
 /// What a flow selects: the kernel holds one flow for it.
 type Selects = (Direction, KernelSelector);
