@@ -11,11 +11,13 @@
 //! to name this mode.
 
 use super::message::{is_encrypted, send_clear};
+use super::method::Method;
 use super::offer::{self, Phase1Choice};
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, PLAIN, Ready, abilities, certificate_request, detect, exchanged,
-    fail, float, kind, nat_d, own_id, vendors,
+    Exchanged, NONCE_LEN, Opening, abilities, certificate_request, detect, fail, float, nat_d,
+    own_id, vendors,
 };
+use super::proof::{Ready, exchanged};
 use super::rules::{Bag, Message, sort};
 use super::{Came, Next, Stage};
 use crate::conf;
@@ -23,7 +25,7 @@ use crate::crypto::KeyExchange;
 use crate::ike::core::Core;
 use crate::ike::report::Event;
 use crate::ike::sa::Frame;
-use crate::wire::iana::v1::{AuthMethod, ExchangeType};
+use crate::wire::iana::v1::ExchangeType;
 use crate::wire::v1::{Nonce, Payload, Sa};
 
 /// An initiator that sent everything at once.
@@ -31,7 +33,7 @@ pub struct AwaitAnswer {
     /// What it offered.
     pub offered: Sa,
     /// How it will prove who it is.
-    pub method: AuthMethod,
+    pub method: Method,
     /// Its half of the key exchange, and its nonce.
     pub own: (KeyExchange, Vec<u8>),
 }
@@ -47,7 +49,7 @@ pub fn first(
     frame: &Frame,
     core: &mut Core,
     offered: Sa,
-    method: AuthMethod,
+    method: Method,
     own: (KeyExchange, Vec<u8>),
 ) -> Next {
     let mut payloads = vec![
@@ -56,8 +58,8 @@ pub fn first(
         Payload::Nonce(Nonce(own.1.clone())),
         Payload::Id(own_id(frame)),
     ];
-    payloads.extend(certificate_request(method));
-    payloads.extend(vendors(core));
+    payloads.extend(certificate_request(frame, &method));
+    payloads.extend(vendors(core, &frame.policy));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
     Next::sent(Stage::AwaitAnswer(Box::new(AwaitAnswer { offered, method, own })), octets)
 }
@@ -65,7 +67,9 @@ pub fn first(
 impl AwaitAnswer {
     /// The responder answered, with its proof.
     pub fn answer(self: Box<Self>, frame: &mut Frame, core: &mut Core, came: Came<'_>) -> Next {
-        let bag = match came.sorted(Message::AggressiveSecond(PLAIN, kind(self.method))) {
+        let bag = match came
+            .sorted(Message::AggressiveSecond(self.method.layout, self.method.proof(false)))
+        {
             Ok(bag) => bag,
             Err(why) => return came.drop(frame, core, Stage::AwaitAnswer(self), why),
         };
@@ -162,8 +166,8 @@ pub fn prove(
     ];
     payloads.extend(certs);
     payloads.push(proof);
-    payloads.extend(certificate_request(ready.opening.choice.method));
-    payloads.extend(vendors(core));
+    payloads.extend(certificate_request(frame, &ready.opening.choice.method));
+    payloads.extend(vendors(core, &frame.policy));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
     Next::sent(Stage::AwaitProof(ready), octets)
@@ -178,7 +182,8 @@ pub fn proof(mut ready: Box<Ready>, frame: &mut Frame, core: &mut Core, came: &C
         },
         false => (came.payloads.clone(), ready.iv),
     };
-    let by = kind(ready.opening.choice.method);
+    let method = ready.opening.choice.method;
+    let by = method.proof(!frame.initiator);
     let bag = match sort(Message::AggressiveThird(by), payloads) {
         Ok(bag) => bag,
         Err(what) => {

@@ -13,10 +13,11 @@
 use super::message::send_clear;
 use super::offer::{self, Phase1Choice};
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, PLAIN, Ready, abilities, certificate_request, detect, exchanged,
-    fail, float, kind, nat_d, own_id,
+    Exchanged, NONCE_LEN, Opening, abilities, certificate_request, detect, fail, float, nat_d,
+    own_id,
 };
-use super::rules::{Bag, Message, sort};
+use super::proof::{Ready, exchanged};
+use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Came, Next, Stage};
 use crate::conf;
 use crate::crypto::KeyExchange;
@@ -80,7 +81,7 @@ impl AwaitSa {
         let nonce = core.octets(NONCE_LEN);
         let mut payloads =
             vec![Payload::Ke(kex.public().to_vec()), Payload::Nonce(Nonce(nonce.clone()))];
-        payloads.extend(certificate_request(opening.choice.method));
+        payloads.extend(certificate_request(frame, &opening.choice.method));
         payloads.extend(nat_d(frame, &opening));
         let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
         let stage = Stage::AwaitKe(Box::new(AwaitKe { opening, own: Some((kex, nonce)) }));
@@ -96,7 +97,7 @@ pub fn respond(
     bag: &Bag,
 ) -> Next {
     let mut payloads = vec![Payload::Sa(choice.answer.clone())];
-    payloads.extend(super::phase1::vendors(core));
+    payloads.extend(super::phase1::vendors(core, &frame.policy));
     let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
     let opening =
         Opening { mode: conf::Phase1::Main, choice, sa, abilities: abilities(frame, core, bag) };
@@ -107,7 +108,7 @@ pub fn respond(
 impl AwaitKe {
     /// The peer's public value came.
     pub fn exchange(self: Box<Self>, frame: &mut Frame, core: &mut Core, came: Came<'_>) -> Next {
-        let mut bag = match came.sorted(Message::MainKe(PLAIN)) {
+        let mut bag = match came.sorted(Message::MainKe(Layout::Plain)) {
             Ok(bag) => bag,
             Err(why) => return came.drop(frame, core, Stage::AwaitKe(self), why),
         };
@@ -142,7 +143,7 @@ pub fn keyed(frame: &mut Frame, core: &mut Core, ready: Box<Ready>) -> Next {
     }
     let mut payloads =
         vec![Payload::Ke(ready.publics.1.clone()), Payload::Nonce(Nonce(ready.nonce.clone()))];
-    payloads.extend(certificate_request(ready.opening.choice.method));
+    payloads.extend(certificate_request(frame, &ready.opening.choice.method));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
     Next::sent(Stage::AwaitProof(ready), octets)
@@ -175,8 +176,9 @@ pub fn proof(mut ready: Box<Ready>, frame: &mut Frame, core: &mut Core, came: &C
     let Some(plain) = ready.open(frame, core, came.header, came.datagram) else {
         return Next::same(Stage::AwaitProof(ready));
     };
-    let by = kind(ready.opening.choice.method);
-    let bag = match sort(Message::MainAuth(PLAIN, by), plain.payloads) {
+    let method = ready.opening.choice.method;
+    let by = method.proof(!frame.initiator);
+    let bag = match sort(Message::MainAuth(method.layout, by), plain.payloads) {
         Ok(bag) => bag,
         Err(what) => {
             frame.report(core, Event::Misbehaved { what });

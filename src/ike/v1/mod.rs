@@ -17,10 +17,12 @@ pub mod inform;
 pub mod keys;
 pub mod main_mode;
 pub mod message;
+pub mod method;
 pub mod offer;
 pub mod open;
 pub mod phase1;
 pub mod pke;
+pub mod proof;
 pub mod protect;
 pub mod quick;
 pub mod rules;
@@ -75,14 +77,14 @@ pub enum Stage {
     AwaitKe(Box<main_mode::AwaitKe>),
     /// See [`aggressive::AwaitAnswer`].
     AwaitAnswer(Box<aggressive::AwaitAnswer>),
-    /// See [`phase1::AwaitSkeyid`].
-    AwaitSkeyid(Box<phase1::AwaitSkeyid>),
+    /// See [`proof::AwaitSkeyid`].
+    AwaitSkeyid(Box<proof::AwaitSkeyid>),
     /// The holder of the keys is asked for our signature.
-    AwaitOwnProof(Box<phase1::Ready>),
+    AwaitOwnProof(Box<proof::Ready>),
     /// The peer's proof is to come.
-    AwaitProof(Box<phase1::Ready>),
+    AwaitProof(Box<proof::Ready>),
     /// The holder of the keys is asked about the peer's signature.
-    AwaitVerdict(Box<phase1::Ready>),
+    AwaitVerdict(Box<proof::Ready>),
     /// See [`Established`].
     Established(Box<Established>),
     /// See [`Orphaned`].

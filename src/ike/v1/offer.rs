@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::algorithms;
+use super::method::Method;
 use crate::conf::{Lifetime, Mode, Policy, Proposal, SaProtocol};
 use crate::crypto::{ChildSuite, IkeSuite, kex};
 use crate::ike::proposal::{self, Kind};
@@ -32,7 +33,7 @@ pub struct Phase1Choice {
     /// The algorithms; the PRF is HMAC with the hash.
     pub suite: IkeSuite,
     /// How the sides prove who they are.
-    pub method: AuthMethod,
+    pub method: Method,
     /// The lifetime that the peer wants.
     pub lifetime: Option<Duration>,
     /// The answer: one proposal with one transform.
@@ -126,13 +127,16 @@ pub fn choose_phase1(
         it
     })?;
     let at = usize::from(chosen.answer.number).saturating_sub(1);
-    let Some((proposal, transform)) = fitting.get(at) else {
+    let found = fitting.get(at).and_then(|(proposal, transform)| {
+        Some((proposal, transform, method_of(transform).and_then(Method::of)?))
+    });
+    let Some((proposal, transform, method)) = found else {
         return Err(other_method(policy, methods, &[], &[]));
     };
     let proposal = WireProposal { transforms: vec![(*transform).clone()], ..(*proposal).clone() };
     Ok(Phase1Choice {
         suite: chosen.suite,
-        method: method_of(transform).unwrap_or(AuthMethod(0)),
+        method,
         lifetime: seconds(&transform.ike_lifetimes()),
         answer: Sa { proposals: vec![proposal] },
     })
@@ -162,9 +166,10 @@ pub fn accept_phase1(offered: &Sa, answer: &Sa) -> Result<Phase1Choice, String> 
     let mine = std::slice::from_ref(&mine);
     let (suite, _) = proposal::accept_ike(mine, mine)?;
     let method = transform.ike(IkeAttribute::AUTHENTICATION_METHOD);
+    let method = method.and_then(|it| Method::of(AuthMethod(u16::try_from(it).ok()?)));
     Ok(Phase1Choice {
         suite,
-        method: AuthMethod(method.and_then(|it| u16::try_from(it).ok()).unwrap_or(0)),
+        method: method.ok_or("a method of authentication that is not spoken here")?,
         lifetime: seconds(&transform.ike_lifetimes()),
         answer: answer.clone(),
     })

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::message::rung;
+use super::method::{Method, methods};
 use super::offer::{self, Phase1Choice};
-use super::phase1::{NONCE_LEN, exchange, methods, neutral, vendors};
-use super::rules::{Bag, Message, sort};
+use super::phase1::{NONCE_LEN, exchange, neutral, vendors};
+use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Next, Stage, State, aggressive, main_mode, message};
 use crate::conf::{Phase1, Policy, Version};
 use crate::crypto::{KeyExchange, sha1};
@@ -31,8 +32,8 @@ pub fn initiate(
     first_contact: bool,
 ) -> Option<Box<Sa>> {
     let Version::V1(mode) = policy.version else { return None };
-    let method = methods(&policy).first().copied()?;
-    let offered = offer::phase1(&policy, method);
+    let method = methods(&policy, true).into_iter().find_map(Method::of)?;
+    let offered = offer::phase1(&policy, method.id);
     let group = offered.proposals.iter().flat_map(|it| &it.transforms).find_map(|transform| {
         transform.ike(IkeAttribute::GROUP_DESCRIPTION).and_then(|group| u16::try_from(group).ok())
     })?;
@@ -43,7 +44,7 @@ pub fn initiate(
     let next = match mode {
         Phase1::Main => {
             let mut payloads = vec![Payload::Sa(offered.clone())];
-            payloads.extend(vendors(core));
+            payloads.extend(vendors(core, &frame.policy));
             let exchange = ExchangeType::IDENTITY_PROTECTION;
             let octets = message::send_clear(&frame, core, exchange, &payloads);
             Next::sent(Stage::AwaitSa(Box::new(main_mode::AwaitSa { offered })), octets)
@@ -149,7 +150,7 @@ fn read(
     let sa = body_of(header.next_payload_v1(), octets, PayloadType::SA).unwrap_or_default();
     let message = match mode {
         Phase1::Main => Message::MainSa,
-        Phase1::Aggressive => Message::AggressiveFirst(super::phase1::PLAIN),
+        Phase1::Aggressive => Message::AggressiveFirst(Layout::Plain),
     };
     sort(message, payloads).map(|bag| (bag, sa.to_vec())).map_err(malformed)
 }
@@ -167,12 +168,12 @@ fn choose(
     let chosen = |policy: &Policy| {
         let computable =
             |choice: &Phase1Choice| choice.suite.prf().is_ok() && choice.suite.block().is_ok();
-        let chosen = offer::choose_phase1(policy, &methods(policy), theirs)?;
+        let chosen = offer::choose_phase1(policy, &methods(policy, false), theirs)?;
         match computable(&chosen) {
             true => Ok(chosen),
             false => offer::choose_phase1(
                 &Policy { ike_proposals: Vec::new(), ..policy.clone() },
-                &methods(policy),
+                &methods(policy, false),
                 theirs,
             ),
         }
