@@ -5,6 +5,7 @@ mod addresses;
 #[path = "../util/certs.rs"]
 mod certs;
 mod children;
+mod explained;
 mod flood;
 mod fragments;
 mod further;

@@ -80,7 +80,9 @@ fn the_methods_before_rfc_7427_serve_too() {
             it.auth = Auth::signature(kind);
         });
         let told = pair.sides[B].reports.iter().any(|report| match &report.event {
-            Event::NoPolicy { wanted } => wanted.contains("wants a signature (ikeauth rfc7427)"),
+            Event::NoPolicy { candidates, .. } => {
+                candidates[0].contains("wants a signature (ikeauth rfc7427)")
+            }
             _ => false,
         });
         assert!(told);

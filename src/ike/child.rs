@@ -183,6 +183,23 @@ impl Child {
         self.agreement.flows.iter().map(printed).collect()
     }
 
+    /// What the kernel is asked for by a part of it, in words.
+    pub fn part(&self, part: Part) -> String {
+        let Agreement { protocol, mode, suite, .. } = &self.agreement;
+        let sa = || {
+            let protocol = if *protocol == SaProtocol::Esp { "ESP" } else { "AH" };
+            let mode = if *mode == Mode::Tunnel { "tunnel" } else { "transport" };
+            format!("{protocol} SA with {suite} in {mode} mode")
+        };
+        match part {
+            Part::Sa(Direction::In) => format!("install the inbound {}", sa()),
+            Part::Sa(Direction::Out) => format!("install the outbound {}", sa()),
+            Part::Move(..) => format!("move the {}", sa()),
+            Part::Counters => format!("count what the {} carries", sa()),
+            Part::Flow => format!("install the flows {}", self.printed_flows().join(", ")),
+        }
+    }
+
     /// Puts one direction into the kernel: the SA, then its flows. [`Child::pending`] counts.
     pub fn install(
         &mut self,

@@ -11,6 +11,9 @@ use super::selector::{Hosts, Traffic, covers, reversed};
 use crate::conf::{Index, Policy, PolicyName, Start};
 use crate::wire::v2::Id;
 
+/// How many policies are named that a peer could have meant.
+const MOST_CANDIDATES: usize = 8;
+
 /// All policies, in the order of the configuration, found without a walk through them.
 #[derive(Debug, Default)]
 pub struct Policies {
@@ -147,6 +150,18 @@ impl Policies {
         self.all.get(at).map(|running| Arc::clone(&running.policy))
     }
 
+    /// All policies for a peer at this address that speaks this major version.
+    pub fn for_addresses(
+        &self,
+        major: u8,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> impl Iterator<Item = &Arc<Policy>> {
+        let near = self.by_peer.candidates(remote.ip()).into_iter();
+        let policies = near.filter_map(|at| self.all.get(at)).map(|running| &running.policy);
+        policies.filter(move |it| elsewhere(it, major, local.ip(), remote.ip()).is_none())
+    }
+
     /// The policy for a peer that has said who it is (and perhaps whom it wants).
     pub fn select_by_id(
         &self,
@@ -162,6 +177,29 @@ impl Policies {
                 && wanted.is_none_or(|wanted| id::same(&id::ours(policy, local.ip()), wanted))
                 && condition(policy)
         })
+    }
+
+    /// The policies that could have been meant by a peer, each with the reason why it was not:
+    /// what `why` says of those for its addresses, and the addresses of others. Only the first few.
+    pub fn passed_over(
+        &self,
+        major: u8,
+        (local, remote): (SocketAddr, SocketAddr),
+        why: impl Fn(&Policy) -> String,
+    ) -> Vec<String> {
+        let near = self.by_peer.candidates(remote.ip());
+        let others = (0..self.all.len()).filter(|at| near.binary_search(at).is_err());
+        let named = near.iter().copied().chain(others).take(MOST_CANDIDATES).filter_map(|at| {
+            let policy = &*self.all.get(at)?.policy;
+            let reason = elsewhere(policy, major, local.ip(), remote.ip());
+            Some(format!("{}: {}", policy.name.0, reason.unwrap_or_else(|| why(policy))))
+        });
+        let mut named: Vec<_> = named.collect();
+        let rest = self.all.len().saturating_sub(named.len());
+        if rest > 0 {
+            named.push(format!("and {rest} more"));
+        }
+        named
     }
 
     /// What was looked for in vain, when no policy is for these addresses in this major version.
@@ -191,5 +229,18 @@ impl Policies {
             let mut near = near.filter_map(|at| Some((u32::try_from(at).ok()?, self.all.get(at)?)));
             near.find(|(_, running)| meets(running)).map(|(at, _)| at)
         })
+    }
+}
+
+/// Why a policy is not for these addresses in this major version, if it is not.
+fn elsewhere(policy: &Policy, major: u8, local: IpAddr, remote: IpAddr) -> Option<String> {
+    if policy.version.major() != major {
+        return Some(format!("it is for IKEv{}", policy.version.major()));
+    }
+    match (policy.peer, policy.local) {
+        _ if policy.skip => Some("it is `skip`: not for peers that call".into()),
+        (Some(peer), _) if !peer.contains(remote) => Some(format!("peer is {peer}, not {remote}")),
+        (_, Some(ours)) if !ours.contains(local) => Some(format!("local is {ours}, not {local}")),
+        _ => None,
     }
 }

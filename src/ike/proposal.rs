@@ -118,6 +118,16 @@ pub fn choose_child(
     }
 }
 
+/// What both sides allow cannot be computed here.
+pub fn incomputable(
+    ours: &[Proposal],
+    theirs: &[Offer],
+    why: &crate::crypto::Error,
+) -> Box<Disagreement> {
+    let ours = offer(ours, Kind::Ike, &Spi::None);
+    disagree(&ours, theirs, Kind::Ike, format!("what both allow cannot be used here: {why}"))
+}
+
 /// Checks the responder's choice against our offer.
 ///
 /// # Errors

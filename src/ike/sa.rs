@@ -593,6 +593,21 @@ impl Frame {
         core.report(Some(self.remote), name.as_ref(), event);
     }
 
+    /// The reason, reported, if the kernel did not take a part of a child in.
+    pub fn kernel_failed(
+        &self,
+        core: &mut Core,
+        id: ChildId,
+        part: Part,
+        answer: KernelAnswer,
+    ) -> Option<String> {
+        let KernelAnswer::Failed(reason) = answer else { return None };
+        let child = self.children.iter().find(|child| child.id == id);
+        let request = child.map_or("install a child SA that is gone".into(), |it| it.part(part));
+        self.report(core, Event::KernelFailed { request, reason: reason.clone() });
+        Some(reason)
+    }
+
     /// Takes the SA and its children down, without a word to the peer.
     pub fn close(&mut self, core: &mut Core, why: Gone) {
         if self.gone.is_some() {

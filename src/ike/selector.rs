@@ -149,6 +149,28 @@ impl Traffic {
         (!flows.is_empty()).then(|| flows.into())
     }
 
+    /// Why there are no [`Traffic::flows`].
+    pub fn no_flows(&self, policy: &Policy, hosts: Hosts) -> &'static str {
+        let common = self.common(policy, hosts);
+        let wide = |selector: &TrafficSelector| {
+            !ICMP.contains(&selector.protocol) && ports(selector.ports).is_none()
+        };
+        let icmp = |(local, _): &(TrafficSelector, TrafficSelector)| {
+            ICMP.contains(&local.protocol) && icmp_ports(local.ports).is_none()
+        };
+        match () {
+            () if common.is_empty() => "they have no traffic in common that makes a flow",
+            () if common.iter().any(|(local, remote)| wide(local) || wide(remote)) => {
+                "the range of ports is too wide: the kernel takes one port or all of them in a flow, and \
+                 there may be 64 flows"
+            }
+            () if common.iter().any(icmp) => {
+                "the kernel takes all ICMP messages, one type, or one type and code, and not type 0 alone"
+            }
+            () => "it makes more flows than the 64 that a child SA may have",
+        }
+    }
+
     /// The flow pairs of a policy, each cut down to this traffic.
     fn common(&self, policy: &Policy, hosts: Hosts) -> Vec<(TrafficSelector, TrafficSelector)> {
         let mut common = Vec::new();

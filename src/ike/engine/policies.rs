@@ -107,7 +107,8 @@ impl Engine {
                 let wanted =
                     format!("traffic to {}, which met a flow of no policy", acquire.remote);
                 let peer = SocketAddr::new(acquire.remote, self.core.settings.ports.0);
-                self.core.report(Some(peer), None, Event::NoPolicy { wanted });
+                let candidates = Vec::new();
+                self.core.report(Some(peer), None, Event::NoPolicy { wanted, candidates });
             }
         }
     }

@@ -595,18 +595,7 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
             state.counted(frame, core, id, counters);
         });
     }
-    let failed = match answer {
-        KernelAnswer::Failed(reason) => {
-            let request = match part {
-                Part::Sa(_) => "install an SA",
-                Part::Flow | Part::Counters => "install a flow",
-                Part::Move(..) => "move an SA",
-            };
-            sa.frame.report(core, Event::KernelFailed { request: request.into(), reason });
-            Some(part)
-        }
-        _ => None,
-    };
+    let failed = sa.frame.kernel_failed(core, id, part, answer).map(|_| part);
     let child = sa.frame.children.iter_mut().find(|child| child.id == id);
     let Some(child) = child else { return };
     child.pending = child.pending.saturating_sub(1);

@@ -194,9 +194,18 @@ fn choose(
                 let name = &policy.name.0;
                 let wanted =
                     format!("a peer that calls itself {said}; policy {name} wants another");
-                (None, Event::NoPolicy { wanted })
+                let unlike = |policy: &Policy| match id::expected(policy) {
+                    Some(id) if !id::same(&id, &said) => format!("dstid is {id}"),
+                    _ => "it fits".into(),
+                };
+                let candidates = policies.passed_over(1, (local, remote), unlike);
+                (None, Event::NoPolicy { wanted, candidates })
             }
-            _ => (None, Event::NoPolicy { wanted: policies.sought(1, local, remote) }),
+            _ => {
+                let wanted = policies.sought(1, local, remote);
+                let candidates = policies.passed_over(1, (local, remote), |_| "it fits".into());
+                (None, Event::NoPolicy { wanted, candidates })
+            }
         },
         Some(nearest) => match chosen(&nearest) {
             Err(disagreement) => (Some(nearest), Event::Disagreed(disagreement)),

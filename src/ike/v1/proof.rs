@@ -270,6 +270,7 @@ impl Ready {
                 let wanted = wanted.unwrap_or_default();
                 Some(Event::NoPolicy {
                     wanted: format!("a peer that calls itself {said}; dstid is {wanted}"),
+                    candidates: Vec::new(),
                 })
             }
         }

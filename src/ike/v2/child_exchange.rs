@@ -4,11 +4,11 @@ use super::create::{Answering, Offering, unreserve};
 use super::established::{Active, Established, PAUSE};
 use super::init::NONCE_LEN;
 use super::rules::Bag;
-use super::{refusal_advice, reply, send_request};
+use super::{refused, reply, send_request};
 use crate::crypto::{KeyExchange, kex};
 use crate::ike::child::{ChildId, Stage};
 use crate::ike::core::Core;
-use crate::ike::proposal::{self, protocol_id};
+use crate::ike::proposal::protocol_id;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::wire::EspSpi;
@@ -138,20 +138,22 @@ impl Established {
         let old = request.offering.rekeys;
         let spi = request.spi;
         let accepted = request.offering.accept(frame, core, bag, spi).and_then(|agreement| {
-            let nonce = bag.nonce.clone().ok_or("an answer without Nonce")?;
+            let broken = |what: String| Box::new(Event::Misbehaved { what });
+            let nonce =
+                bag.nonce.clone().ok_or_else(|| broken("an answer without Nonce".into()))?;
             let shared = match (agreement.suite.group, request.kex.take(), &bag.ke) {
                 (None, _, _) => None,
                 (Some(group), Some(kex), Some(ke)) if kex.group() == group && ke.group == group => {
-                    Some(kex.shared(&ke.data).map_err(|error| error.to_string())?)
+                    Some(kex.shared(&ke.data).map_err(|error| broken(error.to_string()))?)
                 }
-                _ => return Err("an answer whose KE does not suit its proposal".into()),
+                _ => return Err(broken("an answer whose KE does not suit its proposal".into())),
             };
             Ok((agreement, nonce, shared))
         });
         let (agreement, nonce, shared) = match accepted {
             Ok(accepted) => accepted,
-            Err(what) => {
-                frame.report(core, Event::Misbehaved { what });
+            Err(event) => {
+                frame.report(core, *event);
                 let (protocol, hosts) = (request.offering.protocol, request.offering.hosts);
                 self.postpone(frame, core, old, PAUSE * 8);
                 return self.reject(frame, core, protocol, hosts, spi);
@@ -216,12 +218,10 @@ impl Established {
                     core.lost(&frame.policy.name, why);
                 }
             }
-            error => {
-                let notify = error.map_or("no reason given".into(), |error| error.to_string());
-                let advice = error.map(refusal_advice).unwrap_or_default();
-                let what = "CREATE_CHILD_SA".into();
-                let offered = proposal::printed(&request.offering.offered);
-                frame.report(core, Event::Refused { what, notify, offered, advice });
+            _ => {
+                let error = bag.error();
+                let offered = request.offering.printed(error);
+                frame.report(core, refused("CREATE_CHILD_SA", error, offered));
                 match old.is_none() && !frame.children.is_empty() {
                     true => self.rest_refused = true,
                     false => self.postpone(frame, core, old, PAUSE * 8),

@@ -69,18 +69,7 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
             state.moved(frame, core, id, (direction, old), &answer);
         });
     }
-    let failed = match answer {
-        KernelAnswer::Failed(reason) => {
-            let request = match part {
-                Part::Sa(_) => "install an SA",
-                Part::Flow | Part::Counters | Part::Move(..) => "install a flow",
-            };
-            let event = Event::KernelFailed { request: request.into(), reason: reason.clone() };
-            sa.frame.report(core, event);
-            Some((part, reason))
-        }
-        _ => None,
-    };
+    let failed = sa.frame.kernel_failed(core, id, part, answer).map(|reason| (part, reason));
     let child = sa.frame.children.iter_mut().find(|child| child.id == id);
     let Some(child) = child else { return };
     child.pending = child.pending.saturating_sub(1);
@@ -117,6 +106,11 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
         }
         Due::GiveUp(sent) => {
             let Body::V2(state) = &sa.body else { return };
+            if let State::AwaitInitResponse(state) = state
+                && state.demand_told()
+            {
+                return drop_sa(sa, core, Gone::Failed);
+            }
             let exchange = match state {
                 State::AwaitInitResponse(_) => "IKE_SA_INIT".to_string(),
                 State::AwaitAuthResponse(_) => "IKE_AUTH".to_string(),

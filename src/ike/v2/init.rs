@@ -8,7 +8,7 @@ use super::auth::{AwaitAuthRequest, begin_initiator};
 use super::door::{self, Admission};
 use super::keys::{Seeds, expand, first_seed};
 use super::rules::{Bag, Message, sort};
-use super::{State, fragment, mobike, refusal_advice};
+use super::{State, fragment, mobike, refused};
 use crate::conf::Policy;
 use crate::crypto::{IkeSuite, KeyExchange, kex};
 use crate::ike::core::Core;
@@ -29,6 +29,9 @@ pub const NONCE_LEN: usize = 32;
 /// How often a request may be answered by a demand for a cookie or another group.
 const MOST_ROUNDS: u8 = 6;
 
+/// How many further policies for the same peer are named when no proposal is chosen.
+const MOST_OTHERS: usize = 8;
+
 /// An initiator that sent its IKE_SA_INIT request.
 pub struct AwaitInitResponse {
     kex: KeyExchange,
@@ -37,6 +40,8 @@ pub struct AwaitInitResponse {
     cookie: Option<Vec<u8>>,
     tried: Vec<GroupId>,
     rounds: u8,
+    /// That the peer wants what it cannot have was reported.
+    demand_told: bool,
     /// We do not know our own address yet: whoever looks takes that for a NAT.
     unknown_source: bool,
 }
@@ -68,7 +73,11 @@ pub fn initiate(
 ) -> Option<Box<Sa>> {
     let usable = |group: &GroupId| kex::supported(*group);
     let groups = policy.ike_proposals.iter().flat_map(|proposal| proposal.groups.iter().copied());
-    let group = groups.clone().find(usable)?;
+    let Some(group) = groups.clone().find(usable) else {
+        let groups = groups.map(|group| group.to_string()).collect();
+        core.report(Some(remote), Some(&policy.name), Event::NoGroup { groups });
+        return None;
+    };
     let kex = match KeyExchange::generate(group, &mut *core.random) {
         Ok(kex) => kex,
         Err(error) => {
@@ -88,6 +97,7 @@ pub fn initiate(
         cookie: None,
         tried: vec![group],
         rounds: 0,
+        demand_told: false,
         unknown_source: local.ip().is_unspecified(),
     };
     state.send(&mut frame, core);
@@ -141,11 +151,8 @@ impl AwaitInitResponse {
             return self.again(frame, core, demand);
         }
         if let Some(error) = bag.error() {
-            let what = "IKE_SA_INIT".into();
-            let notify = error.notify_type.to_string();
             let offered = proposal::printed(&self.offered);
-            let advice = refusal_advice(error.notify_type);
-            frame.report(core, Event::Refused { what, notify, offered, advice });
+            frame.report(core, refused("IKE_SA_INIT", Some(error), offered));
             frame.close(core, Gone::Failed);
             return State::Gone;
         }
@@ -161,9 +168,9 @@ impl AwaitInitResponse {
 
     /// A cookie or another group is wanted.
     fn again(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, demand: &Notify) -> State {
-        self.rounds += 1;
+        self.rounds = self.rounds.saturating_add(1);
         if self.rounds > MOST_ROUNDS {
-            return State::AwaitInitResponse(self);
+            return self.not_met(frame, core, demand);
         }
         if demand.notify_type == NotifyType::COOKIE {
             if demand.data.is_empty() || demand.data.len() > 64 {
@@ -180,10 +187,10 @@ impl AwaitInitResponse {
             };
             // Only what we offered, and each once: nobody can drive us round or down.
             if !self.offered.iter().any(offers) || self.tried.contains(&group) {
-                return State::AwaitInitResponse(self);
+                return self.not_met(frame, core, demand);
             }
             let Ok(kex) = KeyExchange::generate(group, &mut *core.random) else {
-                return State::AwaitInitResponse(self);
+                return self.not_met(frame, core, demand);
             };
             self.tried.push(group);
             self.kex = kex;
@@ -191,6 +198,20 @@ impl AwaitInitResponse {
         frame.window.withdraw();
         self.send(frame, core);
         State::AwaitInitResponse(self)
+    }
+
+    /// The demand is not met. Anybody could have sent it: we go on waiting, but say so, once.
+    fn not_met(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, demand: &Notify) -> State {
+        if !std::mem::replace(&mut self.demand_told, true) {
+            let offered = proposal::printed(&self.offered);
+            frame.report(core, refused("IKE_SA_INIT, again and again", Some(demand), offered));
+        }
+        State::AwaitInitResponse(self)
+    }
+
+    /// Whether the peer's demands were reported: its silence is no news then.
+    pub fn demand_told(&self) -> bool {
+        self.demand_told
     }
 
     fn agree(
@@ -374,7 +395,7 @@ fn choose(
         let chosen = proposal::choose_ike(&policy.ike_proposals, theirs, Some(group));
         chosen.and_then(|chosen| match chosen.suite.check() {
             Ok(()) => Ok(chosen),
-            Err(_) => proposal::choose_ike(&[], theirs, None),
+            Err(why) => Err(proposal::incomputable(&policy.ike_proposals, theirs, &why)),
         })
     };
     let policies = &core.policies;
@@ -385,12 +406,21 @@ fn choose(
         }
         None => match policies.select(2, local, remote, |_| true) {
             Some(nearest) => {
-                let Err(disagreement) = chosen(&nearest) else { return None };
+                let Err(mut disagreement) = chosen(&nearest) else { return None };
+                let others = policies.for_addresses(2, local, remote);
+                let others = others.filter(|other| !Arc::ptr_eq(other, &nearest));
+                for other in others.take(MOST_OTHERS) {
+                    let offers = proposal::offer(&other.ike_proposals, Kind::Ike, &Spi::None);
+                    let lines = proposal::printed(&offers);
+                    let named = lines.iter().map(|line| format!("{}: {line}", other.name.0));
+                    disagreement.ours.extend(named);
+                }
                 core.report(Some(remote), Some(&nearest.name), Event::Disagreed(disagreement));
             }
             None => {
                 let wanted = policies.sought(2, local, remote);
-                core.report(Some(remote), None, Event::NoPolicy { wanted });
+                let candidates = policies.passed_over(2, (local, remote), |_| "it fits".into());
+                core.report(Some(remote), None, Event::NoPolicy { wanted, candidates });
             }
         },
     }

@@ -5,8 +5,8 @@ use super::{fragment, mobike, seal};
 use crate::ike::core::Core;
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::Frame;
-use crate::wire::iana::v2::{ExchangeType, NotifyType};
-use crate::wire::v2::Payload;
+use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
+use crate::wire::v2::{Notify, Payload};
 use crate::wire::{Header, dump};
 
 /// Opens a message: `Err(None)` if it is not from the peer or not whole yet, `Err(Some)` if it does not
@@ -102,14 +102,36 @@ pub fn reply(
     }
 }
 
-/// What to look at when the peer refuses with this.
-pub fn refusal_advice(error: NotifyType) -> String {
+/// The peer refuses, with this notification if it gives a reason: what it says, and what to look at.
+pub fn refused(what: &str, error: Option<&Notify>, offered: Vec<String>) -> Event {
+    let what = what.into();
+    let Some(error) = error else {
+        let (notify, advice) = ("no reason given".into(), "see the peer's log".into());
+        return Event::Refused { what, notify, offered, advice };
+    };
+    let mut notify = error.notify_type.to_string();
+    if let (NotifyType::INVALID_KE_PAYLOAD, &[high, low]) = (error.notify_type, &*error.data) {
+        notify.push_str(&format!(" (it wants {})", GroupId(u16::from_be_bytes([high, low]))));
+    }
+    let advice = refusal_advice(error.notify_type).into();
+    Event::Refused { what, notify, offered, advice }
+}
+
+fn refusal_advice(error: NotifyType) -> &'static str {
     match error {
         NotifyType::NO_PROPOSAL_CHOSEN => {
-            "compare the proposals (ikesa, childsa) of the two sides; the peer's log names its own"
+            "compare the proposals (ikesa, childsa) of the two sides, and whether both want tunnel or \
+             transport mode; the peer's log names its own"
+        }
+        NotifyType::INVALID_KE_PAYLOAD => {
+            "make the groups (ikesa, childsa) of the two sides have one in common"
         }
         NotifyType::TS_UNACCEPTABLE => {
             "compare `from` and `to` with the peer's: one must be the mirror of the other"
+        }
+        NotifyType::SINGLE_PAIR_REQUIRED => {
+            "the peer takes one pair of addresses in a child SA: write `from` and `to` with a single \
+             address each"
         }
         NotifyType::AUTHENTICATION_FAILED => {
             "compare the pre-shared keys and the identities (srcid, dstid) of the two sides"
@@ -117,11 +139,13 @@ pub fn refusal_advice(error: NotifyType) -> String {
         NotifyType::INTERNAL_ADDRESS_FAILURE => {
             "the peer has no address for us: give its pool more, or end what nobody uses there"
         }
+        NotifyType::FAILED_CP_REQUIRED => {
+            "the peer serves only who asks for an address: write `request addr`"
+        }
         NotifyType::NO_ADDITIONAL_SAS => "the peer allows no more SAs",
         NotifyType::INVALID_SYNTAX => {
             "the peer did not understand the message: a fault of one side"
         }
         _ => "see the peer's log",
     }
-    .into()
 }

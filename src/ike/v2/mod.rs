@@ -48,7 +48,7 @@ use crate::wire::iana::v2::ExchangeType;
 use established::{Established, Task};
 pub use events::{answer, installed, reserved, timeout};
 use keys::Protection;
-use message::{read_sealed, refusal_advice, reply, send_request};
+use message::{read_sealed, refused, reply, send_request};
 pub use receive::receive;
 
 /// How long an IKE SA that is over still repeats its last answer.

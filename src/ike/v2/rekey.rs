@@ -7,7 +7,7 @@ use super::established::{Active, Established, PAUSE, Task};
 use super::init::NONCE_LEN;
 use super::keys::{Seeds, expand, rekey_seed};
 use super::rules::Bag;
-use super::{refusal_advice, send_request};
+use super::{refused, send_request};
 use crate::crypto::{IkeSuite, KeyExchange, Secret, kex};
 use crate::ike::core::{Core, Deed};
 use crate::ike::proposal::{self, Kind};
@@ -56,7 +56,7 @@ impl Established {
         // The group that served once is the one to propose with, if it still may be.
         let mut groups = frame.policy.ike_proposals.iter().flat_map(|it| it.groups.iter().copied());
         let used = self.protection.suite.group;
-        let first = groups.clone().next().unwrap_or(used);
+        let first = groups.clone().find(|group| kex::supported(*group)).unwrap_or(used);
         let group = if groups.any(|group| group == used) { used } else { first };
         self.ask_ike(frame, core, group, Vec::new());
     }
@@ -68,7 +68,14 @@ impl Established {
         group: GroupId,
         mut tried: Vec<GroupId>,
     ) {
-        let Ok(kex) = KeyExchange::generate(group, &mut *core.random) else { return };
+        let kex = match KeyExchange::generate(group, &mut *core.random) {
+            Ok(kex) => kex,
+            Err(error) => {
+                frame.report(core, Event::Internal { what: error.to_string() });
+                self.rekey_at = Some(core.now.after(jitter(PAUSE * 8, &mut *core.random)));
+                return;
+            }
+        };
         tried.push(group);
         let (spi, nonce) = (core.ike_spi(), core.octets(NONCE_LEN));
         let offered = proposal::offer(&frame.policy.ike_proposals, Kind::Ike, &Spi::Ike(spi));
@@ -198,12 +205,9 @@ impl Established {
         }
         let pause = match error.map(|(error, _)| error) {
             Some(NotifyType::TEMPORARY_FAILURE) => PAUSE,
-            error => {
-                let notify = error.map_or("no reason given".into(), |error| error.to_string());
-                let advice = error.map(refusal_advice).unwrap_or_default();
-                let what = "rekeying of the IKE SA".into();
+            _ => {
                 let offered = proposal::printed(&request.offered);
-                frame.report(core, Event::Refused { what, notify, offered, advice });
+                frame.report(core, refused("rekeying of the IKE SA", bag.error(), offered));
                 PAUSE * 8
             }
         };

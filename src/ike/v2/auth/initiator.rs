@@ -7,7 +7,6 @@ use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::core::{Core, Deed};
 use crate::ike::id;
 use crate::ike::inner::{Configured, Inner};
-use crate::ike::proposal;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::v2::config;
@@ -16,7 +15,7 @@ use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
 use crate::ike::v2::rules::{Bag, Message, sort};
-use crate::ike::v2::{State, mobike, read_sealed, refusal_advice, send_request};
+use crate::ike::v2::{State, mobike, read_sealed, refused, send_request};
 use crate::wire::iana::v2::{ExchangeType, NotifyType};
 use crate::wire::v2::{Id, Notify, Payload};
 use crate::wire::{EspSpi, Header};
@@ -169,7 +168,7 @@ impl AwaitAuthResponse {
         if !id::accepts(&frame.policy, &remote_id) {
             let wanted = id::expected(&frame.policy).map(|id| id.to_string()).unwrap_or_default();
             let wanted = format!("{remote_id}, which answers where {wanted} is expected (dstid)");
-            frame.report(core, Event::NoPolicy { wanted });
+            frame.report(core, Event::NoPolicy { wanted, candidates: Vec::new() });
             return self.farewell(frame, core);
         }
         let asked = (&remote_id, &mut bag);
@@ -201,11 +200,7 @@ impl AwaitAuthResponse {
     }
 
     fn refused(mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) -> State {
-        let error = bag.error().map(|notify| notify.notify_type);
-        let notify = error.map_or("no identity and no proof".into(), |error| error.to_string());
-        let advice = error.map(refusal_advice).unwrap_or_default();
-        let what = "IKE_AUTH".into();
-        frame.report(core, Event::Refused { what, notify, offered: Vec::new(), advice });
+        frame.report(core, refused("IKE_AUTH", bag.error(), Vec::new()));
         self.abandon(core);
         frame.close(core, Gone::Failed);
         State::Gone
@@ -245,11 +240,8 @@ impl AwaitResponderVerdict {
         established.limited(core, &bag);
         core.deeds.push_back(Deed::Established(frame.id, false));
         if bag.sa.is_none() {
-            let notify = bag.error().map(|notify| notify.notify_type);
-            let advice = notify.map(refusal_advice).unwrap_or_default();
-            let notify = notify.map_or("no reason given".into(), |notify| notify.to_string());
-            let (what, offered) = ("the child SA".into(), proposal::printed(&offering.offered));
-            frame.report(core, Event::Refused { what, notify, offered, advice });
+            let error = bag.error();
+            frame.report(core, refused("the child SA", error, offering.printed(error)));
             unreserve(core, offering.protocol, offering.hosts, spi);
             match Inner::asked(&frame.policy) {
                 Some(_) => established.end_without_address(frame, core),
@@ -274,8 +266,8 @@ impl AwaitResponderVerdict {
                 config::apply(frame, core, &agreement.flows, reply);
                 Offering::install(frame, core, protection, agreement, ((ni, nr), None), true);
             }
-            Err(what) => {
-                frame.report(core, Event::Misbehaved { what });
+            Err(event) => {
+                frame.report(core, *event);
                 established.reject(frame, core, offering.protocol, offering.hosts, spi);
             }
         }

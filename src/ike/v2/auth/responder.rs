@@ -96,12 +96,12 @@ impl AwaitAuthRequest {
         }
         let method = bag.auth.as_ref().map(|auth| auth.method);
         let (Some(remote_id), Some(method)) = (bag.idi.clone(), method) else {
-            let wanted = "EAP: the peer sends no AUTH payload; no policy here wants that";
-            frame.report(core, Event::NoPolicy { wanted: wanted.into() });
+            let wanted = "EAP: the peer sends no AUTH payload; no policy here wants that".into();
+            frame.report(core, Event::NoPolicy { wanted, candidates: Vec::new() });
             return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
         };
-        if let Err(wanted) = self.select(frame, core, &remote_id, &bag, method) {
-            frame.report(core, Event::NoPolicy { wanted });
+        if let Err(event) = self.select(frame, core, &remote_id, &bag, method) {
+            frame.report(core, event);
             return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
         }
         let asked = (&remote_id, &mut bag);
@@ -127,7 +127,7 @@ impl AwaitAuthRequest {
         said: &Id,
         bag: &Bag,
         method: AuthMethod,
-    ) -> Result<(), String> {
+    ) -> Result<(), Event> {
         let suite = self.protection.suite;
         let allows = |policy: &Policy| {
             policy.ike_proposals.iter().any(|proposal| {
@@ -151,21 +151,24 @@ impl AwaitAuthRequest {
                 Ok(())
             }
             None => {
-                let other = policies.select_by_id(2, local, remote, said, wanted, allows);
-                if let Some(policy) = other {
-                    let wants = proof::said(policy.auth.theirs(false));
-                    let name = &policy.name.0;
-                    return Err(format!("{said} with AUTH by {method}; {name} wants {wants}"));
-                }
-                let whom = wanted.map(|id| format!(", which wants to talk to {id}"));
-                let expected = id::expected(&frame.policy);
-                let ours = id::ours(&frame.policy, local.ip());
-                Err(format!(
-                    "{said}{}; {} expects {} and is itself {ours} (dstid, srcid)",
-                    whom.unwrap_or_default(),
-                    frame.policy.name.0,
-                    expected.map_or("anybody".into(), |id| id.to_string()),
-                ))
+                let unlike = |policy: &Policy| {
+                    let ours = id::ours(policy, local.ip());
+                    let wants = policy.auth.theirs(false);
+                    match (id::expected(policy), wanted) {
+                        _ if !allows(policy) => format!("ikesa does not allow {suite}"),
+                        (Some(peer), _) if !id::same(&peer, said) => format!("dstid is {peer}"),
+                        (_, Some(wanted)) if !id::same(&ours, wanted) => format!("srcid is {ours}"),
+                        _ if !proof::takes(wants, method) => {
+                            format!("it wants {}", proof::said(wants))
+                        }
+                        _ => "it fits".into(),
+                    }
+                };
+                let candidates = policies.passed_over(2, (local, remote), unlike);
+                let whom = wanted.map(|id| format!(" that wants to talk to {id}"));
+                let whom = whom.unwrap_or_default();
+                let wanted = format!("{said}{whom} with AUTH by {method}");
+                Err(Event::NoPolicy { wanted, candidates })
             }
         }
     }

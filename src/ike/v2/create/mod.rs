@@ -2,21 +2,27 @@
 
 use std::net::IpAddr;
 
+mod disagree;
+mod reserve;
+
 use super::keys::{self, Protection};
 use super::rules::Bag;
 use crate::conf::{Mode, Policy, SaProtocol};
 use crate::crypto::Secret;
 use crate::ike::child::{self, Agreement, Child, ChildId, DirectionKeys};
-use crate::ike::core::{Core, Negotiation, Owner};
-use crate::ike::event::{Cpi, Direction, KernelRequest, SaKey};
+use crate::ike::core::Core;
+use crate::ike::event::{Cpi, Direction};
 use crate::ike::proposal::{self, Kind};
-use crate::ike::report::{Disagreement, Event};
+use crate::ike::report::Event;
 use crate::ike::sa::Frame;
 use crate::ike::selector::{Hosts, Traffic};
-use crate::wire::iana::v2::{IpcompId, NotifyType};
+use crate::wire::iana::v2::NotifyType;
 use crate::wire::v2::sa::Proposal as Offer;
 use crate::wire::v2::{Notify, Payload, Sa as SaPayload, Ts};
 use crate::wire::{EspSpi, Spi};
+
+pub use reserve::{compresses, unreserve};
+use reserve::{ipcomp_supported, offered_cpi, reserve_both};
 
 /// A child SA that we offer.
 #[derive(Debug)]
@@ -111,43 +117,55 @@ impl Offering {
         (Payload::Sa(SaPayload { proposals }), rest)
     }
 
+    /// What of it a refusal is about, a line each.
+    pub fn printed(&self, error: Option<&Notify>) -> Vec<String> {
+        let about_traffic = [NotifyType::TS_UNACCEPTABLE, NotifyType::SINGLE_PAIR_REQUIRED];
+        match error.is_some_and(|error| about_traffic.contains(&error.notify_type)) {
+            true => disagree::lines(&self.traffic),
+            false => proposal::printed(&self.offered),
+        }
+    }
+
     /// Checks the peer's answer.
     ///
     /// # Errors
     ///
-    /// How it breaks the protocol, or what we cannot live with.
+    /// How it breaks the protocol, or what we cannot agree to: to be reported.
     pub fn accept(
         &self,
         frame: &Frame,
         core: &mut Core,
         bag: &Bag,
         spi_in: EspSpi,
-    ) -> Result<Agreement, String> {
+    ) -> Result<Agreement, Box<Event>> {
+        let broken = |what: String| Box::new(Event::Misbehaved { what });
         let (Some(sa), Some(tsi), Some(tsr)) = (&bag.sa, &bag.tsi, &bag.tsr) else {
-            return Err("an answer without SA, TSi or TSr".into());
+            return Err(broken("an answer without SA, TSi or TSr".into()));
         };
-        let (suite, spi_out) = proposal::accept_child(&self.offered, &sa.proposals)?;
+        let chosen = proposal::accept_child(&self.offered, &sa.proposals);
+        let (suite, spi_out) = chosen.map_err(broken)?;
         if in_use(frame, spi_out) {
-            return Err(format!("the SPI {spi_out}, which another child SA has"));
+            return Err(broken(format!("the SPI {spi_out}, which another child SA has")));
         }
         let traffic =
             Traffic { local: tsi.selectors.clone().into(), remote: tsr.selectors.clone().into() };
-        let traffic = as_seen_here(frame, self.mode, traffic);
-        let traffic =
-            traffic.within(&self.traffic).ok_or("traffic selectors that were not offered")?;
-        let mode = match (self.mode, bag.has(NotifyType::USE_TRANSPORT_MODE)) {
-            (Mode::Transport, true) => Mode::Transport,
-            (Mode::Tunnel, false) => Mode::Tunnel,
-            (Mode::Transport, false) => return Err("tunnel mode instead of transport".into()),
-            (Mode::Tunnel, true) => return Err("transport mode instead of tunnel".into()),
+        let answered = as_seen_here(frame, self.mode, traffic);
+        let disagreed = |it| Box::new(Event::Disagreed(it));
+        let Some(traffic) = answered.within(&self.traffic) else {
+            let why = "the peer answers with traffic that was not offered";
+            return Err(disagreed(disagree::traffic(&self.traffic, &answered, why)));
         };
-        let flows = traffic
-            .flows(&frame.policy, self.hosts)
-            .ok_or("traffic selectors that make no flow of this policy")?;
+        if bag.has(NotifyType::USE_TRANSPORT_MODE) != (self.mode == Mode::Transport) {
+            return Err(disagreed(disagree::mode(self.mode)));
+        }
+        let Some(flows) = traffic.flows(&frame.policy, self.hosts) else {
+            let why = traffic.no_flows(&frame.policy, self.hosts);
+            return Err(disagreed(disagree::traffic(&self.traffic, &answered, why)));
+        };
         let reqid = reqid(frame, core, self.rekeys, &flows, self.hosts);
         Ok(Agreement {
             protocol: self.protocol,
-            mode,
+            mode: self.mode,
             suite,
             spi_in,
             spi_out,
@@ -235,12 +253,14 @@ impl Answering {
             Some((traffic, flows))
         });
         let Some((traffic, flows)) = with_flows else {
-            frame.report(core, Event::Disagreed(no_traffic(policy, hosts, &peers)));
+            let why = peers.no_flows(policy, hosts);
+            let ours = Traffic::wanted(policy, hosts);
+            frame.report(core, Event::Disagreed(disagree::traffic(&ours, &peers, why)));
             return Err(NotifyType::TS_UNACCEPTABLE);
         };
         let asks_transport = bag.has(NotifyType::USE_TRANSPORT_MODE);
         if asks_transport != (policy.mode == Mode::Transport) {
-            frame.report(core, Event::Disagreed(other_mode(policy.mode)));
+            frame.report(core, Event::Disagreed(disagree::mode(policy.mode)));
             return Err(NotifyType::NO_PROPOSAL_CHOSEN);
         }
         let reqid = reqid(frame, core, rekeys, &flows, hosts);
@@ -424,60 +444,6 @@ fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
     frame.children.iter().any(|child| child.agreement.spi_out == spi_out)
 }
 
-/// Asks the kernel for a CPI if packets are to be compressed, then for an SPI.
-fn reserve_both(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool, cpi: bool) {
-    if !cpi {
-        return reserve(frame, core, protocol, peers);
-    }
-    let Hosts { local, remote, .. } = frame.hosts();
-    let owner = Owner::Cpi { sa: frame.id, peers, protocol, path: (remote, local) };
-    core.kernel(owner, KernelRequest::GetCpi { src: remote, dst: local });
-}
-
-/// The kernel reserved a CPI, or has no IPComp: now for the SPI. Gives back a CPI that is in the way.
-pub fn compresses(
-    frame: &mut Frame,
-    core: &mut Core,
-    protocol: SaProtocol,
-    peers: bool,
-    cpi: Option<Cpi>,
-) -> Option<Cpi> {
-    let before = std::mem::replace(&mut frame.cpis[usize::from(peers)], cpi);
-    reserve(frame, core, protocol, peers);
-    before
-}
-
-/// The CPI that the peer gave, for DEFLATE (RFC 7296 §3.10.1).
-fn offered_cpi(bag: &Bag) -> Option<Cpi> {
-    let mut offered =
-        bag.notifies.iter().filter(|it| it.notify_type == NotifyType::IPCOMP_SUPPORTED);
-    offered.find_map(|notify| match notify.data[..] {
-        [high, low, transform, ..] if IpcompId(transform) == IpcompId::IPCOMP_DEFLATE => {
-            Some(Cpi(u16::from_be_bytes([high, low]))).filter(|cpi| cpi.0 > 255)
-        }
-        _ => None,
-    })
-}
-
-fn ipcomp_supported(cpi: Cpi) -> Payload {
-    let [high, low] = cpi.0.to_be_bytes();
-    let data = vec![high, low, IpcompId::IPCOMP_DEFLATE.0];
-    Payload::Notify(Notify::with_data(NotifyType::IPCOMP_SUPPORTED, data))
-}
-
-/// Asks the kernel for an SPI.
-fn reserve(frame: &Frame, core: &mut Core, protocol: SaProtocol, peers: bool) {
-    let Hosts { local, remote, .. } = frame.hosts();
-    let negotiation = if peers { Negotiation::Peers } else { Negotiation::Own };
-    let owner = Owner::Spi { sa: frame.id, negotiation, protocol, path: (remote, local) };
-    core.kernel(owner, KernelRequest::GetSpi { protocol, src: remote, dst: local });
-}
-
-/// Gives a reserved SPI back.
-pub fn unreserve(core: &mut Core, protocol: SaProtocol, hosts: Hosts, spi: EspSpi) {
-    core.delete_sa(SaKey { protocol, spi, src: hosts.remote, dst: hosts.local });
-}
-
 /// The policy's child proposals that the kernel can do; a report if there are none.
 fn feasible(frame: &Frame, core: &mut Core) -> Option<Vec<crate::conf::Proposal>> {
     let policy = &*frame.policy;
@@ -515,34 +481,4 @@ fn mode_notifications(mode: Mode) -> Vec<Payload> {
         notifies.push(Notify::new(NotifyType::USE_TRANSPORT_MODE));
     }
     notifies.into_iter().map(Payload::Notify).collect()
-}
-
-fn no_traffic(policy: &Policy, hosts: Hosts, peers: &Traffic) -> Box<Disagreement> {
-    let lines = |traffic: &Traffic| {
-        let side = |selectors: &[crate::wire::v2::TrafficSelector]| {
-            selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
-        vec![format!("ours {}", side(&traffic.local)), format!("peer's {}", side(&traffic.remote))]
-    };
-    Box::new(Disagreement {
-        about: "traffic selectors".into(),
-        ours: lines(&Traffic::wanted(policy, hosts)),
-        theirs: lines(peers),
-        mismatch: "they have no traffic in common that makes a flow".into(),
-        advice: "make `from` and `to` of one side the mirror of the other's".into(),
-    })
-}
-
-fn other_mode(ours: Mode) -> Box<Disagreement> {
-    let (ours, theirs) = match ours {
-        Mode::Tunnel => ("tunnel", "transport"),
-        Mode::Transport => ("transport", "tunnel"),
-    };
-    Box::new(Disagreement {
-        about: "the mode of the child SA".into(),
-        ours: vec![ours.into()],
-        theirs: vec![theirs.into()],
-        mismatch: format!("mode: we want {ours}, the peer {theirs}"),
-        advice: "write the same mode on both sides".into(),
-    })
 }

@@ -1,0 +1,173 @@
+//! Failures to agree: what the operator is told of them, on both sides.
+
+use crate::pair::*;
+use oakd::conf::*;
+use oakd::ike::report::{Event, Explained};
+use oakd::wire::iana::v2::{GroupId, NotifyType};
+use oakd::wire::v2::{Notify, Payload, emit_message};
+use oakd::wire::{Flags, Header};
+
+/// The failures that a side explains, in their order.
+fn explained(pair: &Pair, side: usize) -> Vec<Explained> {
+    let reports = pair.sides[side].reports.iter();
+    let failures = reports.filter(|report| report.explains_failure());
+    failures.map(|report| report.event.explained()).collect()
+}
+
+fn only(pair: &Pair, side: usize) -> Explained {
+    let mut all = explained(pair, side);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    all.remove(0)
+}
+
+#[test]
+fn a_demand_for_a_group_that_is_not_offered_is_told_once() {
+    let mut pair = Pair::new();
+    pair.network = Box::new(|_, datagram| {
+        let header = Header::parse(&datagram.octets).unwrap();
+        if datagram.to == B || header.is_response() && header.message_id.0 > 0 {
+            return Fate::Deliver;
+        }
+        let flags = Flags::v2(false, true);
+        let (exchange, id) = (header.exchange, header.message_id);
+        let answer = Header::v2(header.initiator, header.responder, exchange, flags, id);
+        let wanted = GroupId::ECP_384.0.to_be_bytes().to_vec();
+        let notify = Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, wanted);
+        Fate::Instead(emit_message(&answer, &[Payload::Notify(notify)]))
+    });
+    pair.configure(B, vec![policy(B)]);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(65);
+    let told = only(&pair, A);
+    assert!(told.reason.contains("it wants 384-bit random ECP group"), "{told:?}");
+    assert!(told.ours[0].contains("Curve25519"), "{told:?}");
+    assert!(told.advice.contains("one in common"), "{told:?}");
+}
+
+#[test]
+fn a_policy_without_a_group_that_can_be_computed_says_so() {
+    let mut pair = Pair::new();
+    let mut it = policy(A);
+    it.ike_proposals = vec![gcm(&[GroupId(22)])];
+    pair.configure(A, vec![it]);
+    pair.pass(1);
+    let told = only(&pair, A);
+    assert_eq!(told.what, "the peer cannot be called");
+    assert!(told.ours[0].contains("1024-bit MODP Group with 160-bit"), "{told:?}");
+    assert_eq!(pair.sent, 0);
+}
+
+#[test]
+fn the_kernels_refusal_names_the_suite() {
+    let mut pair = Pair::new();
+    // Two flows, the SPI, then the SA.
+    pair.sides[A].kernel.fails.insert(3);
+    pair.configure(B, vec![policy(B)]);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(1);
+    let wanted =
+        "the kernel did not install the inbound ESP SA with ENCR_AES_GCM_16-256 in tunnel mode";
+    assert!(explained(&pair, A).iter().any(|it| it.reason.starts_with(wanted)));
+    pair.pass(30).assert_up();
+}
+
+#[test]
+fn both_sides_name_the_traffic_that_they_do_not_agree_on() {
+    let pair = Pair::each(|side, policy| {
+        if side == A {
+            policy.flows = vec![flow("10.8.0.0/24", "10.9.0.0/24")];
+        }
+    });
+    let mut pair = pair;
+    pair.pass(2);
+    let told = only(&pair, A);
+    assert!(told.ours.iter().any(|it| it.contains("10.8.0.0")), "{told:?}");
+    assert!(told.reason.contains("TS_UNACCEPTABLE"));
+    let told = only(&pair, B);
+    assert!(told.ours.iter().any(|it| it.starts_with("ours 10.2.0.0")), "{told:?}");
+    assert!(told.theirs.iter().any(|it| it.starts_with("peer's 10.8.0.0")), "{told:?}");
+    assert!(told.reason.contains("no traffic in common"), "{told:?}");
+    pair.end();
+}
+
+#[test]
+fn a_range_of_ports_that_no_flow_can_say_is_refused_with_that_reason() {
+    let mut pair = Pair::each(|side, policy| {
+        let flow = &mut policy.flows[0];
+        flow.ip_protocol = 6;
+        let end = if side == A { &mut flow.remote } else { &mut flow.local };
+        end.ports = (1024, 65535);
+    });
+    pair.pass(2);
+    let told = only(&pair, B);
+    assert!(told.reason.contains("the range of ports is too wide"), "{told:?}");
+    pair.end();
+}
+
+#[test]
+fn one_mode_each_is_told() {
+    let mut pair = Pair::each(|side, policy| {
+        let ends = ["192.0.2.1/32", "192.0.2.2/32"];
+        policy.flows = vec![flow(ends[side], ends[1 - side])];
+        policy.mode = if side == A { Mode::Transport } else { Mode::Tunnel };
+    });
+    pair.pass(2);
+    let told = only(&pair, B);
+    assert_eq!(told.what, "no agreement on the mode of the child SA");
+    assert_eq!((&*told.ours[0], &*told.theirs[0]), ("tunnel", "transport"));
+    assert!(only(&pair, A).advice.contains("tunnel or transport mode"));
+    pair.end();
+}
+
+#[test]
+fn every_policy_that_could_have_been_meant_says_why_it_was_not() {
+    let mut pair = Pair::new();
+    let named = |name: &str, change: &dyn Fn(&mut Policy)| {
+        let mut it = policy(B);
+        it.name = PolicyName(name.into());
+        change(&mut it);
+        it
+    };
+    let policies = vec![
+        named("other-peer", &|it| it.peer = Some(Prefix::host(ip("192.0.2.77")))),
+        named("other-dstid", &|it| it.remote_id = Some(fqdn("c.example"))),
+        named("other-srcid", &|it| it.local_id = Some(fqdn("d.example"))),
+        named("signed", &|it| it.auth = Auth::signature(Signature::Any)),
+        named("not-called", &|it| it.skip = true),
+    ];
+    pair.configure(B, policies);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(1);
+    let told = only(&pair, B);
+    let wanted = [
+        "other-dstid: dstid is FQDN/c.example",
+        "other-srcid: srcid is FQDN/d.example",
+        "signed: it wants a signature (ikeauth signature)",
+        "not-called: it is `skip`: not for peers that call",
+        "other-peer: peer is 192.0.2.77, not 192.0.2.1",
+    ];
+    for (line, wanted) in told.ours.iter().zip(wanted) {
+        assert_eq!(line.replace("ID_FQDN ", "FQDN/"), wanted);
+    }
+    assert!(told.theirs[0].contains("a.example"), "{told:?}");
+    pair.end();
+}
+
+#[test]
+fn proposals_of_all_policies_for_the_peer_are_named() {
+    let mut pair = Pair::new();
+    let mut first = policy(B);
+    first.name = PolicyName("first".into());
+    first.ike_proposals = vec![cbc(&[GroupId::ECP_256])];
+    let mut last = policy(B);
+    last.name = PolicyName("last".into());
+    last.ike_proposals = vec![cbc(&[GroupId::ECP_384])];
+    pair.configure(B, vec![first, last]);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(1);
+    let told = only(&pair, B);
+    assert!(told.ours[0].contains("384-bit"), "{told:?}");
+    assert!(told.ours[1].starts_with("first: ") && told.ours[1].contains("256-bit"), "{told:?}");
+    assert!(!pair.reported(A, |event| matches!(event, Event::NoAnswer { .. })));
+    pair.end();
+}

@@ -1,0 +1,110 @@
+//! A failure part by part: what both sides want, what stood in the way, what to change.
+
+use super::Event;
+
+/// A failure taken apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// What did not come about.
+    pub what: String,
+    /// What our side wants or offered, a line each.
+    pub ours: Vec<String>,
+    /// What the peer wants or offers, a line each.
+    pub theirs: Vec<String>,
+    /// The one thing that stood in the way.
+    pub reason: String,
+    /// What to change, on which side.
+    pub advice: String,
+}
+
+impl Event {
+    /// What failed and why, part by part.
+    pub fn explained(&self) -> Explained {
+        let of = |what: &str, reason: String, advice: &str| Explained {
+            what: what.into(),
+            reason,
+            advice: advice.into(),
+            ..Explained::default()
+        };
+        match self {
+            Event::Disagreed(it) => Explained {
+                what: format!("no agreement on {}", it.about),
+                ours: it.ours.clone(),
+                theirs: it.theirs.clone(),
+                reason: it.mismatch.clone(),
+                advice: it.advice.clone(),
+            },
+            Event::Refused { what, notify, offered, advice } => Explained {
+                what: format!("the peer refused {what}"),
+                ours: offered.clone(),
+                theirs: vec![format!("{notify}; what it wants instead it does not say")],
+                reason: notify.clone(),
+                advice: advice.clone(),
+            },
+            Event::NoAnswer { exchange, .. } => {
+                of("the peer does not answer", self.to_string(), silence_advice(exchange))
+            }
+            Event::NoPolicy { wanted, candidates } => Explained {
+                ours: candidates.clone(),
+                theirs: vec![wanted.clone()],
+                ..of(
+                    "no policy is for this peer",
+                    format!("no policy for {wanted}"),
+                    "compare `local`, `peer`, `srcid`, `dstid` and the method of authentication of \
+                     the policies with what the peer says; where its address changes, write \
+                     `peer any`",
+                )
+            },
+            Event::NoGroup { groups } => Explained {
+                ours: groups.clone(),
+                ..of(
+                    "the peer cannot be called",
+                    self.to_string(),
+                    "write `ikesa` with a group that is computed here, on both sides",
+                )
+            },
+            Event::HalfOpenExpired => of(
+                "the peer began and did not go on",
+                self.to_string(),
+                "see the peer's log: it disliked our answer, or did not get it; behind a NAT it goes \
+                 on over UDP 4500, which must pass both ways",
+            ),
+            Event::KernelFailed { .. } => of(
+                "the kernel refused",
+                self.to_string(),
+                "where it is the algorithm, write `childsa` with one that this kernel has, on both \
+                 sides",
+            ),
+            Event::KernelIncapable { wanted, able, .. } => Explained {
+                ours: wanted.clone(),
+                theirs: vec![format!("(the kernel) {able}")],
+                ..of(
+                    "no child SA can be proposed",
+                    self.to_string(),
+                    "write `childsa` with what this kernel can do, on both sides",
+                )
+            },
+            Event::Misbehaved { .. } => of(
+                "the peer broke the protocol",
+                self.to_string(),
+                "nothing here can be changed about it; `oakctl trace` shows the messages",
+            ),
+            other => of("a negotiation failed", other.to_string(), ""),
+        }
+    }
+}
+
+/// What to look at when nothing comes back.
+fn silence_advice(exchange: &str) -> &'static str {
+    match exchange {
+        "IKE_SA_INIT" => {
+            "see whether the peer runs, whether its address is right, and whether UDP 500 passes both \
+             ways"
+        }
+        "IKE_AUTH" => {
+            "the peer answered before: see whether UDP 4500 passes (a NAT needs it) and large datagrams \
+             with it, and what the peer's log says"
+        }
+        _ => "the peer was there before: see whether it still runs and has a way to us",
+    }
+}

@@ -1,0 +1,40 @@
+//! What to say when the two sides of a child SA do not agree about traffic or mode.
+
+use crate::conf::Mode;
+use crate::ike::report::Disagreement;
+use crate::ike::selector::Traffic;
+use crate::wire::v2::TrafficSelector;
+
+/// Traffic for people: our side and the peer's.
+pub fn lines(traffic: &Traffic) -> Vec<String> {
+    let side = |selectors: &[TrafficSelector]| {
+        selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    vec![format!("ours {}", side(&traffic.local)), format!("peer's {}", side(&traffic.remote))]
+}
+
+/// The traffic that each side wants, and why nothing comes of it.
+pub fn traffic(ours: &Traffic, peers: &Traffic, why: &str) -> Box<Disagreement> {
+    Box::new(Disagreement {
+        about: "traffic selectors".into(),
+        ours: lines(ours),
+        theirs: lines(peers),
+        mismatch: why.into(),
+        advice: "make `from` and `to` of one side the mirror of the other's".into(),
+    })
+}
+
+/// One side wants tunnel mode and the other transport mode.
+pub fn mode(ours: Mode) -> Box<Disagreement> {
+    let (ours, theirs) = match ours {
+        Mode::Tunnel => ("tunnel", "transport"),
+        Mode::Transport => ("transport", "tunnel"),
+    };
+    Box::new(Disagreement {
+        about: "the mode of the child SA".into(),
+        ours: vec![ours.into()],
+        theirs: vec![theirs.into()],
+        mismatch: format!("mode: we want {ours}, the peer {theirs}"),
+        advice: "write the same mode on both sides".into(),
+    })
+}
