@@ -12,6 +12,7 @@ use super::event::{Cpi, KernelAnswer, KernelSelector, Time};
 use super::id;
 use super::inner::{Configured, Inner};
 use super::natt::{Nat, Path};
+use super::proposal::{self, Kind};
 use super::report::{Event, Gone};
 use super::selector::{Hosts, covers, unserved};
 use super::table::SaId;
@@ -22,10 +23,10 @@ use super::view::{IkeKeys, SaView};
 use super::window::Window;
 use super::{v1, v2};
 use crate::conf::diff::Effect;
-use crate::conf::{Policy, PolicyName, SaProtocol, Start, Version};
+use crate::conf::{Policy, PolicyName, Proposal, SaProtocol, Start, Version};
 use crate::crypto::cipher::Keys;
 use crate::wire::v2::Id;
-use crate::wire::{EspSpi, Header, IkeSpi};
+use crate::wire::{EspSpi, Header, IkeSpi, Spi};
 
 /// An IKE SA, in whatever state.
 #[derive(Debug)]
@@ -572,6 +573,22 @@ impl Frame {
     pub fn unserved(&self, hosts: Hosts) -> Vec<(usize, bool)> {
         let standing = self.children.iter().filter(|child| child.stage != Stage::Ending);
         unserved(&self.policy, hosts, standing.map(|child| &child.agreement.traffic))
+    }
+
+    /// A policy's child proposals that the kernel can do; a report if there are none.
+    pub fn feasible(&self, core: &mut Core, policy: &Policy) -> Option<Vec<Proposal>> {
+        let able = core.able.as_ref();
+        let feasible = proposal::feasible(&policy.child_proposals, able);
+        if !feasible.is_empty() {
+            return Some(feasible);
+        }
+        let kind = Kind::Child(policy.protocol);
+        let wanted = proposal::offer(&policy.child_proposals, kind, &Spi::None);
+        let wanted = proposal::printed(&wanted);
+        let remarks = able.map(|able| able.remarks.clone()).unwrap_or_default();
+        let able = able.map(proposal::printed_capabilities).unwrap_or_default();
+        self.report(core, Event::KernelIncapable { wanted, able, remarks });
+        None
     }
 
     /// One more child SA. Most IKE SAs have just one: no room is kept for others.

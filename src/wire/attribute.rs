@@ -67,7 +67,7 @@ impl Attribute {
         Attribute { attribute_type, value: AttributeValue::Long(octets) }
     }
 
-    pub(crate) fn parse(input: &[u8]) -> Parsed<'_, Attribute> {
+    fn parse(input: &[u8]) -> Parsed<'_, Attribute> {
         let (rest, tagged) = number16("attribute type")(input)?;
         let attribute_type = tagged & !FORMAT_BIT;
         let (rest, second) = number16("attribute value")(rest)?;
@@ -77,6 +77,17 @@ impl Attribute {
         let (rest, octets) = sized("attribute length", usize::from(second))(rest)?;
         let value = AttributeValue::Long(octets.to_vec());
         Ok((rest, Attribute { attribute_type, value }))
+    }
+
+    /// Attributes to the end of the input.
+    pub(crate) fn parse_all(input: &[u8]) -> Parsed<'_, Vec<Attribute>> {
+        let (mut rest, mut attributes) = (input, Vec::new());
+        while !rest.is_empty() {
+            let (after, attribute) = Attribute::parse(rest)?;
+            attributes.push(attribute);
+            rest = after;
+        }
+        Ok((rest, attributes))
     }
 
     pub(crate) fn emit(&self, out: &mut Vec<u8>) {

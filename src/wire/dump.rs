@@ -77,10 +77,7 @@ pub fn line(payload: &Payload) -> String {
         Payload::Nonce(nonce) => format!("{label} {} octets", nonce.0.len()),
         Payload::Notify(notify) => format!("{label}{}", about(notify)),
         Payload::Delete(delete) => format!("{label} {}", deleted(delete)),
-        Payload::Vendor(octets) => match vendor::name(octets) {
-            Some(name) => format!("{label} {name}"),
-            None => format!("{label} {}", Octets(octets)),
-        },
+        Payload::Vendor(octets) => format!("{label} {}", vendor(octets)),
         Payload::TsI(ts) | Payload::TsR(ts) => {
             let ranges = ts.selectors.iter().map(ToString::to_string);
             let others = ts.others.iter().map(|other| other.ts_type.to_string());
@@ -100,6 +97,11 @@ pub fn line(payload: &Payload) -> String {
             format!("{label}{critical} {}", Octets(body))
         }
     }
+}
+
+/// A vendor ID: its name where it has one.
+pub(crate) fn vendor(octets: &[u8]) -> String {
+    vendor::name(octets).map_or_else(|| Octets(octets).to_string(), Into::into)
 }
 
 /// What stands in the brackets of a summary.

@@ -5,7 +5,7 @@
 //! payload lie, without knowing a key. The numbers live in [`iana`]. Nothing in this room holds state.
 //!
 //! What is parsed is bounded: a message has at most [`payload::MAX_PAYLOADS`] payloads, an SA payload
-//! at most [`v2::sa::MAX_TRANSFORMS`] transforms; every other list is bounded by its octets.
+//! at most [`proposal::MAX_TRANSFORMS`] transforms; every other list is bounded by its octets.
 
 pub mod attribute;
 pub mod dump;
@@ -14,6 +14,7 @@ pub mod header;
 pub mod iana;
 pub mod numbers;
 pub mod payload;
+pub mod proposal;
 pub mod v1;
 pub mod v2;
 

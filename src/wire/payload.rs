@@ -23,18 +23,6 @@ pub const MAX_PAYLOADS: usize = 64;
 /// of the caller: the payload's length is then wrong, and the peer will say so.
 pub const MAX_BODY_LEN: usize = 65535 - PAYLOAD_HEADER_LEN;
 
-/// The mark of the last proposal or transform of a list.
-pub(crate) const LAST: u8 = 0;
-
-/// The mark of a proposal that another follows: the payload type of proposals in ISAKMP.
-pub(crate) const MORE_PROPOSALS: u8 = 2;
-
-/// The mark of a transform that another follows: the payload type of transforms in ISAKMP.
-pub(crate) const MORE_TRANSFORMS: u8 = 3;
-
-/// Octets that a proposal or transform has at least.
-const SUBSTRUCTURE_HEADER_LEN: usize = 8;
-
 /// A payload with its body not yet understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawPayload<'a> {
@@ -249,29 +237,13 @@ pub(crate) fn remainder(input: &[u8]) -> Parsed<'_, Vec<u8>> {
     Ok((&[], input.to_vec()))
 }
 
-/// Reads mark, reserved octet and length of a proposal or transform, and cuts it out: what is left
-/// after it, its mark, and its octets after the length.
-pub(crate) fn substructure<'a>(field: &'static str, input: &'a [u8]) -> Parsed<'a, (u8, &'a [u8])> {
-    let (rest, mark) = number8(field)(input)?;
-    let (rest, _) = fixed(field, 1)(rest)?;
-    let (_, size) = number16(field)(rest)?;
-    let size = usize::from(size);
-    if size < SUBSTRUCTURE_HEADER_LEN {
-        return fail(Reason::BadLength { field, size, wanted: "8 or more" });
-    }
-    let (rest, octets) = sized(field, size)(input)?;
-    Ok((rest, (mark, &octets[4..])))
-}
-
-/// Whether the mark of a proposal or transform is right in its place.
-pub(crate) fn check_mark(
-    field: &'static str,
-    mark: u8,
-    more: u8,
-    is_last: bool,
-) -> Result<(), nom::Err<Reason>> {
-    let right = if is_last { LAST } else { more };
-    if mark == right { Ok(()) } else { fail(Reason::BadLastMark { field, mark }) }
+/// An octet that says what the rest is, then the rest.
+pub(crate) fn kind_and_rest(field: &'static str, body: &[u8]) -> Result<(u8, Vec<u8>), Reason> {
+    whole(body, |input| {
+        let (rest, kind) = number8(field)(input)?;
+        let (rest, data) = remainder(rest)?;
+        Ok((rest, (kind, data)))
+    })
 }
 
 fn generic_header(input: &[u8]) -> Parsed<'_, (u8, u8, u16)> {

@@ -8,7 +8,7 @@ use super::keys::Cookies;
 use super::method::Method;
 use super::offer::Phase1Choice;
 use super::rules::{Bag, Proof};
-use super::vendor::{self, Abilities, NatT};
+use super::vendor::{Abilities, NatT};
 use super::{Next, Stage};
 use crate::conf::{self, Policy};
 use crate::crypto::{KeyExchange, Secret};
@@ -18,7 +18,7 @@ use crate::ike::natt::Nat;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::wire::iana::v1::{CertEncoding, ExchangeType, IdType};
-use crate::wire::iana::v2;
+use crate::wire::iana::{v2, vendor};
 use crate::wire::v1::{CertReq, Id, Payload};
 use crate::wire::v2::Id as Neutral;
 
@@ -57,7 +57,7 @@ pub fn vendors(core: &Core, policy: &Policy) -> impl Iterator<Item = Payload> + 
     let configured = !policy.provision.is_empty() || !policy.wanted.is_empty();
     let unity = configured.then_some(vendor::UNITY);
     let all = all.into_iter().chain(fragmentation).chain(xauth).chain(unity);
-    all.map(|vendor| Payload::Vendor(vendor.octets.to_vec()))
+    all.map(|octets| Payload::Vendor(octets.to_vec()))
 }
 
 /// The wish for the peer's certificate, by whomever, where the peer signs: some send theirs only when

@@ -28,7 +28,6 @@ use crate::crypto::{ChildSuite, KeyExchange, Secret, same, sha1};
 use crate::ike::child::{self, Agreement, Child, ChildId, ChildKeys, DirectionKeys, Stage};
 use crate::ike::core::{Core, Negotiation, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, SaKey, Time};
-use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::selector::{Hosts, Traffic};
@@ -155,7 +154,7 @@ impl Established {
         traffic: Traffic,
         rekeys: Option<ChildId>,
     ) {
-        let Some(feasible) = feasible(frame, core, policy) else {
+        let Some(feasible) = frame.feasible(core, policy) else {
             return postpone(frame, core, rekeys, &traffic);
         };
         let id = self.own_id(core);
@@ -676,21 +675,6 @@ fn with_lifetime(policy: &Arc<Policy>, lifetime: Lifetime) -> Arc<Policy> {
         true => Arc::clone(policy),
         false => Arc::new(Policy { child_lifetime: lifetime, ..(**policy).clone() }),
     }
-}
-
-/// The policy's child proposals that the kernel can do; a report if there are none.
-fn feasible(frame: &Frame, core: &mut Core, policy: &Policy) -> Option<Vec<Proposal>> {
-    let able = core.able.as_ref();
-    let feasible = proposal::feasible(&policy.child_proposals, able);
-    if !feasible.is_empty() {
-        return Some(feasible);
-    }
-    let kind = Kind::Child(policy.protocol);
-    let wanted = proposal::printed(&proposal::offer(&policy.child_proposals, kind, &Spi::None));
-    let remarks = able.map(|able| able.remarks.clone()).unwrap_or_default();
-    let able = able.map(proposal::printed_capabilities).unwrap_or_default();
-    frame.report(core, Event::KernelIncapable { wanted, able, remarks });
-    None
 }
 
 /// What HASH(3) must be.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::error::Reason;
 use crate::wire::iana::v1::CertEncoding;
-use crate::wire::payload::{Parsed, number8, remainder, whole};
+use crate::wire::payload::kind_and_rest;
 
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +55,6 @@ impl CertReq {
 }
 
 fn parse(body: &[u8]) -> Result<(CertEncoding, Vec<u8>), Reason> {
-    whole(body, |input| -> Parsed<'_, (CertEncoding, Vec<u8>)> {
-        let (rest, encoding) = number8("certificate encoding")(input)?;
-        let (rest, data) = remainder(rest)?;
-        Ok((rest, (CertEncoding(encoding), data)))
-    })
+    let (encoding, data) = kind_and_rest("certificate encoding", body)?;
+    Ok((CertEncoding(encoding), data))
 }

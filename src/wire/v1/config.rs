@@ -53,13 +53,8 @@ impl Attributes {
         whole(body, |input| -> Parsed<'_, Attributes> {
             let (rest, config_type) = number8("CFG type")(input)?;
             let (rest, _) = fixed("reserved", 1)(rest)?;
-            let (mut rest, identifier) = number16("identifier")(rest)?;
-            let mut attributes = Vec::new();
-            while !rest.is_empty() {
-                let attribute;
-                (rest, attribute) = Attribute::parse(rest)?;
-                attributes.push(attribute);
-            }
+            let (rest, identifier) = number16("identifier")(rest)?;
+            let (rest, attributes) = Attribute::parse_all(rest)?;
             let config_type = ConfigType(config_type);
             Ok((rest, Attributes { config_type, identifier, attributes }))
         })

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Attributes, Content, Delete, Notify, Payload, Proposal, Transform};
 use crate::wire::attribute::{Attribute, AttributeValue};
-use crate::wire::dump::Octets;
+use crate::wire::dump::{Octets, vendor};
 use crate::wire::header::{Flags, Header};
 use crate::wire::iana::v1::{
     AhTransform, AuthMethod, ConfigAttribute, EncapsulationMode, EncryptionId, EspTransform,
@@ -83,9 +83,8 @@ pub fn line(payload: &Payload) -> String {
         Payload::Nonce(nonce) => format!("{label} {} octets", nonce.0.len()),
         Payload::Notify(notify) => format!("{label}{}", about(notify)),
         Payload::Delete(delete) => format!("{label} {}", deleted(delete)),
-        Payload::Vendor(octets) | Payload::NatD { hash: octets, .. } => {
-            format!("{label} {}", Octets(octets))
-        }
+        Payload::Vendor(octets) => format!("{label} {}", vendor(octets)),
+        Payload::NatD { hash, .. } => format!("{label} {}", Octets(hash)),
         Payload::NatOa { address, .. } => format!("{label} {}", address.0),
         Payload::Attributes(attributes) => format!("{label}{}", listed(attributes)),
         Payload::Fragment(fragment) => format!("{label} {} octets", fragment.data.len()),

@@ -82,13 +82,7 @@ impl Notify {
     /// The attributes in the data, as RESPONDER-LIFETIME and ATTRIBUTES-NOT-SUPPORTED carry them; none if
     /// the data is something else.
     pub fn attributes(&self) -> Vec<Attribute> {
-        let (mut rest, mut found) = (self.data.as_slice(), Vec::new());
-        while !rest.is_empty() {
-            let Ok((after, attribute)) = Attribute::parse(rest) else { return Vec::new() };
-            found.push(attribute);
-            rest = after;
-        }
-        found
+        Attribute::parse_all(&self.data).map(|(_, attributes)| attributes).unwrap_or_default()
     }
 
     /// The lifetimes that a RESPONDER-LIFETIME sets (RFC 2407 §4.6.3.1).

@@ -13,16 +13,6 @@
 //!
 //! +---------------+---------------+-------------------------------+
 //! | Next Payload  |   RESERVED    |         Payload Length        |
-//! +---------------+---------------+---------------+---------------+
-//! |  Proposal #   |  Protocol-Id  |    SPI Size   |# of Transforms|
-//! +---------------+---------------+---------------+---------------+
-//! |                        SPI (variable)                         |
-//! +---------------------------------------------------------------+
-//! |                        <Transforms>                           |
-//! +---------------------------------------------------------------+
-//!
-//! +---------------+---------------+-------------------------------+
-//! | Next Payload  |   RESERVED    |         Payload Length        |
 //! +---------------+---------------+-------------------------------+
 //! |  Transform #  |  Transform-Id |           RESERVED2           |
 //! +---------------+---------------+-------------------------------+
@@ -38,16 +28,11 @@ use serde::{Deserialize, Serialize};
 use crate::wire::attribute::Attribute;
 use crate::wire::error::Reason;
 use crate::wire::iana::v1::{Doi, IkeAttribute, IpsecAttribute, LifeType, ProtocolId, Situation};
-use crate::wire::numbers::Spi;
-use crate::wire::payload::{
-    LAST, MORE_PROPOSALS, MORE_TRANSFORMS, Parsed, check_mark, emit_sized, fail, fixed, number8,
-    number32, saturate8, sized, substructure, whole,
-};
+use crate::wire::payload::{Parsed, fail, fixed, number8, number32, whole};
+use crate::wire::proposal;
 
-/// The most transforms we take in one SA payload, over all its proposals.
-pub const MAX_TRANSFORMS: usize = 1024;
-
-/// The proposals of an SA payload: one or more, and at most [`MAX_TRANSFORMS`] transforms in all.
+/// The proposals of an SA payload: one or more, and at most
+/// [`MAX_TRANSFORMS`](proposal::MAX_TRANSFORMS) transforms in all.
 /// DOI and situation are those of IPsec and SIT_IDENTITY_ONLY; no other is spoken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sa {
@@ -55,18 +40,9 @@ pub struct Sa {
     pub proposals: Vec<Proposal>,
 }
 
-/// A proposal: one of its transforms is to be chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal {
-    /// Its number; the same as that of the proposals it belongs together with.
-    pub number: u8,
-    /// The protocol of the SA.
-    pub protocol: ProtocolId,
-    /// The sender's SPI; in phase 1 none, or what the peer fancies (it is ignored).
-    pub spi: Spi,
-    /// The transforms in order of preference.
-    pub transforms: Vec<Transform>,
-}
+/// A proposal: one of its transforms is to be chosen. The SPI is the sender's; in phase 1 there is none,
+/// or what the peer fancies (it is ignored).
+pub type Proposal = proposal::Proposal<ProtocolId, Transform>;
 
 /// A transform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,79 +62,40 @@ impl Sa {
             if Doi(doi) != Doi::IPSEC {
                 return fail(Reason::Doi(Doi(doi)));
             }
-            let (mut rest, situation) = number32("situation")(rest)?;
+            let (rest, situation) = number32("situation")(rest)?;
             if Situation(situation) != Situation::IDENTITY_ONLY {
                 return fail(Reason::Situation(Situation(situation)));
             }
-            let mut proposals = Vec::new();
-            let mut room = MAX_TRANSFORMS;
-            loop {
-                let (after, (mark, proposal)) = Proposal::parse(rest, room)?;
-                room -= proposal.transforms.len();
-                proposals.push(proposal);
-                rest = after;
-                check_mark("proposal", mark, MORE_PROPOSALS, rest.is_empty())?;
-                if rest.is_empty() {
-                    return Ok((rest, Sa { proposals }));
-                }
-                if proposals.len() == usize::from(u8::MAX) {
-                    return fail(Reason::TooMany { field: "proposals", limit: u8::MAX.into() });
-                }
-            }
+            let (rest, proposals) = proposal::parse(rest)?;
+            Ok((rest, Sa { proposals }))
         })
     }
 
     pub(super) fn emit(&self, out: &mut Vec<u8>) {
         out.extend(Doi::IPSEC.0.to_be_bytes());
         out.extend(Situation::IDENTITY_ONLY.0.to_be_bytes());
-        let count = self.proposals.len();
-        for (index, proposal) in self.proposals.iter().enumerate() {
-            let mark = if index + 1 == count { LAST } else { MORE_PROPOSALS };
-            out.extend([mark, 0]);
-            emit_sized(out, 4, |out| proposal.emit(out));
-        }
+        proposal::emit(&self.proposals, out);
     }
 }
 
-impl Proposal {
-    /// Reads a proposal of at most `room` transforms, and its mark.
-    fn parse(input: &[u8], room: usize) -> Parsed<'_, (u8, Proposal)> {
-        let (rest, (mark, inside)) = substructure("proposal length", input)?;
-        let (inside, number) = number8("proposal number")(inside)?;
-        let (inside, protocol) = number8("protocol ID")(inside)?;
-        let (inside, spi_size) = number8("SPI size")(inside)?;
-        let (inside, said) = number8("number of transforms")(inside)?;
-        let (mut inside, spi) = sized("SPI size", usize::from(spi_size))(inside)?;
-        let protocol = ProtocolId(protocol);
-        check_spi(protocol, spi.len()).map_err(nom::Err::Failure)?;
-        let mut transforms = Vec::new();
-        while !inside.is_empty() {
-            if transforms.len() == room {
-                return fail(Reason::TooMany { field: "transforms", limit: MAX_TRANSFORMS });
-            }
-            let (mark, transform);
-            (inside, (mark, transform)) = Transform::parse(inside)?;
-            check_mark("transform", mark, MORE_TRANSFORMS, inside.is_empty())?;
-            transforms.push(transform);
-        }
-        if transforms.len() != usize::from(said) {
-            let (said, found) = (said.into(), transforms.len());
-            return fail(Reason::Miscounted { field: "transforms", said, found });
-        }
-        let spi = Spi::from_octets(spi);
-        Ok((rest, (mark, Proposal { number, protocol, spi, transforms })))
+impl proposal::Protocol for ProtocolId {
+    fn of(number: u8) -> Self {
+        ProtocolId(number)
     }
 
-    fn emit(&self, out: &mut Vec<u8>) {
-        let spi = self.spi.octets();
-        let count = self.transforms.len();
-        out.extend([self.number, self.protocol.0, saturate8(spi.len()), saturate8(count)]);
-        out.extend(spi);
-        for (index, transform) in self.transforms.iter().enumerate() {
-            let mark = if index + 1 == count { LAST } else { MORE_TRANSFORMS };
-            out.extend([mark, 0]);
-            emit_sized(out, 4, |out| transform.emit(out));
-        }
+    fn number(self) -> u8 {
+        self.0
+    }
+
+    /// RFC 2407 §4.6.1, RFC 3173 §4.1.
+    fn check_spi(self, size: usize) -> Result<(), Reason> {
+        let (right, wanted) = match self {
+            ProtocolId::ISAKMP => (size <= 16, "0 to 16"),
+            ProtocolId::IPSEC_AH | ProtocolId::IPSEC_ESP => (size == 4, "4"),
+            ProtocolId::IPCOMP => (size == 2 || size == 4, "2 or 4"),
+            _ => (true, ""),
+        };
+        if right { Ok(()) } else { Err(Reason::BadLength { field: "SPI size", size, wanted }) }
     }
 }
 
@@ -190,20 +127,15 @@ impl Transform {
     fn lifetimes(&self, unit: u16, duration: u16) -> Vec<(LifeType, u64)> {
         lifetimes_of(&self.attributes, unit, duration)
     }
+}
 
-    /// Reads a transform and its mark.
-    fn parse(input: &[u8]) -> Parsed<'_, (u8, Transform)> {
-        let (rest, (mark, inside)) = substructure("transform length", input)?;
+impl proposal::Transform for Transform {
+    fn parse(inside: &[u8]) -> Parsed<'_, Transform> {
         let (inside, number) = number8("transform number")(inside)?;
         let (inside, id) = number8("transform ID")(inside)?;
-        let (mut inside, _) = fixed("reserved", 2)(inside)?;
-        let mut attributes = Vec::new();
-        while !inside.is_empty() {
-            let attribute;
-            (inside, attribute) = Attribute::parse(inside)?;
-            attributes.push(attribute);
-        }
-        Ok((rest, (mark, Transform { number, id, attributes })))
+        let (inside, _) = fixed("reserved", 2)(inside)?;
+        let (inside, attributes) = Attribute::parse_all(inside)?;
+        Ok((inside, Transform { number, id, attributes }))
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
@@ -231,15 +163,4 @@ fn lifetimes_of(attributes: &[Attribute], unit: u16, duration: u16) -> Vec<(Life
         }
     }
     found
-}
-
-/// Whether a proposal for this protocol may carry an SPI of this size (RFC 2407 §4.6.1, RFC 3173 §4.1).
-fn check_spi(protocol: ProtocolId, size: usize) -> Result<(), Reason> {
-    let (right, wanted) = match protocol {
-        ProtocolId::ISAKMP => (size <= 16, "0 to 16"),
-        ProtocolId::IPSEC_AH | ProtocolId::IPSEC_ESP => (size == 4, "4"),
-        ProtocolId::IPCOMP => (size == 2 || size == 4, "2 or 4"),
-        _ => (true, ""),
-    };
-    if right { Ok(()) } else { Err(Reason::BadLength { field: "SPI size", size, wanted }) }
 }

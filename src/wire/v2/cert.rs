@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::error::Reason;
 use crate::wire::iana::v2::CertEncoding;
-use crate::wire::payload::{number8, remainder, whole};
+use crate::wire::payload::kind_and_rest;
 
 /// Octets of the SHA-1 hash of a trust anchor's public key in a certificate request.
 pub const AUTHORITY_LEN: usize = 20;
@@ -58,9 +58,6 @@ impl CertReq {
 }
 
 fn parse(body: &[u8]) -> Result<(CertEncoding, Vec<u8>), Reason> {
-    whole(body, |input| {
-        let (rest, encoding) = number8("certificate encoding")(input)?;
-        let (rest, data) = remainder(rest)?;
-        Ok((rest, (CertEncoding(encoding), data)))
-    })
+    let (encoding, data) = kind_and_rest("certificate encoding", body)?;
+    Ok((CertEncoding(encoding), data))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{
     ChildSuite, Core, DirectionKeys, EspSpi, Established, Event, ExchangeType, Frame, Header,
     Hosts, Id, Message, NONCE_LEN, Nonce, Notify, NotifyType, Outstanding, Payload, Quick, Sa,
-    Secret, Spi, Step, Traffic, feasible, in_use, is_third, offer, open_plain, sort, traffic, up,
-    with_hash, with_lifetime,
+    Secret, Spi, Step, Traffic, in_use, is_third, offer, open_plain, sort, traffic, up, with_hash,
+    with_lifetime,
 };
 use crate::conf::{Lifetime, Policy, Version};
 use crate::crypto::KeyExchange;
@@ -154,7 +154,7 @@ impl Established {
         }
         let mut refusal = None;
         for (policy, traffic) in fitting {
-            let Some(ours) = feasible(frame, core, &policy) else { continue };
+            let Some(ours) = frame.feasible(core, &policy) else { continue };
             let draft = self.abilities.nat_t == Some(crate::ike::v1::vendor::NatT::Draft);
             let udp = udp.map(|_| draft);
             let encapsulation = Encapsulation { mode: policy.mode, udp };

@@ -86,7 +86,7 @@ impl Offering {
         let old = rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
         let protocol = policy.protocol;
         let kind = if first { Kind::FirstChild(protocol) } else { Kind::Child(protocol) };
-        let offered = proposal::offer(&feasible(frame, core)?, kind, &Spi::None);
+        let offered = proposal::offer(&frame.feasible(core, &policy)?, kind, &Spi::None);
         let hosts = frame.hosts();
         Some(Self {
             protocol,
@@ -227,7 +227,7 @@ impl Answering {
             true => Kind::FirstChild(policy.protocol),
             false => Kind::Child(policy.protocol),
         };
-        let ours = feasible(frame, core).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
+        let ours = frame.feasible(core, policy).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
         let ke = bag.ke.as_ref().map(|ke| ke.group);
         let (chosen, spi_out) =
             proposal::choose_child(&ours, &sa.proposals, kind, ke).map_err(|disagreement| {
@@ -442,22 +442,6 @@ fn as_seen_here(frame: &Frame, mode: Mode, traffic: Traffic) -> Traffic {
 /// Whether the peer gave this SPI to another child SA.
 fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
     frame.children.iter().any(|child| child.agreement.spi_out == spi_out)
-}
-
-/// The policy's child proposals that the kernel can do; a report if there are none.
-fn feasible(frame: &Frame, core: &mut Core) -> Option<Vec<crate::conf::Proposal>> {
-    let policy = &*frame.policy;
-    let able = core.able.as_ref();
-    let feasible = proposal::feasible(&policy.child_proposals, able);
-    if !feasible.is_empty() {
-        return Some(feasible);
-    }
-    let kind = Kind::Child(policy.protocol);
-    let wanted = proposal::printed(&proposal::offer(&policy.child_proposals, kind, &Spi::None));
-    let remarks = able.map(|able| able.remarks.clone()).unwrap_or_default();
-    let able = able.map(proposal::printed_capabilities).unwrap_or_default();
-    frame.report(core, Event::KernelIncapable { wanted, able, remarks });
-    None
 }
 
 /// A rekeyed child's flows stay bound as they are, unless they changed.
