@@ -26,6 +26,7 @@ pub mod proof;
 pub mod protect;
 pub mod quick;
 pub mod rules;
+pub mod state;
 pub mod traffic;
 pub mod vendor;
 pub mod xauth;
@@ -37,95 +38,16 @@ use super::child::ChildId;
 use super::core::{Core, Negotiation, Part};
 use super::event::{KernelAnswer, Time};
 use super::report::{Event, Gone, Way};
-use super::sa::{Body, Frame, Sa, Standing};
-use super::timer::earliest;
-use super::window::{Due, Outstanding};
+use super::sa::{Body, Frame, Sa};
+use super::window::Due;
 use crate::conf::{Policy, SaProtocol};
-use crate::crypto::{IkeSuite, sha1};
+use crate::crypto::sha1;
 use crate::wire::iana::v1::{ExchangeType, PayloadType};
 use crate::wire::v1::{Content, Payload, parse_message};
 use crate::wire::{EspSpi, Header, MessageId};
 use established::{Established, Orphaned};
-use fragment::Reassembly;
 pub use open::{first, initiate};
-use rules::{Bag, Message, sort};
-
-/// How often an answer is repeated to a peer that has proved nothing yet.
-const MOST_ECHOES: u8 = 5;
-
-/// The state of an ISAKMP SA.
-#[derive(Debug)]
-pub struct State {
-    /// What it waits for.
-    pub stage: Stage,
-    /// Our message of phase 1 that waits for the next one of the peer.
-    out: Option<Box<Outstanding>>,
-    /// Our answer of phase 1, for when the peer's message comes again.
-    echo: Option<Box<Echo>>,
-    /// The digest of the peer's last message of phase 1.
-    latest: [u8; 20],
-    /// A message of which fragments are here.
-    pieces: Option<Box<Reassembly>>,
-}
-
-/// The stages.
-#[derive(Debug)]
-pub enum Stage {
-    /// See [`main_mode::AwaitSa`].
-    AwaitSa(Box<main_mode::AwaitSa>),
-    /// See [`main_mode::AwaitKe`].
-    AwaitKe(Box<main_mode::AwaitKe>),
-    /// See [`aggressive::AwaitAnswer`].
-    AwaitAnswer(Box<aggressive::AwaitAnswer>),
-    /// See [`proof::AwaitSkeyid`].
-    AwaitSkeyid(Box<proof::AwaitSkeyid>),
-    /// The holder of the keys is asked for our signature.
-    AwaitOwnProof(Box<proof::Ready>),
-    /// The peer's proof is to come.
-    AwaitProof(Box<proof::Ready>),
-    /// The holder of the keys is asked about the peer's signature.
-    AwaitVerdict(Box<proof::Ready>),
-    /// See [`Established`].
-    Established(Box<Established>),
-    /// See [`Orphaned`].
-    Orphaned(Box<Orphaned>),
-    /// It is over.
-    Gone,
-}
-
-/// What a step of phase 1 comes to.
-#[derive(Debug)]
-pub struct Next {
-    /// The stage.
-    stage: Stage,
-    /// What was sent.
-    sent: Option<Vec<u8>>,
-    /// Whether the peer's message was taken.
-    moved: bool,
-}
-
-/// An answer that may have been lost.
-#[derive(Debug)]
-pub struct Echo {
-    question: [u8; 20],
-    answer: Box<[u8]>,
-    left: u8,
-}
-
-/// A message of phase 1, as it came.
-#[derive(Debug)]
-pub struct Came<'a> {
-    /// Its header.
-    pub header: &'a Header,
-    /// All of it.
-    pub datagram: &'a [u8],
-    /// Its payloads, unless they are encrypted.
-    pub payloads: Vec<Payload>,
-    /// The address of ours that it came to.
-    pub local: SocketAddr,
-    /// The address that it came from.
-    pub remote: SocketAddr,
-}
+pub use state::{Came, Next, Stage, State};
 
 /// Something that an established SA is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,157 +58,6 @@ pub enum Task {
     DeleteChild(ChildId, Gone),
     /// The end of the ISAKMP SA, and why.
     DeleteIke(Gone),
-}
-
-impl Next {
-    /// The peer's message changed nothing.
-    pub fn same(stage: Stage) -> Self {
-        Self { stage, sent: None, moved: false }
-    }
-
-    /// These octets were sent.
-    pub fn sent(stage: Stage, octets: Vec<u8>) -> Self {
-        Self { stage, sent: Some(octets), moved: true }
-    }
-}
-
-impl From<Stage> for Next {
-    fn from(stage: Stage) -> Self {
-        Self { stage, sent: None, moved: true }
-    }
-}
-
-impl Came<'_> {
-    /// The payloads sorted by the rules of a message in clear.
-    ///
-    /// # Errors
-    ///
-    /// The rule that is broken.
-    pub fn sorted(&self, message: Message) -> Result<Bag, String> {
-        if message::is_encrypted(self.header) {
-            return Err("it is encrypted".into());
-        }
-        sort(message, self.payloads.clone())
-    }
-
-    /// It is dropped; nothing proves that the peer sent it.
-    pub fn drop(&self, frame: &Frame, core: &mut Core, stage: Stage, why: String) -> Next {
-        core.stats.malformed += 1;
-        frame.report(core, Event::Dropped { why });
-        Next::same(stage)
-    }
-}
-
-impl State {
-    /// The state after a first step.
-    pub fn new(frame: &Frame, core: &mut Core, next: Next, latest: [u8; 20]) -> Box<Self> {
-        let mut state = Self { stage: Stage::Gone, out: None, echo: None, latest, pieces: None };
-        state.take(frame, core, next);
-        Box::new(state)
-    }
-
-    /// Takes a step: what was sent is sent again as the role has it.
-    fn take(&mut self, frame: &Frame, core: &mut Core, next: Next) {
-        let Next { stage, sent, moved } = next;
-        self.stage = stage;
-        if !moved {
-            return;
-        }
-        let waits = frame.initiator && self.is_opening();
-        self.out = None;
-        match sent {
-            Some(octets) if waits => {
-                let backoff = core.settings.backoff;
-                let out = Outstanding::new(&octets, core.now, &backoff, &mut *core.random);
-                self.out = Some(Box::new(out));
-            }
-            Some(octets) => {
-                let (question, answer) = (self.latest, octets.into());
-                self.echo = Some(Box::new(Echo { question, answer, left: MOST_ECHOES }));
-            }
-            None => (),
-        }
-    }
-
-    /// What is known of it if it is established.
-    pub fn standing(&self) -> Option<Standing<'_>> {
-        match &self.stage {
-            Stage::Established(state) => Some(state.standing()),
-            _ => None,
-        }
-    }
-
-    /// The established state.
-    pub fn established(&self) -> Option<&Established> {
-        match &self.stage {
-            Stage::Established(state) => Some(state),
-            _ => None,
-        }
-    }
-
-    /// Whether the negotiation is still going on.
-    pub fn is_opening(&self) -> bool {
-        !matches!(self.stage, Stage::Established(_) | Stage::Orphaned(_) | Stage::Gone)
-    }
-
-    /// Who the peer was, of an SA that only has children left.
-    pub fn orphaned(&self) -> Option<&Orphaned> {
-        match &self.stage {
-            Stage::Orphaned(state) => Some(state),
-            _ => None,
-        }
-    }
-
-    /// The state in a word.
-    pub fn word(&self) -> &'static str {
-        match self.stage {
-            Stage::AwaitSa(_) => "awaiting Main Mode proposal",
-            Stage::AwaitKe(_) => "awaiting Main Mode key exchange",
-            Stage::AwaitAnswer(_) => "awaiting Aggressive Mode answer",
-            Stage::AwaitSkeyid(_) => "awaiting SKEYID",
-            Stage::AwaitOwnProof(_) => "awaiting own proof",
-            Stage::AwaitProof(_) => "awaiting the peer's proof",
-            Stage::AwaitVerdict(_) => "awaiting verdict on the peer's proof",
-            Stage::Established(_) => "established",
-            Stage::Orphaned(_) => "deleted, with child SAs left",
-            Stage::Gone => "over",
-        }
-    }
-
-    /// What we sent last, for who does not get an answer.
-    fn unanswered(&self) -> &'static str {
-        match self.stage {
-            Stage::AwaitSa(_) => "Main Mode's proposal",
-            Stage::AwaitKe(_) => "Main Mode's key exchange",
-            Stage::AwaitAnswer(_) => "Aggressive Mode's proposal",
-            Stage::AwaitProof(_) => "Main Mode's proof (do the pre-shared keys differ?)",
-            _ => "a message",
-        }
-    }
-
-    /// The algorithms, once it is established.
-    pub fn suite(&self) -> Option<&IkeSuite> {
-        self.established().map(|state| &state.suite)
-    }
-
-    /// When it is to be looked at next.
-    pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
-        match &self.stage {
-            Stage::Established(state) => state.next_timeout(frame, core),
-            Stage::Orphaned(_) => {
-                let times = frame.children.iter().map(|child| child.hard.or(child.soft));
-                earliest(times)
-            }
-            Stage::Gone => None,
-            _ => {
-                let limit = match frame.initiator {
-                    true => None,
-                    false => Some(frame.created.after(core.settings.half_open)),
-                };
-                earliest([limit, self.out.as_ref().map(|out| out.deadline())])
-            }
-        }
-    }
 }
 
 /// Whether two policies go over one ISAKMP SA: the same peer, proved in the same way.

@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
-use super::{
-    ChildSuite, Core, DirectionKeys, EspSpi, Established, Event, ExchangeType, Frame, Header,
-    Hosts, Id, Message, NONCE_LEN, Nonce, Notify, NotifyType, Outstanding, Payload, Quick, Sa,
-    Secret, Spi, Step, Traffic, in_use, is_third, offer, open_plain, sort, traffic, up, with_hash,
-    with_lifetime,
-};
+use super::install::up;
+use super::{Quick, Step, in_use, with_lifetime};
 use crate::conf::{Lifetime, Policy, Version};
-use crate::crypto::KeyExchange;
-use crate::ike::child::{Child, ChildId, Stage};
-use crate::ike::event::Direction;
-use crate::ike::report::Disagreement;
-use crate::ike::v1::offer::{Encapsulation, Phase2Choice};
-use crate::ike::v1::rules::Bag;
-use crate::ike::v1::shares;
-use crate::wire::iana::v1::EncapsulationMode;
-use crate::wire::iana::v1::IpsecAttribute;
-use crate::wire::v1::Proposal as Offer;
+use crate::crypto::{ChildSuite, KeyExchange, Secret, same};
+use crate::ike::child::{Child, ChildId, DirectionKeys, Stage};
+use crate::ike::core::Core;
+use crate::ike::event::{Direction, SaKey};
+use crate::ike::report::{Disagreement, Event};
+use crate::ike::sa::Frame;
+use crate::ike::selector::{Hosts, Traffic};
+use crate::ike::v1::established::Established;
+use crate::ike::v1::message::content;
+use crate::ike::v1::offer::{self, Encapsulation, Phase2Choice};
+use crate::ike::v1::phase1::NONCE_LEN;
+use crate::ike::v1::protect::{self, Iv};
+use crate::ike::v1::rules::{Bag, Message, sort};
+use crate::ike::v1::vendor::NatT;
+use crate::ike::v1::{hash, keys, shares, traffic, with_hash};
+use crate::ike::window::Outstanding;
+use crate::wire::iana::v1::{EncapsulationMode, ExchangeType, IpsecAttribute, NotifyType};
+use crate::wire::v1::{Id, Nonce, Notify, Payload, Proposal as Offer, Sa};
+use crate::wire::{EspSpi, Header, MessageId, Spi};
 
 /// The most Quick Modes of one peer at once.
 const MOST: usize = 32;
@@ -155,7 +160,7 @@ impl Established {
         let mut refusal = None;
         for (policy, traffic) in fitting {
             let Some(ours) = frame.feasible(core, &policy) else { continue };
-            let draft = self.abilities.nat_t == Some(crate::ike::v1::vendor::NatT::Draft);
+            let draft = self.abilities.nat_t == Some(NatT::Draft);
             let udp = udp.map(|_| draft);
             let encapsulation = Encapsulation { mode: policy.mode, udp };
             match offer::choose_phase2(&ours, policy.protocol, encapsulation, sa) {
@@ -185,7 +190,7 @@ impl Established {
         let Some(agreement) = agreed.filter(|_| !in_use(frame, answering.spi_out)) else {
             let Hosts { local, remote, .. } = quick.hosts;
             let protocol = quick.policy.protocol;
-            let key = crate::ike::event::SaKey { protocol, spi, src: remote, dst: local };
+            let key = SaKey { protocol, spi, src: remote, dst: local };
             core.delete_sa(key);
             self.remember(quick.id);
             return self.notify(frame, core, Notify::new(NotifyType::INVALID_SPI));
@@ -341,4 +346,19 @@ fn no_traffic(ours: &[Arc<Policy>], hosts: Hosts, peers: &Traffic) -> Box<Disagr
         mismatch: "what the peer wants lies within no `from` and `to` of ours".into(),
         advice: "make `from` and `to` of one side the mirror of the other's".into(),
     })
+}
+
+/// What HASH(3) must be.
+fn is_third(keys: &keys::Keys, id: MessageId, nonces: (&[u8], &[u8]), theirs: &[u8]) -> bool {
+    same(&hash::third(keys, id, nonces), theirs)
+}
+
+/// Opens a message without verifying its hash.
+fn open_plain(
+    state: &Established,
+    iv: &Iv,
+    header: &Header,
+    datagram: &[u8],
+) -> Result<protect::Plain, protect::Fault> {
+    protect::open(&state.keys, iv, header, content(header, datagram))
 }

@@ -1,0 +1,248 @@
+//! The initiator of Quick Mode: what we offer, and what comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::install::postpone;
+use super::{LINGER, Quick, Step, in_use, with_lifetime};
+use crate::conf::{Lifetime, Policy, Proposal};
+use crate::crypto::KeyExchange;
+use crate::ike::child::{Agreement, Child, ChildId, ChildKeys};
+use crate::ike::core::Core;
+use crate::ike::event::{Direction, SaKey};
+use crate::ike::report::Event;
+use crate::ike::sa::Frame;
+use crate::ike::selector::Traffic;
+use crate::ike::v1::established::Established;
+use crate::ike::v1::offer::{self, Encapsulation};
+use crate::ike::v1::phase1::NONCE_LEN;
+use crate::ike::v1::rules::{Bag, Message, sort};
+use crate::ike::v1::vendor::NatT;
+use crate::ike::v1::{hash, inform, message, protect, traffic, with_hash};
+use crate::ike::window::Outstanding;
+use crate::wire::iana::v1::{ExchangeType, NotifyType};
+use crate::wire::v1::{Id, Nonce, Notify, Payload, Sa};
+use crate::wire::{EspSpi, Flags, Header};
+
+/// How long the commit bit makes an initiator wait for CONNECTED.
+const COMMIT: Duration = Duration::from_secs(3);
+
+/// What we offered.
+pub struct Offered {
+    /// Our SPI.
+    pub spi: EspSpi,
+    sa: Sa,
+    nonce: Vec<u8>,
+    kex: Option<KeyExchange>,
+}
+
+impl Established {
+    /// Begins a Quick Mode for this traffic.
+    pub fn offer(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        policy: &Arc<Policy>,
+        traffic: Traffic,
+        rekeys: Option<ChildId>,
+    ) {
+        let Some(feasible) = frame.feasible(core, policy) else {
+            return postpone(frame, core, rekeys, &traffic);
+        };
+        let id = self.own_id(core);
+        let quick = Quick {
+            id,
+            iv: self.iv_of(id),
+            policy: Arc::clone(policy),
+            hosts: frame.hosts(),
+            encapsulation: self.encapsulation(frame, policy),
+            traffic,
+            rekeys,
+            step: Step::AwaitSpi(feasible),
+            out: None,
+            last: None,
+        };
+        quick.reserve(frame, core);
+        self.exchanges.push(Box::new(quick));
+    }
+
+    fn encapsulation(&self, frame: &Frame, policy: &Policy) -> Encapsulation {
+        let udp = self.abilities.nat_t.filter(|_| frame.encap().is_some());
+        Encapsulation { mode: policy.mode, udp: udp.map(|spoken| spoken == NatT::Draft) }
+    }
+
+    /// Our SPI is there: the offer goes out.
+    pub fn send_offer(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        mut quick: Box<Quick>,
+        feasible: &[Proposal],
+        spi: EspSpi,
+    ) {
+        let policy = Arc::clone(&quick.policy);
+        let lifetime = policy.child_lifetime;
+        let (protocol, encapsulation) = (policy.protocol, quick.encapsulation);
+        let sa = offer::phase2(feasible, protocol, encapsulation, lifetime, spi);
+        let group = offer::pfs_group(feasible);
+        let kex = group.and_then(|group| KeyExchange::generate(group, &mut *core.random).ok());
+        let nonce = core.octets(NONCE_LEN);
+        let ids = ids_of(&quick.traffic);
+        let (Some((ours, peers)), true) = (ids, kex.is_some() == group.is_some()) else {
+            let what = "traffic that IKEv1 cannot say: a range of ports, or several ranges".into();
+            frame.report(core, Event::Internal { what });
+            let key = SaKey { protocol, spi, src: quick.hosts.remote, dst: quick.hosts.local };
+            core.delete_sa(key);
+            return postpone(frame, core, quick.rekeys, &quick.traffic);
+        };
+        let mut payloads = vec![Payload::Sa(sa.clone()), Payload::Nonce(Nonce(nonce.clone()))];
+        payloads.extend(kex.as_ref().map(|kex| Payload::Ke(kex.public().to_vec())));
+        payloads.extend([Payload::Id(ours), Payload::Id(peers)]);
+        payloads.extend(quick.nat_oa(encapsulation.udp == Some(true), true));
+        let message = (ExchangeType::QUICK_MODE, quick.id, &quick.iv.clone());
+        if let Some((octets, next)) = self.send(frame, core, message, &[], payloads) {
+            quick.iv = next;
+            let backoff = core.settings.backoff;
+            let out = Outstanding::new(&octets, core.now, &backoff, &mut *core.random);
+            quick.out = Some(Box::new(out));
+            quick.step = Step::AwaitAnswer(Box::new(Offered { spi, sa, nonce, kex }));
+            self.exchanges.push(quick);
+        }
+    }
+
+    /// The answer to our offer came.
+    pub fn answered(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        mut quick: Box<Quick>,
+        offered: Offered,
+        (header, datagram, digest): (&Header, &[u8], [u8; 20]),
+    ) {
+        let iv = quick.iv;
+        let Some(plain) = self.open(frame, core, (header, datagram), &iv, &offered.nonce) else {
+            quick.step = Step::AwaitAnswer(Box::new(offered));
+            return self.exchanges.push(quick);
+        };
+        quick.iv = plain.next;
+        let own_spi = offered.spi;
+        let (rekeys, hosts, protocol) = (quick.rekeys, quick.hosts, quick.policy.protocol);
+        let sorted = sort(Message::Quick, with_hash(plain.payloads));
+        let accepted = sorted.and_then(|bag| self.accept(frame, core, &quick, offered, bag));
+        let (agreement, keys, lifetime, nonces) = match accepted {
+            Ok(accepted) => accepted,
+            Err(what) => {
+                frame.report(core, Event::Misbehaved { what });
+                let src = hosts.remote;
+                core.delete_sa(SaKey { protocol, spi: own_spi, src, dst: hosts.local });
+                self.send_delete(frame, core, protocol, &[own_spi]);
+                return postpone(frame, core, rekeys, &quick.traffic);
+            }
+        };
+        let commit = header.flags.contains(Flags::COMMIT);
+        let policy = with_lifetime(&quick.policy, lifetime);
+        let mut child = Child::new(core, frame.id, agreement, &policy);
+        child.replaces = rekeys;
+        child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
+        if !commit {
+            child.install(core, frame.id, Direction::Out, &keys.outbound, &policy);
+        }
+        let id = child.id;
+        frame.adopt(child);
+        // HASH(3).
+        let hash = hash::third(&self.keys, quick.id, (&nonces.0, &nonces.1));
+        let payloads = [Payload::Hash(hash)];
+        let header = message::header(frame, ExchangeType::QUICK_MODE, quick.id);
+        let sealed = protect::seal(&self.keys, &quick.iv, &header, &payloads);
+        self.sent = core.now;
+        let sent = message::send_sealed(frame, core, &header, &payloads, sealed);
+        let Some((octets, next)) = sent else { return };
+        quick.iv = next;
+        quick.out = None;
+        quick.last = Some(Box::new((digest, octets)));
+        quick.step = match commit {
+            true => Step::AwaitConnected(id, keys.outbound, core.now.after(COMMIT)),
+            false => Step::Done(core.now.after(LINGER)),
+        };
+        self.exchanges.push(quick);
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn accept(
+        &self,
+        frame: &Frame,
+        core: &mut Core,
+        quick: &Quick,
+        offered: Offered,
+        bag: Bag,
+    ) -> Result<(Agreement, ChildKeys, Lifetime, (Vec<u8>, Vec<u8>)), String> {
+        let (Some(sa), Some(nonce)) = (&bag.sa, bag.nonce.clone()) else {
+            return Err("an answer without SA or Nonce".into());
+        };
+        let chosen = offer::accept_phase2(&offered.sa, sa)?;
+        if in_use(frame, chosen.spi_out) {
+            return Err(format!("the SPI {}, which another child SA has", chosen.spi_out));
+        }
+        if let [ours, peers] = bag.ids.as_slice() {
+            let said = traffic::of_ids(Some((ours, peers)), quick.hosts)?;
+            let nat = quick.encapsulation.udp.is_some();
+            let said = traffic::seen(said, quick.policy.mode, quick.hosts, nat);
+            if said != quick.traffic {
+                return Err(format!("other traffic than what was offered: {ours} to {peers}"));
+            }
+        }
+        let shared = match (chosen.suite.group, offered.kex, &bag.ke) {
+            (None, _, _) => None,
+            (Some(group), Some(kex), Some(ke)) if kex.group() == group => {
+                Some(kex.shared(ke).map_err(|error| error.to_string())?)
+            }
+            _ => return Err("an answer without the public value that PFS needs".into()),
+        };
+        let responder = bag.notify(NotifyType::RESPONDER_LIFETIME);
+        let said = responder.map(|it| offer::lifetime(&it.lifetimes()));
+        let none = Lifetime { seconds: 0, bytes: 0 };
+        let lifetime = offer::shorter(quick.policy.child_lifetime, said.unwrap_or(none));
+        let agreement = quick
+            .agreement(frame, core, chosen.suite, (offered.spi, chosen.spi_out))
+            .ok_or("traffic that makes no flow of this policy")?;
+        let nonces = (offered.nonce, nonce);
+        let keys = self.child_keys(&agreement, (&nonces.0, &nonces.1), shared.as_ref());
+        Ok((agreement, keys, lifetime, nonces))
+    }
+
+    /// The peer refuses something that we offered.
+    pub fn refused(&mut self, frame: &mut Frame, core: &mut Core, notify: &Notify) {
+        let spi = notify.spi.child();
+        let offers = |quick: &Quick| match &quick.step {
+            Step::AwaitAnswer(offered) => Some(offered.spi),
+            _ => None,
+        };
+        let named = self.exchanges.iter().position(|quick| spi.is_some() && offers(quick) == spi);
+        let only = || self.exchanges.iter().position(|quick| offers(quick).is_some());
+        let kind = notify.notify_type;
+        let Some(at) = named.or_else(only) else {
+            let (what, notify) = ("an ISAKMP SA".into(), kind.to_string());
+            let (offered, advice) = (Vec::new(), inform::advice(kind));
+            return frame.report(core, Event::Refused { what, notify, offered, advice });
+        };
+        let quick = self.exchanges.swap_remove(at);
+        let offered = match &quick.step {
+            Step::AwaitAnswer(offered) => offer::printed(&offered.sa),
+            _ => Vec::new(),
+        };
+        quick.abandon(core);
+        let (what, notify) = ("Quick Mode".into(), kind.to_string());
+        let advice = inform::advice(kind);
+        frame.report(core, Event::Refused { what, notify, offered, advice });
+        postpone(frame, core, quick.rekeys, &quick.traffic);
+    }
+}
+
+/// The identities of both sides of the traffic, ours first.
+fn ids_of(wanted: &Traffic) -> Option<(Id, Id)> {
+    let one = |list: &[crate::wire::v2::TrafficSelector]| match list {
+        [selector] => traffic::id(selector),
+        _ => None,
+    };
+    Some((one(&wanted.local)?, one(&wanted.remote)?))
+}

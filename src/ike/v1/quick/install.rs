@@ -1,0 +1,126 @@
+//! Child SAs in the kernel: what Quick Mode does when they are there, or cannot be.
+
+use std::sync::Arc;
+
+use super::{LINGER, Quick, Step};
+use crate::ike::child::{ChildId, Stage};
+use crate::ike::core::{Core, Part};
+use crate::ike::event::Direction;
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::Frame;
+use crate::ike::selector::Traffic;
+use crate::ike::timer::jitter;
+use crate::ike::v1::established::{Established, GRACE, PAUSE, policy_of};
+use crate::wire::EspSpi;
+use crate::wire::iana::v1::NotifyType;
+use crate::wire::v1::Notify;
+
+impl Established {
+    /// The kernel put a part of a child in, or did not.
+    pub fn installed(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        id: ChildId,
+        failed: Option<Part>,
+    ) {
+        let Some(at) = frame.children.iter().position(|child| child.id == id) else { return };
+        if frame.children[at].stage != Stage::Installing {
+            return;
+        }
+        let quick = self.exchanges.iter().position(|quick| quick.child() == Some(id));
+        if let Some(part) = failed {
+            if let Part::Sa(direction) = part {
+                frame.children[at].not_installed(direction);
+            }
+            let agreement = &frame.children[at].agreement;
+            let (protocol, spi) = (agreement.protocol, agreement.spi_in);
+            let (old, traffic) = (frame.children[at].replaces, agreement.traffic.clone());
+            frame.part_with(at).remove(core);
+            match quick.map(|at| self.exchanges.swap_remove(at)) {
+                Some(quick) if matches!(quick.step, Step::AwaitInbound(_)) => {
+                    self.remember(quick.id);
+                    self.notify(frame, core, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN));
+                }
+                _ => {
+                    self.send_delete(frame, core, protocol, &[spi]);
+                    postpone(frame, core, old, &traffic);
+                }
+            }
+            return;
+        }
+        if frame.children[at].pending > 0 {
+            return;
+        }
+        match quick.map(|at| &self.exchanges[at].step) {
+            Some(Step::AwaitInbound(_)) => self.send_answer(frame, core, id),
+            Some(Step::AwaitEnd(_) | Step::AwaitConnected(..)) => (),
+            _ => up(frame, core, at),
+        }
+    }
+
+    /// The peer says that its side stands: what we send no longer waits.
+    pub fn connected(&mut self, frame: &mut Frame, core: &mut Core, spi: Option<EspSpi>) {
+        let spi_of = |id: ChildId| {
+            let child = frame.children.iter().find(|child| child.id == id);
+            child.map(|child| child.agreement.spi_out)
+        };
+        let waits = |quick: &Quick| match &quick.step {
+            Step::AwaitConnected(id, ..) => spi.is_none() || spi_of(*id) == spi,
+            _ => false,
+        };
+        let Some(at) = self.exchanges.iter().position(|quick| waits(quick)) else { return };
+        let quick = &mut self.exchanges[at];
+        let done = Step::Done(core.now.after(LINGER));
+        let policy = Arc::clone(&quick.policy);
+        if let Step::AwaitConnected(id, keys, _) = std::mem::replace(&mut quick.step, done)
+            && let Some(child) = frame.children.iter_mut().find(|child| child.id == id)
+        {
+            child.install(core, frame.id, Direction::Out, &keys, &policy);
+        }
+    }
+}
+
+/// A child carries traffic.
+pub fn up(frame: &mut Frame, core: &mut Core, at: usize) {
+    let child = &mut frame.children[at];
+    child.stage = Stage::Up;
+    core.stats.children += 1;
+    let spis = child.printed_spis();
+    let (old, traffic) = (child.replaces.take(), child.agreement.traffic.clone());
+    let event = match old {
+        Some(_) => {
+            core.stats.rekeys += 1;
+            let old = frame.children.iter_mut().find(|child| Some(child.id) == old);
+            let spi = old.as_ref().map(|old| old.printed_spis().0).unwrap_or_default();
+            if let Some(old) = old {
+                old.stage = Stage::Ending;
+                old.remove_outbound(core);
+                old.soft = None;
+                old.hard = Some(core.now.after(GRACE));
+            }
+            Event::ChildRekeyed { spis, old: spi }
+        }
+        None => {
+            let (suite, flows) = (child.agreement.suite.to_string(), child.printed_flows());
+            Event::ChildEstablished { spis, suite, flows }
+        }
+    };
+    frame.report(core, event);
+    let policy = policy_of(frame, core, &traffic);
+    core.policies.succeeded(&policy.name);
+}
+
+/// What could not be had now is tried again later.
+pub fn postpone(frame: &mut Frame, core: &mut Core, rekeys: Option<ChildId>, traffic: &Traffic) {
+    let Some(id) = rekeys else {
+        let policy = policy_of(frame, core, traffic);
+        return core.lost(&policy.name, Gone::Failed);
+    };
+    let again = core.now.after(jitter(PAUSE, &mut *core.random));
+    let old = frame.children.iter_mut().find(|child| child.id == id);
+    if let Some(old) = old.filter(|old| old.stage == Stage::Rekeying) {
+        old.stage = Stage::Up;
+        old.soft = Some(again);
+    }
+}

@@ -1,0 +1,350 @@
+//! Quick Mode (RFC 2409 §5.5): child SAs, several at once, each known by its message ID.
+//!
+//! ```text
+//! AwaitSpi       (kernel)
+//! AwaitAnswer    -- {HASH(1), SA, Ni [, KE] [, IDci, IDcr]} -->   AwaitSpiForPeer, AwaitInbound (kernel)
+//!                <-- {HASH(2), SA, Nr [, KE] [, IDci, IDcr]} --   AwaitEnd
+//! [AwaitConnected]  -- {HASH(3)} -->
+//! Done           [<-- {HASH, N(CONNECTED)} --]
+//! ```
+//!
+//! What the initiator does is in [`initiate`], what the responder does in [`answer`].
+
+mod answer;
+mod initiate;
+mod install;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::established::{Established, remove};
+use super::keys;
+use super::offer::{Encapsulation, protocol_id};
+use super::protect::Iv;
+use crate::conf::{Lifetime, Policy, Proposal, SaProtocol};
+use crate::crypto::{ChildSuite, Secret, sha1};
+use crate::ike::child::{self, Agreement, ChildId, ChildKeys, DirectionKeys};
+use crate::ike::core::{Core, Negotiation, Owner};
+use crate::ike::event::{KernelRequest, SaKey, Time};
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::Frame;
+use crate::ike::selector::{Hosts, Traffic};
+use crate::ike::timer::earliest;
+use crate::ike::window::{Due, Outstanding};
+use crate::wire::iana::v1::NotifyType;
+use crate::wire::v1::{NatOa, Notify, Payload};
+use crate::wire::{EspSpi, Header, MessageId, Spi};
+use install::postpone;
+
+/// How long a Quick Mode that is done repeats its last message.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// A Quick Mode.
+pub struct Quick {
+    /// Its message ID.
+    pub id: MessageId,
+    iv: Iv,
+    policy: Arc<Policy>,
+    hosts: Hosts,
+    encapsulation: Encapsulation,
+    traffic: Traffic,
+    /// The child that it is to replace.
+    rekeys: Option<ChildId>,
+    step: Step,
+    /// Our message that waits for the next one.
+    out: Option<Box<Outstanding>>,
+    /// The digest of the peer's last message and what we answered.
+    last: Option<Box<([u8; 20], Vec<u8>)>>,
+}
+
+enum Step {
+    /// We are about to offer.
+    AwaitSpi(Vec<Proposal>),
+    /// We offered.
+    AwaitAnswer(Box<initiate::Offered>),
+    /// The peer set the commit bit: what we send waits until it says so, or until this time.
+    AwaitConnected(ChildId, DirectionKeys, Time),
+    /// The peer offered and we take it, as soon as there is an SPI.
+    AwaitSpiForPeer(Box<answer::Answering>),
+    /// The kernel is given the inbound half.
+    AwaitInbound(Box<answer::Prepared>),
+    /// We answered.
+    AwaitEnd(Box<answer::Prepared>),
+    /// It is done; our last message may have been lost.
+    Done(Time),
+}
+
+impl std::fmt::Debug for Quick {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Quick").field("id", &self.id).field("traffic", &self.traffic).finish()
+    }
+}
+
+impl Quick {
+    /// Whether it is to end in a child SA for this traffic.
+    pub fn is_for(&self, wanted: &Traffic) -> bool {
+        !matches!(self.step, Step::Done(_)) && self.traffic == *wanted
+    }
+
+    /// When it is to be looked at next.
+    pub fn next_timeout(&self) -> Option<Time> {
+        let until = match self.step {
+            Step::Done(until) | Step::AwaitConnected(_, _, until) => Some(until),
+            _ => None,
+        };
+        earliest([until, self.out.as_ref().map(|out| out.deadline())])
+    }
+
+    /// Gives back whatever is reserved.
+    pub fn abandon(&self, core: &mut Core) {
+        if let Step::AwaitAnswer(offered) = &self.step {
+            let Hosts { local, remote, .. } = self.hosts;
+            let (protocol, spi) = (self.policy.protocol, offered.spi);
+            core.delete_sa(SaKey { protocol, spi, src: remote, dst: local });
+        }
+    }
+
+    fn child(&self) -> Option<ChildId> {
+        match &self.step {
+            Step::AwaitConnected(id, ..) => Some(*id),
+            Step::AwaitInbound(prepared) | Step::AwaitEnd(prepared) => Some(prepared.child),
+            _ => None,
+        }
+    }
+
+    fn reserve(&self, frame: &Frame, core: &mut Core) {
+        let Hosts { local, remote, .. } = self.hosts;
+        let (protocol, negotiation) = (self.policy.protocol, Negotiation::Exchange(self.id));
+        let owner = Owner::Spi { sa: frame.id, negotiation, protocol, path: (remote, local) };
+        core.kernel(owner, KernelRequest::GetSpi { protocol, src: remote, dst: local });
+    }
+
+    /// NAT-OA: both addresses as we know them (RFC 3947 §5.2).
+    fn nat_oa(&self, draft: bool, initiator: bool) -> Vec<Payload> {
+        let transport = self.policy.mode == crate::conf::Mode::Transport;
+        if self.encapsulation.udp.is_none() || !transport {
+            return Vec::new();
+        }
+        let Hosts { local, remote, .. } = self.hosts;
+        let both = if initiator { [local, remote] } else { [remote, local] };
+        let payload = |address| Payload::NatOa { draft, address: NatOa(address) };
+        both.map(payload).into()
+    }
+}
+
+impl Quick {
+    /// What it is to end in.
+    fn agreement(
+        &self,
+        frame: &Frame,
+        core: &mut Core,
+        suite: ChildSuite,
+        (spi_in, spi_out): (EspSpi, EspSpi),
+    ) -> Option<Agreement> {
+        let flows = self.traffic.flows(&self.policy, self.hosts)?;
+        let old = self.rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
+        let reqid = match old.map(|old| &old.agreement).filter(|old| *old.flows == *flows) {
+            Some(old) => old.reqid,
+            None => child::reqid(core, &self.policy, &flows, self.hosts),
+        };
+        let ports = (frame.local.port(), frame.remote.port());
+        Some(Agreement {
+            protocol: self.policy.protocol,
+            mode: self.policy.mode,
+            suite,
+            spi_in,
+            spi_out,
+            traffic: self.traffic.clone(),
+            flows,
+            hosts: self.hosts,
+            encap: self.encapsulation.udp.map(|_| ports),
+            ipcomp: None,
+            reqid,
+        })
+    }
+}
+
+impl Established {
+    /// Takes a Quick Mode out to work on it.
+    fn take(&mut self, id: MessageId) -> Option<Box<Quick>> {
+        let at = self.exchanges.iter().position(|it| it.id == id)?;
+        Some(self.exchanges.swap_remove(at))
+    }
+
+    /// The kernel reserved an SPI, or did not. Gives it back if nobody wants it any more.
+    pub fn reserved(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        id: MessageId,
+        _protocol: SaProtocol,
+        spi: Option<EspSpi>,
+    ) -> Option<EspSpi> {
+        let Some(mut quick) = self.take(id) else { return spi };
+        let Some(spi) = spi else {
+            match quick.step {
+                Step::AwaitSpi(_) => postpone(frame, core, quick.rekeys, &quick.traffic),
+                _ => self.notify(frame, core, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN)),
+            }
+            return None;
+        };
+        match std::mem::replace(&mut quick.step, Step::Done(core.now)) {
+            Step::AwaitSpi(feasible) => self.send_offer(frame, core, quick, &feasible, spi),
+            Step::AwaitSpiForPeer(answering) => {
+                self.prepare(frame, core, quick, *answering, spi);
+            }
+            other => {
+                quick.step = other;
+                self.exchanges.push(quick);
+                return Some(spi);
+            }
+        }
+        None
+    }
+
+    /// A message of a Quick Mode.
+    pub fn quick(&mut self, frame: &mut Frame, core: &mut Core, header: &Header, datagram: &[u8]) {
+        let id = header.message_id;
+        let digest = sha1(&[datagram]);
+        let Some(quick) = self.take(id) else {
+            if self.used.contains(&id) || id == MessageId(0) {
+                core.stats.duplicates += 1;
+                return;
+            }
+            return self.offered(frame, core, (header, datagram), digest);
+        };
+        if let Some(last) = quick.last.as_ref().filter(|last| last.0 == digest) {
+            core.stats.duplicates += 1;
+            let answer = last.1.clone();
+            if !answer.is_empty() {
+                core.send(frame.local, frame.remote, answer);
+            }
+            return self.exchanges.push(quick);
+        }
+        let mut quick = quick;
+        match std::mem::replace(&mut quick.step, Step::Done(core.now)) {
+            Step::AwaitAnswer(offered) => {
+                self.answered(frame, core, quick, *offered, (header, datagram, digest));
+            }
+            Step::AwaitEnd(prepared) => {
+                self.ended(frame, core, quick, prepared, (header, datagram));
+            }
+            Step::AwaitConnected(child, keys, until) => {
+                let iv = quick.iv;
+                let opened = self.open(frame, core, (header, datagram), &iv, &[]);
+                quick.step = Step::AwaitConnected(child, keys, until);
+                self.exchanges.push(quick);
+                if opened.is_some() {
+                    self.connected(frame, core, None);
+                }
+            }
+            other => {
+                quick.step = other;
+                let why = "a message of Quick Mode out of its order".into();
+                frame.report(core, Event::Dropped { why });
+                self.exchanges.push(quick);
+            }
+        }
+    }
+
+    /// The keys of both directions: each SPI, chosen by whoever receives, makes its own.
+    fn child_keys(
+        &self,
+        agreement: &Agreement,
+        nonces: (&[u8], &[u8]),
+        shared: Option<&Secret>,
+    ) -> ChildKeys {
+        let protocol = protocol_id(agreement.protocol).0;
+        let direction = |spi: EspSpi| {
+            let spi = Spi::Child(spi).octets();
+            let destination = keys::Destination { protocol, spi: &spi };
+            keys::child(&self.keys, &agreement.suite, destination, nonces, shared)
+        };
+        ChildKeys { inbound: direction(agreement.spi_in), outbound: direction(agreement.spi_out) }
+    }
+
+    /// Time has passed: messages are sent again, and what is done is forgotten.
+    pub fn check_exchanges(&mut self, frame: &mut Frame, core: &mut Core) {
+        let now = core.now;
+        let backoff = core.settings.backoff;
+        let mut at = 0;
+        while let Some(quick) = self.exchanges.get_mut(at) {
+            match &quick.step {
+                Step::Done(until) if *until <= now => {
+                    let quick = self.exchanges.swap_remove(at);
+                    self.remember(quick.id);
+                    continue;
+                }
+                Step::AwaitConnected(_, _, until) if *until <= now => {
+                    let id = quick.child();
+                    let children = frame.children.iter().find(|child| Some(child.id) == id);
+                    let spi = children.map(|child| child.agreement.spi_out);
+                    self.connected(frame, core, spi);
+                    continue;
+                }
+                _ => (),
+            }
+            let due = match &mut quick.out {
+                Some(out) => out.due(now, &backoff, &mut *core.random),
+                None => Due::Nothing,
+            };
+            match due {
+                Due::Nothing => (),
+                Due::Again(octets) => {
+                    let octets = octets.to_vec();
+                    core.stats.retransmits += 1;
+                    core.send(frame.local, frame.remote, octets);
+                }
+                Due::GiveUp(sent) => {
+                    let exchange = "Quick Mode".into();
+                    frame.report(core, Event::NoAnswer { exchange, sent });
+                    let quick = self.exchanges.swap_remove(at);
+                    if !self.given_up(frame, core, &quick) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        if self.exchanges.is_empty() {
+            self.exchanges.shrink_to_fit();
+        }
+    }
+
+    /// The peer did not go on. If we began, it knows nothing of this ISAKMP SA any more, or is dead:
+    /// `false`, it is closed.
+    fn given_up(&mut self, frame: &mut Frame, core: &mut Core, quick: &Quick) -> bool {
+        match quick.child() {
+            None => {
+                quick.abandon(core);
+                self.abandon(core);
+                frame.close(core, Gone::PeerVanished);
+                false
+            }
+            Some(id) => {
+                if let Some(at) = frame.children.iter().position(|child| child.id == id) {
+                    let agreement = &frame.children[at].agreement;
+                    let (protocol, spi) = (agreement.protocol, agreement.spi_in);
+                    self.send_delete(frame, core, protocol, &[spi]);
+                    remove(frame, core, at, Gone::Failed);
+                }
+                self.remember(quick.id);
+                true
+            }
+        }
+    }
+}
+
+/// Whether the peer gave this SPI to another child SA.
+fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
+    frame.children.iter().any(|child| child.agreement.spi_out == spi_out)
+}
+
+/// The policy with the lifetime that was agreed on.
+fn with_lifetime(policy: &Arc<Policy>, lifetime: Lifetime) -> Arc<Policy> {
+    match policy.child_lifetime == lifetime {
+        true => Arc::clone(policy),
+        false => Arc::new(Policy { child_lifetime: lifetime, ..(**policy).clone() }),
+    }
+}
