@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use getopts::{Matches, Options};
 use oakd::log::Detail;
 use oakd::net::{IKE_PORT, NATT_PORT};
-use oakd::pki;
 use oakd::proc::child::{self, Part};
 use oakd::proc::{Role, ca, control, ike, parent, reader, relay};
 
@@ -61,7 +60,6 @@ fn options() -> Options {
         .optopt("c", "", &format!("empty directory for the children (default {ROOT})"), "DIRECTORY")
         .optmulti("D", "", "define a macro; the file cannot change it", "MACRO=VALUE")
         .optflag("d", "", "stay in the foreground, log to standard error")
-        .optopt("e", "", "days ahead that expiring certificates are logged (default 14)", "DAYS")
         .optopt("f", "", &format!("configuration file (default {FILE})"), "FILE")
         .optflag("h", "help", "show this")
         .optopt("i", "", "UDP port for IKE (default 500)", "PORT")
@@ -131,12 +129,6 @@ fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
             _ => Detail::Messages,
         },
         keys: absolute(&text("k", KEYS))?,
-        warn_days: match matches.opt_str("e") {
-            None => pki::WARN_DAYS,
-            Some(text) => {
-                text.parse().map_err(|_| format!("-e {text}: a number of days is wanted"))?
-            }
-        },
         socket: absolute(&text("s", SOCKET))?,
         state: absolute(&text("l", STATE))?,
         user: text("u", USER),
@@ -187,7 +179,7 @@ fn run_child(name: &str, matches: &Matches) -> ExitCode {
         };
     }
     let mut part: Box<dyn Part> = match role {
-        Role::Ca => Box::new(ca::Ca::default()),
+        Role::Ca(number) => Box::new(ca::Ca::new(number)),
         Role::Control => Box::new(control::Control::default()),
         Role::Relay => Box::new(relay::Relay::default()),
         Role::Ike | Role::Parent | Role::Reader => Box::new(ike::Ike::default()),

@@ -34,14 +34,17 @@ fn found(pid: u32, text: &[u8]) -> usize {
     count
 }
 
-/// That a secret is in `ca`, and in none of the others.
+/// That a secret is in every `ca`, and in none of the others.
 fn only_in_ca(daemon: &Daemon, secret: &[u8]) {
-    let held = eventually(|| (found(daemon.child("ca"), secret) > 0).then_some(()));
-    assert!(held.is_some(), "ca does not hold it: {}", daemon.log());
-    for (role, pid) in daemon.children() {
-        if role != "ca" {
-            assert_eq!(found(pid, secret), 0, "{role} holds it");
-        }
+    let (workers, others): (Vec<_>, Vec<_>) =
+        daemon.children().into_iter().partition(|(role, _)| role.starts_with("ca"));
+    assert!(!workers.is_empty(), "{}", daemon.log());
+    for (role, pid) in workers {
+        let held = eventually(|| (found(pid, secret) > 0).then_some(()));
+        assert!(held.is_some(), "{role} does not hold it: {}", daemon.log());
+    }
+    for (role, pid) in others {
+        assert_eq!(found(pid, secret), 0, "{role} holds it");
     }
     assert_eq!(found(daemon.pid(), secret), 0, "the parent holds it");
 }
@@ -57,6 +60,44 @@ fn only_ca_holds_the_pre_shared_key() {
     kill(daemon.child("ca"), "KILL");
     daemon.says("ca process started again");
     only_in_ca(&daemon, PSK.as_bytes());
+}
+
+/// Waits until just these run.
+fn runs(daemon: &Daemon, roles: &[&str]) {
+    let right = eventually(|| daemon.children().keys().eq(roles).then_some(()));
+    assert!(right.is_some(), "{:?}: {}", daemon.children(), daemon.log());
+}
+
+#[test]
+fn several_workers_hold_the_secrets_and_their_number_can_change() {
+    let several = |count: u8| format!("set ca_workers {count}\n{}", super::daemon::good());
+    let Some(daemon) = Daemon::start_with(&several(2), &[]) else { return };
+    runs(&daemon, &["ca", "ca2", "control", "ike"]);
+    only_in_ca(&daemon, PSK.as_bytes());
+    let (first, second) = (daemon.child("ca"), daemon.child("ca2"));
+    kill(second, "KILL");
+    daemon.says("ca2 process started again");
+    only_in_ca(&daemon, PSK.as_bytes());
+    assert_eq!(daemon.child("ca"), first);
+    assert_ne!(daemon.child("ca2"), second);
+    for (count, roles) in [
+        (3, &["ca", "ca2", "ca3", "control", "ike"][..]),
+        (1, &["ca", "control", "ike"][..]),
+        (2, &["ca", "ca2", "control", "ike"][..]),
+    ] {
+        daemon.configure(&several(count));
+        assert!(daemon.oakctl(&["reload"]).status.success(), "{}", daemon.log());
+        runs(&daemon, roles);
+        only_in_ca(&daemon, PSK.as_bytes());
+    }
+    // All of them take over what is new.
+    daemon.configure(&several(2).replace(PSK, "Another-Key-of-some-length"));
+    assert!(daemon.oakctl(&["reload"]).status.success());
+    only_in_ca(&daemon, b"Another-Key-of-some-length");
+    for role in ["ca", "ca2"] {
+        let gone = eventually(|| (found(daemon.child(role), PSK.as_bytes()) == 0).then_some(()));
+        assert!(gone.is_some(), "{role} keeps the old key");
+    }
 }
 
 #[test]
@@ -130,7 +171,8 @@ fn a_key_that_is_no_longer_configured_is_forgotten() {
 
 #[test]
 fn what_expires_is_logged_ahead_and_shown() {
-    let Some(daemon) = Daemon::start(&["-e", "400"]) else { return };
+    let text = format!("set cert_expiry_warning 400\n{}", super::daemon::good());
+    let Some(daemon) = Daemon::start_with(&text, &[]) else { return };
     let issuer = Issuer::new(&daemon.path("ssl"), "vpn").unwrap();
     issuer.create(&Secret::from(&b"sesame"[..]), NewKey::P256).unwrap();
     issuer.create_certificate("gw.example", Use::Host, NewKey::P256).unwrap();

@@ -158,8 +158,14 @@ impl Checker<'_> {
 
     fn set(&mut self, set: &Spanned<Set>, globals: &mut Globals) {
         let word = match &set.value {
-            Set::DpdCheckInterval(seconds) => {
-                globals.dpd_check_interval = u32::try_from(*seconds).unwrap_or(u32::MAX);
+            Set::Number(word, number) => {
+                // The parser knows the bounds.
+                let number = u32::try_from(*number).unwrap_or(u32::MAX);
+                match *word {
+                    "ca_workers" => globals.ca_workers = u8::try_from(number).unwrap_or(u8::MAX),
+                    "cert_expiry_warning" => globals.cert_expiry_warning = number,
+                    _ => globals.dpd_check_interval = number,
+                }
                 return;
             }
             Set::Ocsp { url, tolerate, maxage } => {

@@ -138,9 +138,16 @@ pub struct Globals {
     pub vendor_id: bool,
     /// `set cert_partial_chain`: a trusted certificate need not be a root.
     pub cert_partial_chain: bool,
+    /// `set cert_expiry_warning`: what expires within so many days is logged.
+    pub cert_expiry_warning: u32,
+    /// `set ca_workers`: how many processes hold the secrets and sign, up to [`MOST_WORKERS`].
+    pub ca_workers: u8,
     /// `set ocsp`.
     pub ocsp: Option<Ocsp>,
 }
+
+/// The most processes that hold the secrets.
+pub const MOST_WORKERS: u8 = 8;
 
 /// `set ocsp`: whom to ask whether a certificate was revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -165,6 +172,8 @@ impl Default for Globals {
             sticky_address: false,
             vendor_id: true,
             cert_partial_chain: false,
+            cert_expiry_warning: 14,
+            ca_workers: 1,
             ocsp: None,
         }
     }

@@ -38,7 +38,7 @@ fn write_statement(out: &mut String, statement: &Statement, secrets: bool) -> fm
 fn write_set(out: &mut String, set: &Set) -> fmt::Result {
     match set {
         Set::Flag(word) => write!(out, "set {word}"),
-        Set::DpdCheckInterval(seconds) => write!(out, "set dpd_check_interval {seconds}"),
+        Set::Number(word, number) => write!(out, "set {word} {number}"),
         Set::Ocsp { url, tolerate, maxage } => {
             write!(out, "set ocsp {}", Quoted(url))?;
             if let Some(tolerate) = tolerate {

@@ -41,8 +41,8 @@ pub enum Statement {
 pub enum Set {
     /// A word, or its opposite: `mobike`, `nomobike`, `active`, `couple`, …
     Flag(String),
-    /// `dpd_check_interval SECONDS`.
-    DpdCheckInterval(i64),
+    /// A word with a number: `dpd_check_interval SECONDS`, …
+    Number(&'static str, i64),
     /// `ocsp URL [tolerate TIME [maxage TIME]]`; times in seconds.
     Ocsp {
         /// The responder.

@@ -86,13 +86,13 @@ impl Engine {
         output
     }
 
-    /// Whether an IKE SA still waits for the answer to a question; if not, it is forgotten.
-    pub fn awaits(&mut self, question: QuestionId) -> bool {
-        let waits = self.core.asks(question).is_some_and(|sa| self.table.contains(sa));
-        if !waits {
+    /// The IKE SA that waits for the answer to a question. When it is gone, the question is forgotten.
+    pub fn asker(&mut self, question: QuestionId) -> Option<SaId> {
+        let asker = self.core.asks(question).filter(|sa| self.table.contains(*sa));
+        if asker.is_none() {
             self.core.asker(question);
         }
-        waits
+        asker
     }
 
     /// When to hand in [`Input::Timeout`].

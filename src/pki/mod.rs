@@ -56,9 +56,6 @@ pub struct Options {
     pub at: Option<i64>,
 }
 
-/// How many days ahead what expires is reported, unless something else is configured.
-pub const WARN_DAYS: u32 = 14;
-
 /// Something about a file that the operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {

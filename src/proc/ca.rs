@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_secs(3600);
 /// The secrets in use, and those that are being handed over.
 #[derive(Default)]
 pub struct Ca {
+    /// Which worker this is: the first tells the operator what all see.
+    number: u8,
     keys: BTreeMap<PolicyName, Secret>,
     users: BTreeMap<String, Secret>,
     /// `None` until the first secrets are here.
@@ -95,11 +97,11 @@ impl Part for Ca {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.look_at
+        self.look_at.filter(|_| self.number == 0)
     }
 
     fn turn(&mut self, child: &mut Child) -> Result<(), Fault> {
-        if self.look_at.is_some_and(|at| Instant::now() >= at) {
+        if self.number == 0 && self.look_at.is_some_and(|at| Instant::now() >= at) {
             self.look_at = Some(Instant::now() + LOOK);
             for remark in self.ring.iter().flat_map(Keyring::expiring) {
                 child.log.notice(remark);
@@ -110,6 +112,11 @@ impl Part for Ca {
 }
 
 impl Ca {
+    /// A worker of this number.
+    pub fn new(number: u8) -> Self {
+        Self { number, ..Self::default() }
+    }
+
     /// Answers what is asked, once there is something to answer with.
     fn questions(&mut self, child: &mut Child) -> Result<(), Fault> {
         let Some(ring) = &self.ring else { return Ok(()) };
@@ -168,7 +175,7 @@ impl Ca {
             .collect();
         let ring = Keyring::load(&files, &self.passphrases, coming.options);
         let ring = ring.map_err(|error| Fault::Io(std::io::Error::other(error)))?;
-        for remark in ring.remarks() {
+        for remark in ring.remarks().iter().filter(|_| self.number == 0) {
             child.log.notice(format!("{}: {}", remark.file, remark.text));
         }
         self.keys = coming.keys;

@@ -11,17 +11,16 @@ use mio::Token;
 
 use super::Role;
 use super::child::{Child, Fault, Part, batch, claimed};
-use super::imsg::{self, Link};
+use super::imsg::Link;
 use super::message::{
-    AskCa, Asked, CaTells, ClientId, Down, Event, Packet, Reply, Settings, Show, Told, Up, Watch,
-    Whose,
+    Asked, ClientId, Down, Event, Packet, Reply, Settings, Show, Told, Up, Watch, Whose,
 };
 use super::poll::BATCH;
 use super::road::Road;
+use super::workers::{self, Heard, Known, Workers};
 use crate::conf::{Config, PolicyName};
 use crate::crypto::SystemRandom;
 use crate::ike::Engine;
-use crate::ike::auth::{Answer, Question, QuestionId, Trust};
 use crate::ike::event::{Command, Input, Output, Time};
 use crate::ike::pool::Lease;
 use crate::ike::report::{self, Level, Report, Way};
@@ -29,19 +28,16 @@ use crate::ike::view::IkeKeys;
 use crate::net::{Datagram, Net, Sockets};
 use crate::pki::CertView;
 
-const CA: Token = Token(1);
-const CONTROL: Token = Token(2);
-const RELAY: Token = Token(3);
-const KERNEL: Token = Token(4);
-/// Sockets have the tokens from here on.
+const CONTROL: Token = Token(1);
+const RELAY: Token = Token(2);
+const KERNEL: Token = Token(3);
+/// Sockets have the tokens from here on, behind those of the workers.
 const SOCKETS: usize = 16;
 
 /// Of how many peers the last failure is kept.
 const MAX_FAILURES: usize = 256;
 /// Of how many IKE SAs it is kept that their keys were told.
 const MAX_KEYS_TOLD: usize = 4096;
-/// The most questions that wait for `ca`.
-const MOST_QUESTIONS: usize = 1024;
 /// How many items of a list go to a client before it has to ask for more.
 const PAGE: usize = 32;
 /// With so many octets waiting for `control`, reports for onlookers are dropped.
@@ -50,25 +46,14 @@ const CONTROL_QUEUE: usize = 512 * 1024;
 /// Whose a failure is.
 type Failed = (Option<PolicyName>, Option<IpAddr>);
 
-/// What `ca` tells of what it holds.
-#[derive(Default)]
-struct Known {
-    trust: Trust,
-    certs: Vec<CertView>,
-}
-
 /// The engine and everything around it.
 pub struct Ike {
     engine: Engine,
     start: Instant,
     net: Net,
     kernel: Road,
-    ca: Option<Link<AskCa, CaTells>>,
-    /// Questions without answer: asked again when another `ca` comes.
-    questions: BTreeMap<QuestionId, Question>,
-    /// What `ca` is telling about certificates.
-    knowing: Option<Known>,
-    /// What it told; `None` until it has.
+    workers: Workers,
+    /// What `ca` told of what it holds; `None` until it has.
     certs: Option<Vec<CertView>>,
     control: Option<Link<Told, Asked>>,
     listings: BTreeMap<ClientId, VecDeque<Reply>>,
@@ -97,9 +82,7 @@ impl Default for Ike {
             start: Instant::now(),
             net: Net::Direct(Sockets::default()),
             kernel: Road::None,
-            ca: None,
-            questions: BTreeMap::new(),
-            knowing: None,
+            workers: Workers::default(),
             certs: None,
             control: None,
             listings: BTreeMap::new(),
@@ -158,12 +141,16 @@ impl Part for Ike {
 
     fn ready(&mut self, child: &mut Child, token: Token) -> Result<(), Fault> {
         match token {
-            CA => self.answers(child),
             CONTROL => self.asked(child),
             RELAY => self.relayed(child),
             KERNEL => {
                 let now = self.now();
                 self.kernel.readable(now);
+                Ok(())
+            }
+            at if workers::TOKENS.contains(&at.0) => {
+                let heard = self.workers.hear(child, at)?;
+                self.heard(heard);
                 Ok(())
             }
             Token(number) => self.datagrams(child, number - SOCKETS),
@@ -216,26 +203,12 @@ impl Ike {
         }
     }
 
-    /// Questions of IKE SAs that are gone are asked no more.
-    fn forget_unwanted(&mut self) {
-        let Self { questions, engine, .. } = self;
-        questions.retain(|id, _| engine.awaits(*id));
-    }
-
     /// A link to another process, in place of an earlier one.
     fn meet(&mut self, child: &mut Child, role: Role, fd: OwnedFd) -> Result<(), Fault> {
         match role {
-            Role::Ca => {
-                let mut link = Link::new(fd)?;
-                replace(child, &mut self.ca, None);
-                child.events.watch(&link, CA)?;
-                // The process that had these questions is gone.
-                self.forget_unwanted();
-                for (id, question) in &self.questions {
-                    // If it breaks at once, reading it will tell.
-                    let _ = link.send(&(*id, question.clone()));
-                }
-                self.ca = Some(link);
+            Role::Ca(number) => {
+                let heard = self.workers.meet(child, number, fd)?;
+                self.heard(heard);
             }
             Role::Control => {
                 let link = Link::new(fd)?;
@@ -312,35 +285,16 @@ impl Ike {
         self.show_packet(child, Way::In, datagram, whose)
     }
 
-    fn answers(&mut self, child: &mut Child) -> Result<(), Fault> {
-        let Some(link) = &mut self.ca else { return Ok(()) };
-        let (answers, end) = batch(link, &mut child.events, CA);
-        if let Err(error) = end {
-            replace(child, &mut self.ca, None);
-            child.lost(Role::Ca, &error)?;
-        }
-        for (told, _) in answers {
-            match told {
-                // An answer to what was not asked, or was answered before, is of no use.
-                CaTells::Answer(id, answer) => {
-                    if self.questions.remove(&id).is_some() {
-                        self.handle(Input::Answer(id, answer));
-                    }
-                }
-                CaTells::Begin => self.knowing = Some(Known::default()),
-                CaTells::Authorities(some) => {
-                    self.knowing.get_or_insert_default().trust.authorities.extend(some);
-                }
-                CaTells::Cert(view) => self.knowing.get_or_insert_default().certs.push(*view),
-                CaTells::Known { raw_keys } => {
-                    let Known { mut trust, certs } = self.knowing.take().unwrap_or_default();
-                    trust.raw_keys = raw_keys;
+    fn heard(&mut self, heard: impl IntoIterator<Item = Heard>) {
+        for heard in heard {
+            match heard {
+                Heard::Answer(id, answer) => self.handle(Input::Answer(id, answer)),
+                Heard::Known(Known { trust, certs }) => {
                     self.certs = Some(certs);
                     self.handle(Input::Trust(trust));
                 }
             }
         }
-        Ok(())
     }
 
     fn asked(&mut self, child: &mut Child) -> Result<(), Fault> {
@@ -419,9 +373,11 @@ impl Ike {
                 quiet = false;
                 self.act(child, output)?;
             }
-            if quiet {
+            let refused = self.workers.give(&mut self.engine);
+            if quiet && refused.is_empty() {
                 return self.finish(child);
             }
+            self.heard(refused);
         }
     }
 
@@ -449,21 +405,8 @@ impl Ike {
             }
             Output::Kernel(id, request) => self.kernel.request(now, id, request),
             Output::Question(id, question) => {
-                if self.questions.len() >= MOST_QUESTIONS {
-                    self.forget_unwanted();
-                }
-                let full = self.questions.len() >= MOST_QUESTIONS;
-                self.questions.insert(id, question.clone());
-                // If the link broke, reading it will tell, and the question is asked again.
-                let sent = self.ca.as_mut().map(|link| link.send(&(id, question)));
-                let why = match sent {
-                    _ if full => "too many questions wait for the ca process".to_owned(),
-                    Some(Err(imsg::Error::QueueFull)) => "the ca process does not keep up".into(),
-                    Some(Err(error @ imsg::Error::TooLong { .. })) => error.to_string(),
-                    _ => return Ok(()),
-                };
-                self.questions.remove(&id);
-                self.handle(Input::Answer(id, Answer::Refused(why)));
+                let refused = self.workers.ask(&mut self.engine, id, question);
+                self.heard(refused);
             }
             Output::Host(change) => {
                 child.parent.send(&Up::Host(change)).map_err(Fault::Parent)?;

@@ -301,8 +301,7 @@ fn encode<S: Serialize>(
     descriptor: bool,
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let size = postcard::ser_flavors::Size::default();
-    let length = postcard::serialize_with_flavor(message, size).map_err(Error::Undecodable)?;
+    let length = length(message)?;
     let announced = u32::try_from(length).ok().filter(|_| length <= limit);
     let announced = announced.ok_or(Error::TooLong { length, limit })?;
     let mut octets = Zeroizing::new(vec![0; HEADER + length]);
@@ -310,6 +309,16 @@ fn encode<S: Serialize>(
     octets[4] = if descriptor { WITH_DESCRIPTOR } else { 0 };
     postcard::to_slice(message, &mut octets[HEADER..]).map_err(Error::Undecodable)?;
     Ok(octets)
+}
+
+/// How long a message is, in octets.
+///
+/// # Errors
+///
+/// One that has no encoding.
+pub fn length(message: &impl Serialize) -> Result<usize, Error> {
+    let size = postcard::ser_flavors::Size::default();
+    postcard::serialize_with_flavor(message, size).map_err(Error::Undecodable)
 }
 
 impl<S, R> AsRawFd for Link<S, R> {

@@ -25,7 +25,7 @@ use super::child::batch;
 use super::imsg::{self, Link};
 use super::message::{Down, Settings, Up};
 use super::poll::Loop;
-use super::{CHILDREN, LINKS, Role, sandbox};
+use super::{Role, sandbox};
 use crate::conf::{Config, PolicyName};
 use crate::ike::pool::Lease;
 use crate::log::{Detail, Log};
@@ -65,8 +65,6 @@ pub struct Options {
     pub file: String,
     /// The directory of keys and certificates.
     pub keys: PathBuf,
-    /// What expires within so many days is logged.
-    pub warn_days: u32,
     /// Macros that the file cannot change.
     pub macros: Vec<(String, String)>,
     /// Stay in the foreground and log to standard error.
@@ -141,6 +139,8 @@ struct Slot {
     pause: Duration,
     start_at: Option<Instant>,
     starts: u32,
+    /// Of a `ca`: it has the secrets in force.
+    holds_secrets: bool,
 }
 
 /// The parent.
@@ -164,7 +164,7 @@ struct Parent {
     /// What the secrets in force are, salted: another print is other secrets.
     print: [u8; 32],
     salt: [u8; 32],
-    /// The ways on which the secrets come to the first `ca`.
+    /// The ways on which the secrets come to those `ca` that are started first.
     ways: Vec<OwnedFd>,
     /// The reader at work, those that finish, and what else is to be read.
     reading: Option<Reading>,
@@ -175,7 +175,6 @@ struct Parent {
     again_at: Option<Instant>,
     /// `ike` gets the configuration when `ca` has the secrets.
     config_due: bool,
-    secrets_held: bool,
     ending: Option<Instant>,
     /// When host names without an address are looked up again.
     names_due: Option<Instant>,
@@ -246,7 +245,6 @@ pub fn run(options: Options) -> Result<(), String> {
         again: Duration::ZERO,
         again_at: None,
         config_due: true,
-        secrets_held: false,
         ending: None,
         names_due,
         addresses,
@@ -262,7 +260,9 @@ pub fn run(options: Options) -> Result<(), String> {
 impl Parent {
     fn supervise(&mut self) -> io::Result<()> {
         let relay = self.relayed().then_some(Role::Relay);
-        for role in CHILDREN.into_iter().chain(relay) {
+        let workers = (0..self.config.globals.ca_workers).map(Role::Ca);
+        let children: Vec<Role> = workers.chain([Role::Ike, Role::Control]).chain(relay).collect();
+        for role in children {
             self.slots.insert(role, Slot::default());
             self.start(role)?;
         }
@@ -339,17 +339,18 @@ impl Parent {
         }
         self.tell(role, Down::Detail(self.log.detail()));
         self.provide(role, restarted)?;
-        for (a, b) in LINKS {
-            if (a == role || b == role) && self.is_running(a) && self.is_running(b) {
-                let (one, other) = imsg::pair()?;
-                self.hand(a, Down::Peer(b), one);
-                self.hand(b, Down::Peer(a), other);
+        let others: Vec<Role> = self.slots.keys().copied().collect();
+        for other in others {
+            if role.talks_with(other) && self.is_running(other) {
+                let (one, two) = imsg::pair()?;
+                self.hand(role, Down::Peer(other), one);
+                self.hand(other, Down::Peer(role), two);
             }
         }
         match role {
-            Role::Ca => match std::mem::take(&mut self.ways) {
-                ways if ways.is_empty() => self.read(Purpose::Ca),
-                ways => self.hand_secrets(ways),
+            Role::Ca(_) => match self.ways.pop() {
+                Some(way) => self.give_way(role, way),
+                None => self.read(Purpose::Ca),
             },
             Role::Ike => {
                 self.addresses.forget();
@@ -449,9 +450,7 @@ impl Parent {
         let Some(slot) = self.slots.get_mut(&role) else { return };
         let Some(running) = slot.running.take() else { return };
         self.events.forget(&running.link);
-        if role == Role::Ca {
-            self.secrets_held = false;
-        }
+        slot.holds_secrets = false;
         if role == Role::Ike {
             self.host.orphan();
         }
@@ -523,12 +522,14 @@ impl Parent {
     fn up(&mut self, role: Role, message: Up) {
         match (role, message) {
             (_, Up::Log(line)) => self.log.write(role.name(), line),
-            (Role::Ca, Up::SecretsHeld) => {
-                self.secrets_held = true;
+            (Role::Ca(_), Up::SecretsHeld) => {
+                if let Some(slot) = self.slots.get_mut(&role) {
+                    slot.holds_secrets = true;
+                }
                 self.send_config();
             }
-            (Role::Ca, Up::SecretsFailed(why)) => {
-                self.log.error(format!("ca did not get the secrets: {why}"));
+            (Role::Ca(_), Up::SecretsFailed(why)) => {
+                self.log.error(format!("{role} did not get the secrets: {why}"));
                 self.again_at = Some(Instant::now() + Duration::from_secs(2));
             }
             (Role::Control, Up::Reload(client)) => {
@@ -553,7 +554,7 @@ impl Parent {
                 self.ending = Some(Instant::now() + PATIENCE);
                 self.close(Role::Ike);
             }
-            (_, Up::Broken(other, why)) if linked(role, other) => {
+            (_, Up::Broken(other, why)) if role.talks_with(other) => {
                 self.kill(other, &format!("{role} got from it {why}"));
             }
             (role, message) => self.kill(role, &format!("it may not say {message:?}")),
@@ -562,7 +563,7 @@ impl Parent {
 
     /// The configuration to `ike`, when it is wanted there and `ca` can answer for it.
     fn send_config(&mut self) {
-        if !self.config_due || !self.secrets_held || !self.is_running(Role::Ike) {
+        if !self.config_due || !self.secrets_held() || !self.is_running(Role::Ike) {
             return;
         }
         self.config_due = false;
@@ -662,11 +663,14 @@ fn names_due(unresolved: &[PolicyName]) -> Option<Instant> {
 }
 
 fn token(role: Role) -> Token {
-    Token(1 + role as usize)
-}
-
-fn linked(a: Role, b: Role) -> bool {
-    LINKS.contains(&(a, b)) || LINKS.contains(&(b, a))
+    Token(match role {
+        Role::Parent => 0,
+        Role::Ike => 1,
+        Role::Control => 2,
+        Role::Relay => 3,
+        Role::Reader => 4,
+        Role::Ca(number) => 8 + usize::from(number),
+    })
 }
 
 #[cfg(test)]

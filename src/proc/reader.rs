@@ -44,9 +44,10 @@ const PIECE: usize = 32 * 1024;
 /// From the parent to the reader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Order {
-    /// A way to a `ca`; comes with a descriptor.
+    /// A way to a `ca`; comes with a descriptor. After [`Told::Good`]; the parent closes the link when
+    /// it has said all.
     Ca,
-    /// Read. The last one.
+    /// Read. The first one.
     Read {
         /// What the command line said.
         options: Box<Options>,
@@ -120,11 +121,9 @@ pub fn run() -> Result<(), imsg::Error> {
     sys::ignore_signals(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM])?;
     sys::forbid_core_files()?;
     let mut parent: Link<Told, Order> = Link::new(sys::take_stdin()?)?;
-    let mut ways = Vec::new();
     let (options, ask, salt) = loop {
-        match next(&mut parent)? {
-            (Order::Ca, fd) => ways.extend(fd),
-            (Order::Read { options, ask, salt }, _) => break (options, ask, salt),
+        if let (Order::Read { options, ask, salt }, _) = next(&mut parent)? {
+            break (options, ask, salt);
         }
     };
     sandbox::enter(Role::Reader)?;
@@ -156,11 +155,23 @@ pub fn run() -> Result<(), imsg::Error> {
     }
     let print = print(&secrets, &salt).map_err(io::Error::other)?;
     tell(&mut parent, &Told::Good { print })?;
-    for way in ways {
+    for way in ways(&mut parent)? {
         // A `ca` that is gone gets them from the next reader.
         let _ = hand(Link::new(way)?, &secrets);
     }
     Ok(())
+}
+
+/// The ways to those who are to have the secrets; none where they are not wanted after all.
+fn ways(parent: &mut Link<Told, Order>) -> Result<Vec<OwnedFd>, imsg::Error> {
+    let mut ways = Vec::new();
+    loop {
+        match next(parent) {
+            Ok((_, way)) => ways.extend(way),
+            Err(imsg::Error::Closed) => return Ok(ways),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The secrets of a configuration, and the files of keys.
@@ -173,9 +184,10 @@ fn gather(
     for remark in remarks {
         tell(parent, &Told::Remark(remark))?;
     }
-    let partial_chain = checked.config.globals.cert_partial_chain;
+    let globals = &checked.config.globals;
+    let (partial_chain, warn_days) = (globals.cert_partial_chain, globals.cert_expiry_warning);
     Ok(Secrets {
-        options: pki::Options { partial_chain, warn_days: options.warn_days, at: None },
+        options: pki::Options { partial_chain, warn_days, at: None },
         psks: std::mem::take(&mut checked.secrets),
         users: std::mem::take(&mut checked.users),
         files,

@@ -144,9 +144,9 @@ mod linux {
 pub fn enter(role: Role) -> io::Result<()> {
     sys::pledge(match role {
         Role::Parent => "stdio rpath wpath cpath unix inet getpw dns route wroute sendfd proc exec",
-        Role::Reader => "stdio rpath getpw dns route tty",
+        Role::Reader => "stdio rpath getpw dns route tty recvfd",
         Role::Ike | Role::Relay => "stdio recvfd inet",
-        Role::Ca => "stdio recvfd",
+        Role::Ca(_) => "stdio recvfd",
         Role::Control => "stdio recvfd unix",
     })
 }
@@ -158,7 +158,7 @@ pub fn enter(role: Role) -> io::Result<()> {
 pub fn enter(role: Role) -> io::Result<()> {
     match role {
         Role::Parent | Role::Reader | Role::Relay => Ok(()),
-        Role::Ike | Role::Ca | Role::Control => sys::enter_capability_mode(),
+        Role::Ike | Role::Ca(_) | Role::Control => sys::enter_capability_mode(),
     }
 }
 

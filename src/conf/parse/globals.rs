@@ -2,9 +2,9 @@
 
 use super::{Cursor, Fault, Problem};
 use crate::conf::CfgOption;
-use crate::conf::Family;
 use crate::conf::lex::TokenKind;
 use crate::conf::syntax::{Radius, Set, Spanned, User};
+use crate::conf::{Family, MOST_WORKERS};
 use crate::crypto::Secret;
 
 /// The words after `set` that stand alone.
@@ -26,6 +26,13 @@ const SET_FLAGS: &[&str] = &[
     "cert_partial_chain",
 ];
 
+/// The words after `set` with a number: of what, and its bounds.
+const SET_NUMBERS: &[(&str, &str, i64, i64)] = &[
+    ("ca_workers", "processes", 1, MOST_WORKERS as i64),
+    ("cert_expiry_warning", "days", 0, 36_500),
+    ("dpd_check_interval", "seconds", 0, u32::MAX as i64),
+];
+
 /// `set …`, from behind the word on.
 pub(super) fn set(cursor: &mut Cursor) -> Result<Set, Fault> {
     let place = cursor.place();
@@ -34,11 +41,11 @@ pub(super) fn set(cursor: &mut Cursor) -> Result<Set, Fault> {
         cursor.next();
         return Ok(Set::Flag(word));
     }
+    if let Some((word, of, low, high)) = SET_NUMBERS.iter().find(|(known, ..)| *known == word) {
+        cursor.next();
+        return Ok(Set::Number(word, cursor.number(*low, *high, of)?.value));
+    }
     match word.as_str() {
-        "dpd_check_interval" => {
-            cursor.next();
-            Ok(Set::DpdCheckInterval(cursor.number(0, i64::from(u32::MAX), "seconds")?.value))
-        }
         "ocsp" => {
             cursor.next();
             let url = cursor.string("a URL in quotes")?.value;
@@ -53,8 +60,9 @@ pub(super) fn set(cursor: &mut Cursor) -> Result<Set, Fault> {
             Ok(Set::Ocsp { url, tolerate, maxage })
         }
         _ => {
+            let numbers = SET_NUMBERS.iter().map(|(word, ..)| *word);
             let known: Vec<&str> =
-                SET_FLAGS.iter().copied().chain(["dpd_check_interval", "ocsp"]).collect();
+                SET_FLAGS.iter().copied().chain(numbers).chain(["ocsp"]).collect();
             let found = cursor.describe();
             Err((place, Problem::unknown(found, &word, "an option to set", &known)))
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child as Process, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Options, Parent, in_full, names_due, open, token};
+use super::{Options, Parent, Slot, in_full, names_due, open, token};
 use crate::conf::{Config, Diagnostic, PolicyName, Severity, diff};
 use crate::proc::Role;
 use crate::proc::child::batch;
@@ -67,7 +67,6 @@ pub struct Reading {
     process: Process,
     link: Link<Order, Told>,
     purpose: Purpose,
-    ways: Vec<OwnedFd>,
     draft: Draft,
     pub(super) until: Instant,
 }
@@ -78,7 +77,7 @@ fn start(
     options: &Options,
     salt: [u8; 32],
     ask: bool,
-) -> io::Result<(Process, Link<Order, Told>, Vec<OwnedFd>)> {
+) -> io::Result<(Process, Link<Order, Told>)> {
     let (ours, theirs) = imsg::pair()?;
     let errors = match options.foreground || ask {
         true => Stdio::inherit(),
@@ -92,11 +91,20 @@ fn start(
         .stderr(errors)
         .spawn()?;
     let mut link: Link<Order, Told> = Link::new(ours)?;
-    let (way, end) = imsg::pair()?;
     let order = Order::Read { options: Box::new(options.clone()), ask, salt };
-    let sent = link.send_with(&Order::Ca, end).and_then(|()| link.send(&order));
-    sent.map_err(io::Error::other)?;
-    Ok((process, link, vec![way]))
+    link.send(&order).map_err(io::Error::other)?;
+    Ok((process, link))
+}
+
+/// So many ways on which a reader that has read everything hands over the secrets; the last word to it.
+fn ways(mut link: Link<Order, Told>, count: u8) -> io::Result<Vec<OwnedFd>> {
+    let mut ways = Vec::new();
+    for _ in 0..count {
+        let (way, end) = imsg::pair()?;
+        link.send_with(&Order::Ca, end).map_err(io::Error::other)?;
+        ways.push(way);
+    }
+    Ok(ways)
 }
 
 /// Has everything read for the first time, and waits for it: passphrases may be asked for.
@@ -110,13 +118,16 @@ pub fn first(
     salt: [u8; 32],
 ) -> Result<(Draft, Vec<OwnedFd>), String> {
     let said = |error: &dyn std::fmt::Display| format!("reading the configuration: {error}");
-    let (_, mut link, ways) = start(program, options, salt, true).map_err(|e| said(&e))?;
+    let (_, mut link) = start(program, options, salt, true).map_err(|e| said(&e))?;
     let mut draft = Draft::default();
     loop {
         let (told, _) = reader::next(&mut link).map_err(|error| said(&error))?;
         match took(&mut draft, told) {
             None => (),
-            Some(true) => return Ok((draft, ways)),
+            Some(true) => {
+                let ways = ways(link, draft.config.globals.ca_workers).map_err(|e| said(&e))?;
+                return Ok((draft, ways));
+            }
             Some(false) => return Err(in_full(&draft.diagnostics)),
         }
     }
@@ -139,9 +150,9 @@ impl Parent {
             Ok(it)
         });
         match begun {
-            Ok((process, link, ways)) => {
+            Ok((process, link)) => {
                 let (draft, until) = (Draft::default(), Instant::now() + PATIENCE);
-                self.reading = Some(Reading { process, link, purpose, ways, draft, until });
+                self.reading = Some(Reading { process, link, purpose, draft, until });
             }
             Err(error) => self.not_read(purpose, &format!("starting the reader: {error}"), &[]),
         }
@@ -184,12 +195,12 @@ impl Parent {
 
     fn reader_done(&mut self, good: bool) {
         let Some(reading) = self.reading.take() else { return };
-        let Reading { process, link, purpose, ways, draft, .. } = reading;
+        let Reading { process, link, purpose, draft, .. } = reading;
         self.events.forget(&link);
         // It goes on handing over the secrets, and is collected when it ends.
         self.readers.push(process);
         match good {
-            true => self.was_read(purpose, draft, ways),
+            true => self.was_read(purpose, draft, link),
             false => {
                 let why = "the configuration is wrong";
                 self.not_read(purpose, why, &draft.diagnostics);
@@ -237,7 +248,7 @@ impl Parent {
         }
     }
 
-    fn was_read(&mut self, purpose: Purpose, mut draft: Draft, ways: Vec<OwnedFd>) {
+    fn was_read(&mut self, purpose: Purpose, mut draft: Draft, link: Link<Order, Told>) {
         let decoupled = self.kernel.is_none();
         let others = draft.config.globals.decouple != decoupled;
         draft.config.globals.decouple = decoupled;
@@ -250,7 +261,8 @@ impl Parent {
             Purpose::Ca => {
                 self.again = Duration::ZERO;
                 if same {
-                    return self.hand_secrets(ways);
+                    let without = self.workers(|slot| !slot.holds_secrets);
+                    return self.hand_secrets(link, without);
                 }
                 self.log
                     .notice("the configuration has changed since it was loaded: it is loaded now");
@@ -263,7 +275,9 @@ impl Parent {
         }
         let text = format!("configuration loaded, {} policies", draft.config.policies.len());
         self.take(draft);
-        self.hand_secrets(ways);
+        self.fit_workers();
+        let all = self.workers(|_| true);
+        self.hand_secrets(link, all);
         self.log.notice(text.clone());
         if let Purpose::Reload(Some(client)) = purpose {
             self.tell(Role::Control, Down::Reloaded { client, outcome: Ok(text) });
@@ -288,12 +302,53 @@ impl Parent {
         self.config_due = true;
     }
 
-    /// The ways on which the secrets come, to `ca`.
-    pub(super) fn hand_secrets(&mut self, ways: Vec<OwnedFd>) {
-        self.secrets_held = false;
-        for way in ways {
-            self.hand(Role::Ca, Down::Secrets, way);
+    /// The workers that run and are as it is said.
+    fn workers(&self, is: impl Fn(&Slot) -> bool) -> Vec<Role> {
+        let running = self.slots.iter().filter(|(_, slot)| slot.running.is_some() && is(slot));
+        running.map(|(role, _)| *role).filter(|role| matches!(role, Role::Ca(_))).collect()
+    }
+
+    /// As many workers as are configured.
+    fn fit_workers(&mut self) {
+        let count = self.config.globals.ca_workers;
+        let known: Vec<Role> = self.slots.keys().copied().collect();
+        for role in known {
+            if matches!(role, Role::Ca(number) if number >= count) {
+                self.listen_to(role);
+                self.close(role);
+                self.slots.remove(&role);
+            }
         }
+        for role in (0..count).map(Role::Ca) {
+            if !self.slots.contains_key(&role) {
+                // It is started with the others that are due.
+                self.slots.entry(role).or_default().start_at = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Has a reader hand the secrets to these workers.
+    fn hand_secrets(&mut self, link: Link<Order, Told>, workers: Vec<Role>) {
+        let count = u8::try_from(workers.len()).unwrap_or(u8::MAX);
+        match ways(link, count) {
+            Ok(ways) => workers.into_iter().zip(ways).for_each(|(role, way)| {
+                self.give_way(role, way);
+            }),
+            Err(error) => self.not_read(Purpose::Ca, &format!("ways for secrets: {error}"), &[]),
+        }
+    }
+
+    /// A way on which the secrets come, to a worker.
+    pub(super) fn give_way(&mut self, role: Role, way: OwnedFd) {
+        if let Some(slot) = self.slots.get_mut(&role) {
+            slot.holds_secrets = false;
+        }
+        self.hand(role, Down::Secrets, way);
+    }
+
+    /// Whether all workers that run have the secrets.
+    pub(super) fn secrets_held(&self) -> bool {
+        !self.workers(|_| true).is_empty() && self.workers(|slot| !slot.holds_secrets).is_empty()
     }
 
     /// Whether all that has changed is that names have addresses now. Nothing else of the file is taken
