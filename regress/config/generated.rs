@@ -241,6 +241,8 @@ impl Writer {
                     "set passive",
                     "set nomobike",
                     "set dpd_check_interval 30",
+                    "set ca_workers 3",
+                    "set cert_expiry_warning 30",
                     "set ocsp \"http://o.example\" tolerate 5m maxage 1h",
                     "user \"alice\" \"a secret\"",
                 ]);
