@@ -250,3 +250,51 @@ fn sticky_addresses_end_the_older_ike_sa() {
     assert_eq!(applied(&pair)[0].addresses, [(ip("10.99.0.1"), 32)]);
     assert_eq!(flows(&pair, B), ["10.2.0.0/24 -> 10.99.0.1"]);
 }
+
+/// Whether A was told of these families (RFC 8983), by the ladder of IKE_AUTH.
+fn allowed(pair: &Pair) -> (bool, bool) {
+    let says = |words: &str| {
+        let mut reports = pair.sides[A].reports.iter();
+        reports.any(|report| match &report.event {
+            Event::Message { payloads, .. } => payloads.iter().any(|it| it.contains(words)),
+            _ => false,
+        })
+    };
+    (says("IP4_ALLOWED"), says("IP6_ALLOWED"))
+}
+
+/// A asks for these families, B has pools of those.
+fn families(asked: &[Family], pools: &[(&str, u8)]) -> Pair {
+    let mut pair = Pair::new();
+    pair.command(A, Command::Trace(true));
+    let change = |side: usize, it: &mut Policy| match side {
+        A => {
+            let address = |family| Wanted { option: CfgOption::Address, family, address: None };
+            it.wanted = asked.iter().map(|family| address(*family)).collect();
+        }
+        _ => {
+            it.provision.addresses =
+                pools.iter().map(|(address, length)| pool(address, *length)).collect();
+        }
+    };
+    configure(&mut pair, B, Globals::default(), &change);
+    configure(&mut pair, A, Globals::default(), &change);
+    pair.pass(2);
+    pair
+}
+
+#[test]
+fn which_families_there_are_is_said_and_understood() {
+    let (v4, v6) = (("10.99.0.0", 24), ("2001:db8:99::", 120));
+    let both = families(&[Family::Inet], &[v4, v6]);
+    assert_eq!(allowed(&both), (true, true));
+    both.assert_up();
+    let one = families(&[Family::Inet, Family::Inet6], &[v4]);
+    assert_eq!(allowed(&one), (true, false));
+    one.assert_up();
+    let other = families(&[Family::Inet6], &[v4]);
+    assert_eq!(allowed(&other), (true, false));
+    other.assert_children(0);
+    assert!(other.told(A, "we ask for an address of IPv6, and the peer has some of IPv4 only"));
+    assert!(other.told(A, "write `request address 0.0.0.0`"));
+}

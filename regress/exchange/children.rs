@@ -235,3 +235,29 @@ fn a_shutdown_does_not_wait_for_a_dead_peer() {
     assert!(pair.sides[A].finished);
     assert!(pair.sides[A].kernel.sas.is_empty() && pair.sides[A].kernel.flows.is_empty());
 }
+
+#[test]
+fn the_ike_sa_is_opened_without_a_child_where_the_policy_says_so() {
+    let mut pair = Pair::of(|policy| {
+        policy.childless = true;
+        policy.child_proposals = vec![child(gcm(&[GroupId::CURVE25519]))];
+    });
+    pair.pass(1).assert_up();
+    // The first child SA has a key exchange of its own, hence two messages more.
+    assert_eq!(pair.sent, 6);
+    assert!(pair.sides[A].engine.sas(pair.now)[0].children[0].suite.contains("Curve25519"));
+    pair.end();
+    // What is refused is tried again, as one that goes along with IKE_AUTH.
+    let mut pair = Pair::each(|side, policy| {
+        policy.childless = true;
+        if side == B {
+            policy.child_proposals = vec![child(cbc(&[]))];
+        }
+    });
+    pair.pass(2);
+    pair.assert_ike(1);
+    pair.assert_children(0);
+    pair.configure(B, vec![policy(B)]);
+    pair.pass(80).assert_up();
+    pair.end();
+}

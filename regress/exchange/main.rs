@@ -10,6 +10,9 @@ mod flood;
 mod fragments;
 mod further;
 mod handshake;
+#[path = "../util/insider.rs"]
+mod insider;
+mod insiders;
 mod orders;
 #[path = "../util/pair.rs"]
 mod pair;

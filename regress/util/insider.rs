@@ -78,6 +78,39 @@ impl Insider {
     }
 }
 
+impl Insider {
+    /// Does IKE_SA_INIT and IKE_AUTH with side B, honestly; the policy's child SA stands then.
+    pub fn established(pair: &mut Pair, extra: &[Payload]) -> Self {
+        let (mut insider, proofs, request, nr) = Self::open(pair, 1);
+        let mut payloads = auth_payloads(own_octets(&proofs, &request, &nr));
+        payloads.extend_from_slice(extra);
+        insider.say(pair, ExchangeType::IKE_AUTH, &payloads).expect("an IKE_AUTH answer");
+        insider
+    }
+
+    /// The requests that side B has sent.
+    pub fn hears(&mut self, pair: &mut Pair) -> Vec<(Header, Vec<Payload>)> {
+        let flying = std::mem::take(&mut pair.flying).into_iter();
+        let headed = flying.map(|it| (Header::parse(&it.octets).unwrap(), it.octets));
+        let requests = headed.filter(|(header, _)| !header.is_response());
+        let opened = requests.map(|(header, octets)| {
+            let payloads = seal::open(&self.protection, &header, &octets).expect("ours");
+            (header, payloads)
+        });
+        opened.collect()
+    }
+
+    /// Answers a request of side B.
+    pub fn answer(&mut self, pair: &mut Pair, request: &Header, payloads: &[Payload]) {
+        let (exchange, id) = (request.exchange, request.message_id);
+        let header = seal::header(&self.frame, exchange, true, id);
+        let sealed = seal::seal(&mut self.protection, &header, payloads, None, &mut self.random);
+        let (local, remote) = (pair.sides[B].address, pair.sides[A].address);
+        let octets = sealed.unwrap();
+        pair.input(B, Input::Datagram { local, remote, octets: &octets });
+    }
+}
+
 /// Hands a datagram to side B and takes its answer.
 pub fn exchange_with_b(pair: &mut Pair, octets: &[u8]) -> Option<Vec<u8>> {
     let (local, remote) = (pair.sides[B].address, pair.sides[A].address);

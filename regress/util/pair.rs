@@ -267,6 +267,7 @@ pub fn policy(side: usize) -> Policy {
         wanted: Vec::new(),
         ike_lifetime: 86400,
         reauth: false,
+        childless: false,
         child_lifetime: Lifetime { seconds: 3600, bytes: 0 },
         tag: None,
         tap: None,

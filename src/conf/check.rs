@@ -243,6 +243,7 @@ impl Checker<'_> {
             wanted,
             ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),
             reauth: rule.reauth,
+            childless: rule.childless.is_some(),
             child_lifetime: Lifetime {
                 seconds: self.seconds(rule.lifetime.as_ref(), CHILD_SECONDS),
                 bytes: rule.bytes.as_ref().map_or(CHILD_BYTES, |b| b.value),

@@ -36,6 +36,7 @@ impl Effect {
             quick: old.quick,
             skip: old.skip,
             default: old.default,
+            childless: old.childless,
             provision: old.provision.clone(),
             ike_proposals: old.ike_proposals.clone(),
             child_proposals: old.child_proposals.clone(),

@@ -236,6 +236,8 @@ pub struct Policy {
     pub ike_lifetime: u32,
     /// `reauth`: at the end of it both sides prove anew who they are, by a new IKE SA.
     pub reauth: bool,
+    /// `childless`: we open the IKE SA without a child SA where the peer can (RFC 6023).
+    pub childless: bool,
     /// `lifetime` and `bytes` of child SAs.
     pub child_lifetime: Lifetime,
     /// `tag`: the pf(4) tag.

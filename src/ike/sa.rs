@@ -164,7 +164,7 @@ impl Sa {
                     None => self.frame.unserved(self.frame.hosts()).is_empty(),
                 };
                 if !serves {
-                    v2::create_child(self, core);
+                    v2::create_child(self, core, packet);
                 }
             }
         }

@@ -48,6 +48,20 @@ impl Traffic {
         traffic.into()
     }
 
+    /// What a policy wants of the traffic between the two ends of a packet; nothing if these are not
+    /// single addresses.
+    pub fn of_packet(packet: &KernelSelector, policy: &Policy, hosts: Hosts) -> Self {
+        let end = |prefix: &Prefix| -> Box<[TrafficSelector]> {
+            let (first, last) = (prefix.address(), prefix.last());
+            let ports = TrafficSelector::ANY_PORTS;
+            let selector = TrafficSelector { protocol: 0, ports, addresses: (first, last) };
+            (first == last).then_some(selector).into_iter().collect()
+        };
+        let ends = Self { local: end(&packet.src), remote: end(&packet.dst) };
+        let nothing = || Self { local: Box::default(), remote: Box::default() };
+        ends.narrowed(policy, hosts).unwrap_or_else(nothing)
+    }
+
     /// The part of it that is IPv4, or IPv6.
     pub fn of_family(&self, ipv4: bool) -> Self {
         let part = |selectors: &[TrafficSelector]| {

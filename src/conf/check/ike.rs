@@ -149,6 +149,7 @@ impl Checker<'_> {
             wanted,
             ike_lifetime: life(lifetimes[0], LIFETIMES.0),
             reauth: false,
+            childless: false,
             child_lifetime: Lifetime { seconds: life(lifetimes[1], LIFETIMES.1), bytes: 0 },
             tag: rule.tag.clone(),
             tap: None,

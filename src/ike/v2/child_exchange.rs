@@ -222,12 +222,24 @@ impl Established {
                 let error = bag.error();
                 let offered = request.offering.printed(error);
                 frame.report(core, refused("CREATE_CHILD_SA", error, offered));
+                if self.pairs_required(error) {
+                    return;
+                }
                 match old.is_none() && !frame.children.is_empty() {
                     true => self.rest_refused = true,
                     false => self.postpone(frame, core, old, PAUSE * 8),
                 }
             }
         }
+    }
+
+    /// The peer takes no more than a pair of addresses in a child SA: what it wants is asked for as
+    /// traffic comes (RFC 7296 §2.9).
+    pub fn pairs_required(&mut self, error: Option<&Notify>) -> bool {
+        let required = |it: &Notify| it.notify_type == NotifyType::SINGLE_PAIR_REQUIRED;
+        let asked_too_much = error.is_some_and(required) && !self.single_pairs;
+        self.single_pairs |= asked_too_much;
+        asked_too_much
     }
 
     /// The peer wants a child SA, or a successor for one.

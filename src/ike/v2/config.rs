@@ -12,7 +12,7 @@ use crate::ike::pool::{Exhausted, Holder, Lease, Range, Wish, ranges};
 use crate::ike::report::{Disagreement, Event, Gone};
 use crate::ike::sa::Frame;
 use crate::wire::iana::v2::{CfgAttribute, CfgType, NotifyType};
-use crate::wire::v2::{Config, ConfigAttribute, Id, Payload};
+use crate::wire::v2::{Config, ConfigAttribute, Id, Notify, Payload};
 
 /// The most name servers, networks or domains that we take from a peer, each.
 const MOST_TAKEN: usize = 32;
@@ -65,6 +65,20 @@ pub fn serve(
     let domains = asked(CfgAttribute::INTERNAL_DNS_DOMAIN).is_some();
     let attributes = attributes(&policy.provision, given, domains);
     Ok(Some(Payload::Config(Config { cfg_type: CfgType::CFG_REPLY, attributes })))
+}
+
+/// Which address families a peer that asks for an address can be given here (RFC 8983 §5).
+pub fn families(policy: &Policy, bag: &Bag) -> Vec<Payload> {
+    let request = bag.cp.as_ref().filter(|cp| cp.cfg_type == CfgType::CFG_REQUEST);
+    let attributes = request.map(|cp| &*cp.attributes).unwrap_or_default();
+    let addresses = [CfgAttribute::INTERNAL_IP4_ADDRESS, CfgAttribute::INTERNAL_IP6_ADDRESS];
+    if !attributes.iter().any(|it| addresses.contains(&it.attribute)) {
+        return Vec::new();
+    }
+    let has = |ipv4| ranges(policy).any(|range| range.first.is_ipv4() == ipv4);
+    let rows = [(true, NotifyType::IP4_ALLOWED), (false, NotifyType::IP6_ALLOWED)];
+    let allowed = rows.into_iter().filter(|(ipv4, _)| has(*ipv4));
+    allowed.map(|(_, notify)| Payload::Notify(Notify::new(notify))).collect()
 }
 
 /// An address of a pool; `None` if there is no pool of this family.
@@ -221,11 +235,20 @@ pub fn accept(frame: &mut Frame, bag: &Bag) -> Result<Reply, Box<Disagreement>> 
     if let Some(Inner::Asked { v4, v6 }) = Inner::asked(&policy) {
         if reply.given.is_empty() {
             frame.config = None;
-            return Err(none_given(v4, v6));
+            return Err(none_given((v4, v6), bag));
         }
         frame.config = Some(Configured::new(Inner::Ours(reply.given)));
     }
     Ok(reply)
+}
+
+/// The peer gives no child SA because it has no address of a family that we ask for, and says which
+/// it has (RFC 8983).
+pub fn refused(policy: &Policy, bag: &Bag) -> Option<Box<Disagreement>> {
+    let Some(Inner::Asked { v4, v6 }) = Inner::asked(policy) else { return None };
+    let allowed = [NotifyType::IP4_ALLOWED, NotifyType::IP6_ALLOWED].map(|it| bag.has(it));
+    let other = allowed != [false, false] && !(allowed[0] && v4) && !(allowed[1] && v6);
+    other.then(|| none_given((v4, v6), bag))
 }
 
 impl Established {
@@ -370,21 +393,39 @@ fn family(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
 }
 
-fn none_given(v4: bool, v6: bool) -> Box<Disagreement> {
-    let families = match (v4, v6) {
+fn none_given((v4, v6): (bool, bool), bag: &Bag) -> Box<Disagreement> {
+    let families = |v4, v6| match (v4, v6) {
         (true, true) => "IPv4 and IPv6",
         (true, false) => "IPv4",
         _ => "IPv6",
     };
+    let asked = families(v4, v6);
+    let (has_v4, has_v6) = (bag.has(NotifyType::IP4_ALLOWED), bag.has(NotifyType::IP6_ALLOWED));
+    let only_others = (has_v4 || has_v6) && !(has_v4 && v4) && !(has_v6 && v6);
+    let (theirs, mismatch, advice) = match only_others {
+        true => {
+            let has = families(has_v4, has_v6);
+            let any = if has_v4 { "0.0.0.0" } else { "::" };
+            (
+                format!("gives {has} only"),
+                format!("we ask for an address of {asked}, and the peer has some of {has} only"),
+                format!("write `request address {any}`, or give the peer a pool of {asked}"),
+            )
+        }
+        false => (
+            "gives none".into(),
+            "the peer's answer has no address of a family that we asked for".into(),
+            "give the peer a pool for this client (oakd, OpenIKED: `config address`; strongSwan: \
+             `pools`), or leave out `request address` here"
+                .into(),
+        ),
+    };
     Box::new(Disagreement {
         about: "an address for us".into(),
-        ours: vec![format!("request address ({families})")],
-        theirs: vec!["gives none".into()],
-        mismatch: "the peer's answer has no address of a family that we asked for".into(),
-        advice:
-            "give the peer a pool for this client (oakd, OpenIKED: `config address`; strongSwan: \
-                 `pools`), or leave out `request address` here"
-                .into(),
+        ours: vec![format!("request address ({asked})")],
+        theirs: vec![theirs],
+        mismatch,
+        advice,
     })
 }
 

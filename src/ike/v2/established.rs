@@ -13,11 +13,11 @@ use super::send_request;
 use crate::conf::SaProtocol;
 use crate::ike::child::{ChildId, Stage};
 use crate::ike::core::Core;
-use crate::ike::event::Time;
+use crate::ike::event::{KernelSelector, Time};
 use crate::ike::proposal::protocol_id;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
-use crate::ike::selector::Hosts;
+use crate::ike::selector::{Hosts, Traffic};
 use crate::ike::table::SaId;
 use crate::ike::timer::{jitter, soft};
 use crate::wire::EspSpi;
@@ -52,6 +52,8 @@ pub struct Established {
     pub unclaimed: Option<Time>,
     /// The peer does not want what flows of the policy are without a child SA: do not ask again.
     pub rest_refused: bool,
+    /// The peer takes one pair of addresses in a child SA (SINGLE_PAIR_REQUIRED).
+    pub single_pairs: bool,
     /// When a child SA that could not be had is asked for again.
     pub create_at: Option<Time>,
     /// When the peer last proved to be alive.
@@ -75,6 +77,8 @@ pub struct Established {
 pub enum Task {
     /// A child SA as the policy has it.
     CreateChild,
+    /// A child SA for a single pair of addresses, those of this packet.
+    CreatePair(KernelSelector),
     /// A successor for this child.
     RekeyChild(ChildId),
     /// The end of this child, and why.
@@ -164,6 +168,7 @@ impl Established {
             reauth: false,
             unclaimed: None,
             rest_refused: false,
+            single_pairs: false,
             create_at: None,
             heard: now,
             sent: now,
@@ -293,7 +298,8 @@ impl Established {
 
     fn start(&mut self, frame: &mut Frame, core: &mut Core, task: Task) {
         match task {
-            Task::CreateChild => self.offer(frame, core, None),
+            Task::CreateChild => self.offer(frame, core, None, None),
+            Task::CreatePair(packet) => self.offer(frame, core, None, Some(&packet)),
             Task::RekeyChild(id) => {
                 let child = frame.children.iter_mut().find(|child| child.id == id);
                 let Some(child) = child.filter(|child| child.stage == Stage::Up) else { return };
@@ -303,7 +309,7 @@ impl Established {
                     return;
                 }
                 child.stage = Stage::Rekeying;
-                self.offer(frame, core, Some(id));
+                self.offer(frame, core, Some(id), None);
             }
             Task::DeleteChild(id, why) => {
                 Self::give_way(frame, core, id);
@@ -342,8 +348,18 @@ impl Established {
         }
     }
 
-    fn offer(&mut self, frame: &mut Frame, core: &mut Core, rekeys: Option<ChildId>) {
-        let offering = match Offering::new(frame, core, false, rekeys) {
+    fn offer(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        rekeys: Option<ChildId>,
+        packet: Option<&KernelSelector>,
+    ) {
+        let mut offering = Offering::new(frame, core, false, rekeys);
+        if let (Some(offering), Some(packet)) = (&mut offering, packet) {
+            offering.traffic = Traffic::of_packet(packet, &frame.policy, offering.hosts);
+        }
+        let offering = match offering {
             // Meanwhile the peer asked for it.
             Some(offering) if offering.traffic.local.is_empty() => return,
             other => other,

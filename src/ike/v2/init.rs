@@ -61,6 +61,8 @@ pub struct Opening {
     pub nonces: (Vec<u8>, Vec<u8>),
     /// What the peer says about signatures.
     pub heard: Heard,
+    /// The peer takes an IKE SA without a child SA (RFC 6023).
+    pub childless: bool,
 }
 
 /// Calls a peer.
@@ -255,7 +257,11 @@ impl AwaitInitResponse {
         let request = frame.window.answered();
         let message = header.message(datagram);
         let messages = (request, message.into());
-        let opening = Opening { messages, nonces: (self.nonce, nonce), heard };
+        let childless = bag
+            .notifies
+            .iter()
+            .any(|notify| notify.notify_type == NotifyType::CHILDLESS_IKEV2_SUPPORTED);
+        let opening = Opening { messages, nonces: (self.nonce, nonce), heard, childless };
         Ok(begin_initiator(frame, core, protection, proofs, opening))
     }
 }
@@ -378,7 +384,7 @@ fn respond(
     frame.window.replied(&octets);
     let messages = (request.into(), octets.as_slice().into());
     core.send(frame.local, frame.remote, octets);
-    let opening = Opening { messages, nonces: (peers.clone(), nonce), heard };
+    let opening = Opening { messages, nonces: (peers.clone(), nonce), heard, childless: true };
     let state = AwaitAuthRequest { protection, proofs, opening };
     Ok(State::AwaitAuthRequest(Box::new(state)))
 }

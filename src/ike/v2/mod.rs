@@ -38,7 +38,7 @@ mod upkeep;
 use std::time::Duration;
 
 use super::core::Core;
-use super::event::Time;
+use super::event::{KernelSelector, Time};
 use super::report::Gone;
 use super::sa::{Body, Frame, Sa};
 use super::timer::earliest;
@@ -256,10 +256,15 @@ pub fn inherit(from: &mut State, to: &mut State) {
     }
 }
 
-/// Negotiates one more child SA, unless one is on its way.
-pub fn create_child(sa: &mut Sa, core: &mut Core) {
+/// Negotiates one more child SA, unless one is on its way: for this packet alone, if the peer wants it
+/// so.
+pub fn create_child(sa: &mut Sa, core: &mut Core, packet: Option<&KernelSelector>) {
     established(sa, core, |state, frame, core| {
-        if !state.is_creating() {
+        let pair = packet.filter(|_| state.single_pairs);
+        if let Some(pair) = pair {
+            state.want(Task::CreatePair(*pair));
+            state.advance(frame, core);
+        } else if !state.is_creating() {
             state.want(Task::CreateChild);
             state.advance(frame, core);
         }

@@ -11,7 +11,7 @@ use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::v2::config;
 use crate::ike::v2::create::{Offering, unreserve};
-use crate::ike::v2::established::Established;
+use crate::ike::v2::established::{Established, Task};
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
 use crate::ike::v2::rules::{Bag, Message, sort};
@@ -28,7 +28,8 @@ pub struct AwaitOwnAuth {
     opening: Opening,
     question: QuestionId,
     proof: Option<OwnProof>,
-    offering: Offering,
+    /// The first child SA, unless it comes later (RFC 6023).
+    offering: Option<Offering>,
     spi: Option<EspSpi>,
 }
 
@@ -39,8 +40,7 @@ pub struct AwaitAuthResponse {
     pub protection: Protection,
     proofs: ProofKeys,
     opening: Opening,
-    offering: Offering,
-    spi: EspSpi,
+    child: Option<FirstChild>,
 }
 
 /// An initiator that awaits the verdict about the responder's proof.
@@ -48,11 +48,23 @@ pub struct AwaitAuthResponse {
 pub struct AwaitResponderVerdict {
     pub(in crate::ike::v2) protection: Protection,
     opening: Opening,
-    offering: Offering,
-    spi: EspSpi,
+    child: Option<FirstChild>,
     question: QuestionId,
     remote_id: Id,
     bag: Bag,
+}
+
+/// The child SA that goes along with IKE_AUTH.
+#[derive(Debug)]
+struct FirstChild {
+    offering: Offering,
+    spi: EspSpi,
+}
+
+impl FirstChild {
+    fn abandon(&self, core: &mut Core) {
+        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+    }
 }
 
 /// The initiator's keys are there: it asks for its proof and an SPI.
@@ -64,13 +76,19 @@ pub fn begin_initiator(
     opening: Opening,
 ) -> State {
     frame.config = Inner::asked(&frame.policy).map(Configured::new);
-    let Some(offering) = Offering::new(frame, core, true, None) else {
+    // Addresses are asked for together with the child SA that they are for.
+    let childless = frame.policy.childless && opening.childless && frame.config.is_none();
+    let offering = Offering::new(frame, core, true, None);
+    if offering.is_none() {
         frame.close(core, Gone::Failed);
         return State::Gone;
-    };
+    }
+    let offering = offering.filter(|_| !childless);
     let requests = &opening.heard.requests;
     let question = proof::ask_own(frame, core, &protection, &proofs, &opening, requests);
-    offering.reserve(frame, core);
+    if let Some(offering) = &offering {
+        offering.reserve(frame, core);
+    }
     let (proof, spi) = (None, None);
     let state = AwaitOwnAuth { protection, proofs, opening, question, proof, offering, spi };
     State::AwaitOwnAuth(Box::new(state))
@@ -88,14 +106,11 @@ impl AwaitOwnAuth {
         if question != self.question {
             return State::AwaitOwnAuth(self);
         }
-        match OwnProof::from_answer(answer) {
-            Ok(proof) => self.proof = Some(proof),
-            Err(reason) => {
-                frame.report(core, Event::QuestionRefused { reason });
-                self.abandon(core);
-                frame.close(core, Gone::Failed);
-                return State::Gone;
-            }
+        self.proof = OwnProof::from_answer(frame, core, answer);
+        if self.proof.is_none() {
+            self.abandon(core);
+            frame.close(core, Gone::Failed);
+            return State::Gone;
         }
         self.proceed(frame, core)
     }
@@ -108,15 +123,18 @@ impl AwaitOwnAuth {
 
     /// Gives the SPI back.
     pub fn abandon(&mut self, core: &mut Core) {
-        if let Some(spi) = self.spi.take() {
-            unreserve(core, self.offering.protocol, self.offering.hosts, spi);
+        if let (Some(offering), Some(spi)) = (&self.offering, self.spi.take()) {
+            unreserve(core, offering.protocol, offering.hosts, spi);
         }
     }
 
     fn proceed(mut self: Box<Self>, frame: &mut Frame, core: &mut Core) -> State {
-        let Some(spi) = self.spi else { return State::AwaitOwnAuth(self) };
-        let Some(proof) = self.proof.take() else { return State::AwaitOwnAuth(self) };
-        let Self { mut protection, proofs, opening, offering, .. } = *self;
+        let waits = self.offering.is_some() && self.spi.is_none();
+        let Some(proof) = self.proof.take_if(|_| !waits) else {
+            return State::AwaitOwnAuth(self);
+        };
+        let Self { mut protection, proofs, opening, offering, spi, .. } = *self;
+        let child = offering.zip(spi).map(|(offering, spi)| FirstChild { offering, spi });
         let mut payloads = vec![Payload::IdI(id::ours(&frame.policy, frame.local.ip()))];
         let (certs, auth) = proof.payloads();
         payloads.extend(certs);
@@ -128,9 +146,11 @@ impl AwaitOwnAuth {
         }
         payloads.push(auth);
         payloads.extend(config::request(&frame.policy));
-        let (sa, rest) = offering.payloads(spi, frame.cpis[0]);
-        payloads.push(sa);
-        payloads.extend(rest);
+        if let Some(FirstChild { offering, spi }) = &child {
+            let (sa, rest) = offering.payloads(*spi, frame.cpis[0]);
+            payloads.push(sa);
+            payloads.extend(rest);
+        }
         payloads.extend(mobike::announcement(frame, core));
         if frame.first_contact {
             payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT)));
@@ -138,7 +158,7 @@ impl AwaitOwnAuth {
         if !send_request(frame, core, &mut protection, ExchangeType::IKE_AUTH, &payloads) {
             return State::Gone;
         }
-        let state = AwaitAuthResponse { protection, proofs, opening, offering, spi };
+        let state = AwaitAuthResponse { protection, proofs, opening, child };
         State::AwaitAuthResponse(Box::new(state))
     }
 }
@@ -181,15 +201,16 @@ impl AwaitAuthResponse {
                 return self.farewell(frame, core);
             }
         };
-        let Self { protection, opening, offering, spi, .. } = *self;
-        let state =
-            AwaitResponderVerdict { protection, opening, offering, spi, question, remote_id, bag };
+        let Self { protection, opening, child, .. } = *self;
+        let state = AwaitResponderVerdict { protection, opening, child, question, remote_id, bag };
         State::AwaitResponderVerdict(Box::new(state))
     }
 
     /// Gives the SPI back.
     pub fn abandon(&mut self, core: &mut Core) {
-        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+        if let Some(child) = self.child.take() {
+            child.abandon(core);
+        }
     }
 
     fn broken(mut self, frame: &mut Frame, core: &mut Core, what: String) -> State {
@@ -233,17 +254,27 @@ impl AwaitResponderVerdict {
             frame.close(core, Gone::Failed);
             return State::Gone;
         }
-        let Self { protection, opening, mut offering, spi, remote_id, bag, .. } = *self;
+        let Self { protection, opening, child, remote_id, bag, .. } = *self;
         mobike::heard(frame, core, &bag);
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let mut established = Established::new(frame, core, protection, local_id, remote_id);
         established.limited(core, &bag);
         core.deeds.push_back(Deed::Established(frame.id, false));
+        let Some(FirstChild { mut offering, spi }) = child else {
+            established.want(Task::CreateChild);
+            established.advance(frame, core);
+            return State::Established(established);
+        };
         if bag.sa.is_none() {
             let error = bag.error();
-            frame.report(core, refused("the child SA", error, offering.printed(error)));
+            let event = match config::refused(&frame.policy, &bag) {
+                Some(disagreement) => Event::Disagreed(disagreement),
+                None => refused("the child SA", error, offering.printed(error)),
+            };
+            frame.report(core, event);
             unreserve(core, offering.protocol, offering.hosts, spi);
             match Inner::asked(&frame.policy) {
+                None if established.pairs_required(error) => (),
                 Some(_) => established.end_without_address(frame, core),
                 None => core.lost(&frame.policy.name, Gone::Failed),
             }
@@ -276,6 +307,8 @@ impl AwaitResponderVerdict {
 
     /// Gives the SPI back.
     pub fn abandon(&mut self, core: &mut Core) {
-        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+        if let Some(child) = self.child.take() {
+            child.abandon(core);
+        }
     }
 }

@@ -78,24 +78,22 @@ pub struct OwnProof {
 }
 
 impl OwnProof {
-    /// From the answer.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none.
-    pub fn from_answer(answer: Answer) -> Result<Self, String> {
-        match answer {
+    /// From the answer; `None`, reported, if that is no proof.
+    pub fn from_answer(frame: &Frame, core: &mut Core, answer: Answer) -> Option<Self> {
+        let reason = match answer {
             Answer::Signed(data) => {
                 let auth = Auth { method: AuthMethod::SHARED_KEY_MIC, data };
-                Ok(Self { auth, certs: Vec::new() })
+                return Some(Self { auth, certs: Vec::new() });
             }
             Answer::Signature(made) => {
                 let auth = Auth { method: made.method, data: made.data };
-                Ok(Self { auth, certs: made.certs })
+                return Some(Self { auth, certs: made.certs });
             }
-            Answer::Refused(reason) => Err(reason),
-            _ => Err("an answer to another question".into()),
-        }
+            Answer::Refused(reason) => reason,
+            _ => "an answer to another question".into(),
+        };
+        frame.report(core, Event::QuestionRefused { reason });
+        None
     }
 
     /// The CERT payloads, which come before the AUTH payload, and that.

@@ -48,7 +48,7 @@ pub struct AwaitOwnProof {
     pub(in crate::ike::v2) protection: Protection,
     question: QuestionId,
     proof: Option<OwnProof>,
-    config: Option<Payload>,
+    config: Vec<Payload>,
     child: FirstChild,
     local_id: Id,
     remote_id: Id,
@@ -196,6 +196,7 @@ impl AwaitInitiatorVerdict {
         let requests = &bag.requests;
         let question = proof::ask_own(frame, core, &protection, &proofs, &opening, requests);
         let config = config::serve(frame, core, &remote_id, &bag);
+        let families = config::families(&frame.policy, &bag);
         let child = match (&bag.sa, &config) {
             (None, _) => FirstChild::NotAsked,
             (Some(_), Err(error)) => FirstChild::Refused(*error),
@@ -214,7 +215,7 @@ impl AwaitInitiatorVerdict {
             protection,
             question,
             proof,
-            config: config.unwrap_or_default(),
+            config: config.ok().flatten().into_iter().chain(families).collect(),
             child,
             local_id,
             remote_id,
@@ -235,12 +236,9 @@ impl AwaitOwnProof {
         if question != self.question {
             return State::AwaitOwnProof(self);
         }
-        match OwnProof::from_answer(answer) {
-            Ok(proof) => self.proof = Some(proof),
-            Err(reason) => {
-                frame.report(core, Event::QuestionRefused { reason });
-                return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
-            }
+        self.proof = OwnProof::from_answer(frame, core, answer);
+        if self.proof.is_none() {
+            return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
         }
         self.proceed(frame, core)
     }

@@ -1,0 +1,133 @@
+//! Side A played by hand: answers that no oakd gives.
+
+use crate::insider::*;
+use crate::pair::*;
+use oakd::ike::event::*;
+use oakd::ike::report::Event;
+use oakd::wire::iana::v2::{ExchangeType, NotifyType, ProtocolId};
+use oakd::wire::v2::*;
+use oakd::wire::{EspSpi, Header, Spi};
+
+/// Side B, and the peer that has an IKE SA with it and a child SA.
+fn answered() -> (Pair, Insider) {
+    let mut pair = Pair::new();
+    pair.configure(B, vec![policy(B)]);
+    let insider = Insider::established(&mut pair, &[]);
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), 1);
+    (pair, insider)
+}
+
+fn rekey(pair: &mut Pair, ike: bool) {
+    pair.command(B, Command::Rekey { name: "test".into(), ike });
+}
+
+/// A plausible answer to a request for a child SA: the first proposal, the same traffic.
+fn agrees(request: &[Payload], spi: u32) -> Vec<Payload> {
+    let mut payloads = Vec::new();
+    for payload in request {
+        match payload {
+            Payload::Sa(sa) => {
+                let mut chosen = sa.proposals[0].clone();
+                chosen.spi = Spi::Child(EspSpi(spi));
+                payloads.push(Payload::Sa(Sa { proposals: vec![chosen] }));
+            }
+            Payload::Nonce(_) => payloads.push(Payload::Nonce(Nonce(vec![9; 32]))),
+            Payload::TsI(_) | Payload::TsR(_) => payloads.push(payload.clone()),
+            _ => (),
+        }
+    }
+    payloads
+}
+
+fn notify(of: NotifyType) -> Payload {
+    Payload::Notify(Notify::new(of))
+}
+
+/// The only request that side B has sent.
+fn only(pair: &mut Pair, insider: &mut Insider) -> (Header, Vec<Payload>) {
+    let mut requests = insider.hears(pair);
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    requests.remove(0)
+}
+
+#[test]
+fn an_answer_in_the_other_mode_is_a_disagreement() {
+    let (mut pair, mut insider) = answered();
+    rekey(&mut pair, false);
+    let (header, request) = only(&mut pair, &mut insider);
+    let mut answer = agrees(&request, 0x7777);
+    answer.push(notify(NotifyType::USE_TRANSPORT_MODE));
+    insider.answer(&mut pair, &header, &answer);
+    assert!(pair.told(B, "no agreement on the mode of the child SA"));
+    assert!(!pair.reported(B, |event| matches!(event, Event::Misbehaved { .. })));
+    // What the peer thinks stands is deleted.
+    let (_, request) = only(&mut pair, &mut insider);
+    let spis = request.iter().find_map(|payload| match payload {
+        Payload::Delete(Delete::Child { protocol: ProtocolId::ESP, spis }) => Some(spis.len()),
+        _ => None,
+    });
+    assert_eq!(spis, Some(1));
+}
+
+#[test]
+fn an_answer_with_other_traffic_is_a_disagreement() {
+    let (mut pair, mut insider) = answered();
+    rekey(&mut pair, false);
+    let (header, request) = only(&mut pair, &mut insider);
+    let mut answer = agrees(&request, 0x7777);
+    answer.retain(|payload| !matches!(payload, Payload::TsI(_)));
+    let other = ("10.77.0.0".parse().unwrap(), "10.77.0.255".parse().unwrap());
+    let selector = TrafficSelector { protocol: 0, ports: (0, 65535), addresses: other };
+    answer.push(Payload::TsI(Ts::new(vec![selector])));
+    insider.answer(&mut pair, &header, &answer);
+    assert!(pair.told(B, "the peer answers with traffic that was not offered"));
+    assert!(pair.told(B, "10.77.0.0"));
+}
+
+#[test]
+fn a_peer_that_takes_one_pair_of_addresses_gets_requests_for_such() {
+    let (mut pair, mut insider) = answered();
+    let spi = {
+        let sas = pair.sides[B].kernel.sas.values();
+        let outbound = sas.filter(|sa| sa.direction == Direction::Out);
+        outbound.map(|sa| sa.key.spi).next().unwrap()
+    };
+    let delete = Delete::Child { protocol: ProtocolId::ESP, spis: vec![spi] };
+    insider.say(&mut pair, ExchangeType::INFORMATIONAL, &[Payload::Delete(delete)]);
+    let mut it = policy(B);
+    it.start = oakd::conf::Start::OnDemand;
+    pair.configure(B, vec![it]);
+    let packet = |from: &str, to: &str| Acquire {
+        local: ip("192.0.2.2"),
+        remote: ip("192.0.2.1"),
+        reqid: None,
+        selector: Some(KernelSelector {
+            src: prefix(from),
+            dst: prefix(to),
+            ip_protocol: 17,
+            src_port: 1000,
+            dst_port: 53,
+        }),
+    };
+    pair.input(B, Input::Acquire(packet("10.2.0.7/32", "10.1.0.9/32")));
+    let (header, _) = only(&mut pair, &mut insider);
+    insider.answer(&mut pair, &header, &[notify(NotifyType::SINGLE_PAIR_REQUIRED)]);
+    assert!(pair.told(B, "SINGLE_PAIR_REQUIRED"));
+    for (number, peer) in [(1, "10.1.0.9/32"), (2, "10.1.0.10/32")] {
+        pair.input(B, Input::Acquire(packet("10.2.0.7/32", peer)));
+        let (header, request) = only(&mut pair, &mut insider);
+        let asked: Vec<_> = request
+            .iter()
+            .filter_map(|payload| match payload {
+                Payload::TsI(ts) | Payload::TsR(ts) => Some(ts.selectors.clone()),
+                _ => None,
+            })
+            .collect();
+        let host = |text: &str| (prefix(text).address(), prefix(text).address());
+        assert_eq!((asked[0].len(), asked[1].len()), (1, 1));
+        assert_eq!(asked[0][0].addresses, host("10.2.0.7/32"));
+        assert_eq!(asked[1][0].addresses, host(peer));
+        insider.answer(&mut pair, &header, &agrees(&request, 0x7770 + number));
+        assert_eq!(pair.sides[B].kernel.count(Direction::Out), number as usize);
+    }
+}
