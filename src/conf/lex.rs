@@ -366,7 +366,7 @@ impl Lexer {
         }
         word.parse().map(TokenKind::Number).map_err(|_| LexError {
             place: self.since(start),
-            found: format!("the number {}", shorten(&word)),
+            found: format!("the number \"{}\"", shorten(&word)),
             expected: "a number of 63 bits".to_owned(),
             sentence: too_far(&word),
             ended: false,

@@ -1,9 +1,10 @@
 //! Tokens to syntax: the frame that both grammars share. Files are read line by line in
 //! `parse/reader.rs`, `ikev2` rules in `parse/ikev2.rs`, `set`, `user` and `radius` in
-//! `parse/globals.rs`.
+//! `parse/globals.rs`. What of a line is not shown says `parse/hidden.rs`.
 
 mod cursor;
 mod globals;
+mod hidden;
 mod ikev2;
 mod reader;
 mod words;
@@ -13,6 +14,9 @@ pub(super) use ikev2::hexadecimal;
 pub(in crate::conf) use ikev2::option;
 pub use reader::parse;
 pub(super) use reader::read;
+
+use std::cell::OnceCell;
+use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Place, Severity, excerpt, nearest};
 use super::ipsec::Mark;
@@ -29,6 +33,8 @@ pub struct Source {
     text: String,
     /// Offsets of the lines.
     lines: Vec<usize>,
+    /// Where in the text secrets stand, once a line was shown.
+    hidden: OnceCell<Vec<Range<usize>>>,
     /// Whether others can read or change it, and why that matters.
     pub(super) exposed: Option<String>,
 }
@@ -123,7 +129,12 @@ impl Parsed {
     fn diagnostic(&self, severity: Severity, place: Place, problem: Problem) -> Diagnostic {
         let source = self.sources.get(place.file as usize);
         let line = source.map_or("", |s| s.line(place.line));
-        let (line_text, mark) = excerpt(line, place.column, place.width);
+        let shown = source.map_or_else(String::new, |s| s.shown(place.line));
+        let (line_text, mark) = excerpt(&shown, place.column, place.width);
+        let problem = match is_hidden(line, &shown, place) {
+            true => problem.without_words(),
+            false => problem,
+        };
         Diagnostic {
             severity,
             file: source.map_or_else(String::new, |s| s.name.clone()),
@@ -138,18 +149,45 @@ impl Parsed {
     }
 }
 
+/// Whether the place in a line, or a part of it, is hidden where the line is shown.
+fn is_hidden(line: &str, shown: &str, place: Place) -> bool {
+    let start = (place.column as usize).saturating_sub(1);
+    let characters = line.chars().zip(shown.chars()).skip(start);
+    characters.take(place.width.max(1) as usize).any(|(is, seems)| is != seems)
+}
+
 impl Source {
     fn new(name: &str, text: String, exposed: Option<String>) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
-        Self { name: name.to_owned(), text, lines, exposed }
+        Self { name: name.to_owned(), text, lines, hidden: OnceCell::new(), exposed }
+    }
+
+    fn range(&self, number: u32) -> Range<usize> {
+        let index = (number as usize).wrapping_sub(1);
+        let Some(&start) = self.lines.get(index) else { return 0..0 };
+        start..self.lines.get(index + 1).map_or(self.text.len(), |next| next - 1)
     }
 
     fn line(&self, number: u32) -> &str {
-        let index = (number as usize).wrapping_sub(1);
-        let Some(&start) = self.lines.get(index) else { return "" };
-        let end = self.lines.get(index + 1).map_or(self.text.len(), |next| next - 1);
-        self.text.get(start..end).unwrap_or("")
+        self.text.get(self.range(number)).unwrap_or("")
+    }
+
+    /// A line as it may be shown to whoever reads logs: an asterisk for each character of a secret.
+    fn shown(&self, number: u32) -> String {
+        let hidden = self.hidden.get_or_init(|| hidden::hidden(&self.text));
+        let start = self.range(number).start;
+        let mut ranges =
+            hidden.iter().skip(hidden.partition_point(|it| it.end <= start)).peekable();
+        let mut shown = String::new();
+        for (at, character) in self.line(number).char_indices() {
+            while ranges.peek().is_some_and(|range| range.end <= start + at) {
+                ranges.next();
+            }
+            let covered = ranges.peek().is_some_and(|range| range.contains(&(start + at)));
+            shown.push(if covered { '*' } else { character });
+        }
+        shown
     }
 }
 
@@ -193,6 +231,15 @@ impl Problem {
             None => what.to_owned(),
         };
         Self::found(found, expected)
+    }
+
+    /// The same without the words that were found, which stand in quotes.
+    fn without_words(self) -> Self {
+        let told = |found: String| match found.contains('"') {
+            true => "what is not shown here".to_owned(),
+            false => found,
+        };
+        Self { found: self.found.map(told), ..self }
     }
 
     fn message(&self) -> String {
