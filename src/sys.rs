@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod group;
 pub mod host;
 
 use std::ffi::{CString, c_int};
@@ -265,7 +266,8 @@ fn ioctl(fd: BorrowedFd<'_>, request: u64, octets: &mut [u8]) -> io::Result<()> 
     if (request >> 16) & 0x1fff != octets.len() as u64 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a structure of another size"));
     }
-    // SAFETY: the kernel reads (and may write) as many octets as the number says, which are there.
+    // SAFETY: the kernel reads (and may write) as many octets as the number says, which are there;
+    // what `group` points to is there too, of the length that stands beside the pointer.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), request as _, octets.as_mut_ptr()) })
 }
 

@@ -2,10 +2,13 @@
 //! hand, and cases of our own.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use oakd::conf::ipsecctl::{Style, list};
-use oakd::conf::{FileText, Files, MemoryFiles, NumericNames};
+use oakd::conf::{
+    FileText, Files, Flow, FlowAddresses, InterfaceAddress, MemoryFiles, Names, NumericNames, load,
+};
 
 /// The standard input, and a folder with keys.
 struct Suite {
@@ -275,6 +278,96 @@ fn rules_that_name_an_unknown_transform_are_shown_with_the_usual_one() {
     assert_eq!(prefix, "");
     let (_, prefix) = told("ike from 1.1.1.1 to 2.2.2.2 quick enc 3des\n", Style::default());
     assert!(prefix.contains("TRANSFORM_ID=3DES"));
+}
+
+#[test]
+fn unknown_is_a_word_that_nothing_can_be_done_with() {
+    for word in ["unknown", "u", "\"\""] {
+        let rule = |clause: &str| format!("ike from 1.1.1.1 to 2.2.2.2 {clause} {word}\n");
+        for clause in ["main enc", "main auth", "quick enc", "quick auth"] {
+            let (errors, _) = told(&rule(clause), Style::default());
+            assert_eq!(errors, "ipsecctl: illegal transform unknown\n", "{clause} {word}");
+        }
+        for clause in ["main group", "quick group"] {
+            let (errors, _) = told(&rule(clause), Style::default());
+            assert_eq!(errors, "ipsecctl: illegal group unknown\n", "{clause} {word}");
+        }
+    }
+    let sa = "ipcomp from 1.1.1.1 to 2.2.2.2 spi 0x1000 comp unknown\n";
+    let (errors, output) = told(sa, Style::default());
+    let shown = "ipcomp tunnel from 1.1.1.1 to 2.2.2.2 spi 0x00001000 comp unknown\n";
+    assert_eq!((errors.as_str(), output.as_str()), ("", shown));
+}
+
+/// A host with a group of two interfaces.
+struct Grouped;
+
+impl Names for Grouped {
+    fn interface(&self, name: &str) -> Option<Vec<InterfaceAddress>> {
+        let has = |interface: &str, address: &str, length| InterfaceAddress {
+            interface: interface.to_owned(),
+            address: address.parse().unwrap(),
+            length,
+        };
+        let all =
+            [has("em0", "192.0.2.1", 24), has("em1", "fe80::1", 64), has("em1", "10.1.0.1", 16)];
+        match name {
+            "egress" => Some(all.to_vec()),
+            _ => None,
+        }
+    }
+
+    fn host(&self, _: &str) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
+    fn service(&self, name: &str) -> Option<u16> {
+        NumericNames.service(name)
+    }
+
+    fn protocol(&self, name: &str) -> Option<u8> {
+        NumericNames.protocol(name)
+    }
+
+    fn service_name(&self, port: u16, protocol: u8) -> Option<String> {
+        NumericNames.service_name(port, protocol)
+    }
+
+    fn protocol_name(&self, number: u8) -> Option<String> {
+        NumericNames.protocol_name(number)
+    }
+
+    fn hostname(&self) -> Option<String> {
+        None
+    }
+}
+
+#[test]
+fn a_group_stands_for_its_interfaces_which_are_called_by_their_own_names() {
+    let files = MemoryFiles::default()
+        .with("-", "ike from egress to 10.9.0.0/16 peer 2.2.2.2\n")
+        .with("both", "ikev2 from egress to 10.9.0.0/16 peer 2.2.2.2 psk x\n")
+        .with("nets", "ikev2 from egress:network to 10.9.0.0/16 peer 2.2.2.2 psk x\n");
+    let listing = list("-", &[], &files, &Grouped, Style::default());
+    assert_eq!(listing.errors, "");
+    let connections = listing.output.lines().filter(|line| line.starts_with("C add [Phase 2]"));
+    assert_eq!(
+        connections.collect::<Vec<_>>(),
+        [
+            "C add [Phase 2]:Connections=from-em0-to-10.9.0.0/16",
+            "C add [Phase 2]:Connections=from-em1-to-10.9.0.0/16",
+        ]
+    );
+    let sources = |path: &str| {
+        let policy = load(path, &[], &files, &Grouped).unwrap().config.policies.remove(0);
+        let source = |flow: &Flow| match flow.local.addresses {
+            FlowAddresses::Prefix(prefix) => prefix.to_string(),
+            FlowAddresses::Dynamic => String::new(),
+        };
+        policy.flows.iter().map(source).collect::<Vec<_>>()
+    };
+    assert_eq!(sources("both"), ["192.0.2.1", "10.1.0.1"]);
+    assert_eq!(sources("nets"), ["192.0.2.0/24", "10.1.0.0/16"]);
 }
 
 #[test]

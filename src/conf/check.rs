@@ -1,7 +1,8 @@
 //! Syntax to meaning: names become addresses and numbers, defaults are filled in, and what cannot
 //! be honoured is refused (`check/able.rs` says what that is). Flows are made in `check/flow.rs`,
 //! proposals in `check/proposal.rs`, identities and secrets in `check/auth.rs`, `config` and
-//! `request` in `check/addressing.rs`, warnings about rules as a whole in `check/overlap.rs`.
+//! `request` in `check/addressing.rs`, `radius` in `check/radius.rs`, warnings about rules as a
+//! whole in `check/overlap.rs`.
 
 mod able;
 mod addressing;
@@ -10,6 +11,7 @@ mod flow;
 mod ike;
 mod overlap;
 mod proposal;
+mod radius;
 
 use std::collections::HashSet;
 
@@ -17,7 +19,7 @@ use super::diagnostic::{Place, Severity};
 use super::ipsec::{Bundles, Rule, expand};
 use super::parse::{Parsed, Problem};
 use super::source::{Files, Names};
-use super::syntax::{Ikev2Rule, Matching, Radius, Set, Spanned, Statement};
+use super::syntax::{Ikev2Rule, Matching, Set, Spanned, Statement};
 use super::{
     Checked, Config, Flow, FlowAddresses, FlowEnd, Globals, Ike1Auth, Lifetime, Mode, Ocsp, Policy,
     PolicyName, PolicySecret, Prefix, SaProtocol, Start, Version,
@@ -104,12 +106,7 @@ impl Checker<'_> {
         match statement {
             Statement::Set(set) => self.set(set, &mut checked.config.globals),
             Statement::User(user) => self.user(user, &mut checked.users),
-            Statement::Radius(line) => {
-                if matches!(line.value, Radius::Server { .. } | Radius::DaeClient { .. }) {
-                    self.exposed(line.place, "a secret");
-                }
-                self.warn(line.place, "RADIUS is not available: this line has no effect");
-            }
+            Statement::Radius(line) => self.radius(line),
             Statement::Ipsec(rule) => return Some((rule.end(), self.ipsec(rule, checked))),
             Statement::Ikev2(rule) => {
                 self.rules += 1;

@@ -34,7 +34,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use lookup::Index;
 pub use parse::parse;
 pub use print::print;
-pub use source::{FileText, Files, MemoryFiles, Names, NumericNames};
+pub use source::{FileText, Files, InterfaceAddress, MemoryFiles, Names, NumericNames};
 pub use system::{SystemFiles, SystemNames};
 
 use serde::{Deserialize, Serialize};

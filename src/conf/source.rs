@@ -28,14 +28,24 @@ pub trait Files {
     fn may_own_secrets(&self, uid: u32) -> bool;
 }
 
+/// An address that an interface has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The interface's own name, also where a group was asked for.
+    pub interface: String,
+    /// The address.
+    pub address: IpAddr,
+    /// The prefix length of its network.
+    pub length: u8,
+}
+
 /// Where names are looked up.
 pub trait Names {
     /// The addresses of a host name; empty if it does not resolve.
     fn host(&self, name: &str) -> Vec<IpAddr>;
 
-    /// The addresses of an interface, or of all interfaces of a group, with the prefix length of
-    /// their network; `None` if there is no such interface.
-    fn interface(&self, name: &str) -> Option<Vec<(IpAddr, u8)>>;
+    /// The addresses of an interface, or of all interfaces of a group; `None` if there is neither.
+    fn interface(&self, name: &str) -> Option<Vec<InterfaceAddress>>;
 
     /// The port of a service for tcp or udp (services(5)).
     fn service(&self, name: &str) -> Option<u16>;
@@ -106,7 +116,7 @@ impl Names for NumericNames {
         Vec::new()
     }
 
-    fn interface(&self, _name: &str) -> Option<Vec<(IpAddr, u8)>> {
+    fn interface(&self, _name: &str) -> Option<Vec<InterfaceAddress>> {
         None
     }
 
@@ -185,11 +195,11 @@ pub(super) fn addresses(word: &str, length: Option<i64>, names: &dyn Names) -> A
     if let Some(found) = names.interface(name) {
         let prefixes: Vec<Prefix> = found
             .into_iter()
-            .filter(|(address, _)| !is_link_local(*address))
-            .filter_map(|(address, bits)| match (network, length) {
-                (true, _) => Prefix::new(address, bits),
-                (false, Some(length)) => Prefix::new(address, u8::try_from(length).ok()?),
-                (false, None) => Some(Prefix::host(address)),
+            .filter(|it| !is_link_local(it.address))
+            .filter_map(|it| match (network, length) {
+                (true, _) => Prefix::new(it.address, it.length),
+                (false, Some(length)) => Prefix::new(it.address, u8::try_from(length).ok()?),
+                (false, None) => Some(Prefix::host(it.address)),
             })
             .collect();
         return if prefixes.is_empty() {

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 
-use super::source::{FileText, Files, Names, NumericNames};
+use super::source::{FileText, Files, InterfaceAddress, Names, NumericNames};
+use crate::sys::group;
 
 /// The largest file that is read at all, in octets.
 const READ_LIMIT: u64 = 17 << 20;
@@ -46,17 +47,11 @@ impl Names for SystemNames {
         addresses
     }
 
-    fn interface(&self, name: &str) -> Option<Vec<(IpAddr, u8)>> {
-        let all = nix::ifaddrs::getifaddrs().ok()?;
-        let mut found = None;
-        for interface in all.filter(|i| i.interface_name == name) {
-            let addresses = found.get_or_insert_with(Vec::new);
-            let Some(address) = interface.address.as_ref().and_then(ip) else { continue };
-            let mask = interface.netmask.as_ref().and_then(ip);
-            let full = if address.is_ipv4() { 32 } else { 128 };
-            addresses.push((address, mask.map_or(full, ones)));
+    fn interface(&self, name: &str) -> Option<Vec<InterfaceAddress>> {
+        match group::members(name) {
+            Some(members) => Some(members.iter().filter_map(|it| one(it)).flatten().collect()),
+            None => one(name),
         }
-        found
     }
 
     fn service(&self, name: &str) -> Option<u16> {
@@ -86,6 +81,21 @@ impl Names for SystemNames {
     fn hostname(&self) -> Option<String> {
         nix::unistd::gethostname().ok()?.into_string().ok().filter(|name| !name.is_empty())
     }
+}
+
+/// The addresses of one interface.
+fn one(name: &str) -> Option<Vec<InterfaceAddress>> {
+    let all = nix::ifaddrs::getifaddrs().ok()?;
+    let mut found = None;
+    for it in all.filter(|it| it.interface_name == name) {
+        let addresses = found.get_or_insert_with(Vec::new);
+        let Some(address) = it.address.as_ref().and_then(ip) else { continue };
+        let mask = it.netmask.as_ref().and_then(ip);
+        let full = if address.is_ipv4() { 32 } else { 128 };
+        let (interface, length) = (it.interface_name, mask.map_or(full, ones));
+        addresses.push(InterfaceAddress { interface, address, length });
+    }
+    found
 }
 
 fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {

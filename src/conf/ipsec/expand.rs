@@ -399,8 +399,8 @@ impl Context<'_> {
         };
         let found: Vec<Address> = match self.names.interface(word) {
             Some(found) => {
-                let found = found.into_iter().filter(|(ip, _)| !is_link_local(*ip));
-                found.map(|(ip, _)| plain(ip, word.clone())).collect()
+                let found = found.into_iter().filter(|it| !is_link_local(it.address));
+                found.map(|it| plain(it.address, it.interface)).collect()
             }
             None => match length.map(u8::try_from).transpose() {
                 Err(_) => Vec::new(),

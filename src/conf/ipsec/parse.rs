@@ -390,7 +390,7 @@ fn algorithms(cursor: &mut Cursor) -> Result<Algorithms, Fault> {
 
 /// ipsecctl's complaint about an unknown word, with the nearest known one.
 fn unknown(word: &str, table: &'static [Transform]) -> Look {
-    let near = nearest(word, table.iter().map(|row| row.word));
+    let near = nearest(word, table.iter().skip(1).map(|row| row.word));
     Look::Complaint(format!("{word} not a valid transform"), near)
 }
 

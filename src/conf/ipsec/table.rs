@@ -50,8 +50,13 @@ const fn combined(
     Transform { aead: true, ..counter(word, name, bits, key) }
 }
 
+/// The first word of each of ipsecctl's tables: it takes it, and the empty word, which begins every
+/// other; nothing can be done with it.
+const UNKNOWN: Transform = Transform { phase1: false, ..row("unknown", "", (0, 0)) };
+
 /// Integrity algorithms.
 pub static AUTH: &[Transform] = &[
+    UNKNOWN,
     row("none", "", (0, 0)),
     row("hmac-md5", "MD5", (16, 16)),
     Transform { phase1: false, ..row("hmac-ripemd160", "RIPEMD", (20, 20)) },
@@ -63,6 +68,7 @@ pub static AUTH: &[Transform] = &[
 
 /// Ciphers; counter modes have four octets of salt behind the key.
 pub static ENC: &[Transform] = &[
+    UNKNOWN,
     row("none", "", (0, 0)),
     row("3des-cbc", "3DES", (24, 24)),
     cipher("aes", "AES", "128,128:256", (16, 32)),
@@ -86,10 +92,11 @@ pub static ENC: &[Transform] = &[
 ];
 
 /// Compression.
-pub static COMP: &[Transform] = &[row("deflate", "", (0, 0))];
+pub static COMP: &[Transform] = &[UNKNOWN, row("deflate", "", (0, 0))];
 
 /// Groups.
 pub static GROUP: &[Transform] = &[
+    UNKNOWN,
     Transform { phase1: false, ..row("none", "NONE", (0, 0)) },
     row("modp768", "MODP_768", (0, 0)),
     row("grp1", "MODP_768", (0, 0)),

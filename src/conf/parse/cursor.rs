@@ -36,12 +36,16 @@ impl Cursor {
         self.tokens.get(self.at).map_or(&TokenKind::End, |t| &t.kind)
     }
 
-    fn peek_at(&self, ahead: usize) -> &TokenKind {
+    pub(super) fn peek_at(&self, ahead: usize) -> &TokenKind {
         self.tokens.get(self.at + ahead).map_or(&TokenKind::End, |t| &t.kind)
     }
 
     pub(in crate::conf) fn place(&self) -> Place {
-        self.tokens.get(self.at).map_or(self.end, |t| t.place)
+        self.place_at(0)
+    }
+
+    pub(super) fn place_at(&self, ahead: usize) -> Place {
+        self.tokens.get(self.at + ahead).map_or(self.end, |t| t.place)
     }
 
     pub(in crate::conf) fn describe(&self) -> String {

@@ -1,6 +1,7 @@
 //! The `ikev2` rule of iked.conf(5). Its clauses may come in any order, each once.
 
 use super::{Cursor, Fault, Problem};
+use crate::conf::diagnostic::{Place, distance, nearest};
 use crate::conf::lex::TokenKind;
 use crate::conf::syntax::{
     AuthClause, ConfigOption, FlowClause, Host, Ikev2Rule, Matching, Side, SideHost, Spanned,
@@ -72,7 +73,16 @@ pub(super) fn rule(cursor: &mut Cursor) -> Result<Ikev2Rule, Fault> {
     Ok(rule)
 }
 
-/// The name: a quoted string, or a word that begins no clause and is no slip of one.
+/// What a rule's name without quotes seems to be a slip of: the word of a clause that is one letter
+/// away. The cursor stands before `ikev2`.
+pub(super) fn slip(cursor: &Cursor) -> Option<(Place, String, &'static str)> {
+    let TokenKind::Word(word) = cursor.peek_at(1) else { return None };
+    let known = nearest(word, CLAUSES.iter().copied())?;
+    let slip = *word != known && distance(word, known) == 1;
+    slip.then(|| (cursor.place_at(1), word.clone(), known))
+}
+
+/// The name: a quoted string, or a word that begins no clause.
 fn name(cursor: &mut Cursor) -> Result<Option<Spanned<String>>, Fault> {
     match cursor.peek() {
         TokenKind::Quoted(_) => cursor.string("a name").map(Some),

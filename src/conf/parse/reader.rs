@@ -233,7 +233,15 @@ impl Reader<'_> {
         cursor.reserved = words::IKED;
         let statement = match word.as_str() {
             "include" => return self.include(cursor),
-            "ikev2" => Statement::Ikev2(Box::new(ikev2::rule(cursor)?)),
+            "ikev2" => {
+                if let Some((place, word, known)) = ikev2::slip(cursor) {
+                    let sentence = format!(
+                        "\"{word}\" is taken for the rule's name: write {known}, or the name in quotes"
+                    );
+                    self.parsed.remark(Severity::Warning, place, Problem::says(sentence));
+                }
+                Statement::Ikev2(Box::new(ikev2::rule(cursor)?))
+            }
             "set" => {
                 cursor.next();
                 Statement::Set(Spanned { value: globals::set(cursor)?, place })
