@@ -1,12 +1,14 @@
 //! Signatures, certificates and raw keys in IKE_AUTH.
 
+use std::collections::BTreeMap;
+
 use crate::certs::*;
 use crate::pair::*;
-use oakd::conf::{Auth, Method, Policy, Signature};
+use oakd::conf::{Auth, Method, Ocsp, Policy, Signature};
 use oakd::ike::event::Input;
 use oakd::ike::report::Event;
-use oakd::pki::Keyring;
 use oakd::pki::authority::{NewKey, Role};
+use oakd::pki::{Keyring, Options};
 use oakd::wire::iana::v2::IdType;
 
 const NAMES: [&str; 2] = ["a.example", "b.example"];
@@ -239,4 +241,50 @@ fn who_trusts_nobody_says_so() {
     let pair = pair_with([own(&hosts[A], &[&root]), ring(&files)], |_, _| ());
     let why = rejection(&pair, B);
     assert!(why.contains("no authority is trusted here"), "{why}");
+}
+
+#[test]
+fn ocsp_answers_are_asked_for_and_sent() {
+    let place = std::env::temp_dir().join(format!("oakd-ocsp-{}", std::process::id()));
+    let root = Holder::root("Root", NewKey::P256);
+    let hosts = NAMES.map(|name| root.host(name, NewKey::P256));
+    let told = |revoked: bool, asks: bool| -> Option<Pair> {
+        let mut rings = Vec::new();
+        for host in &hosts {
+            let answer = ocsp_answer(&place, &root, &root, host, revoked, &["-ndays", "1"])?;
+            let mut files = own_files(host, &[&root]);
+            files.push(file("ocsp/own.der", answer));
+            let (url, tolerate, maxage) = ("http://ocsp.example".into(), 300, None);
+            let ocsp = asks.then_some(Ocsp { url, tolerate, maxage });
+            let options = Options { ocsp, ..Options::default() };
+            rings.push(Keyring::load(&files, &BTreeMap::new(), options).unwrap());
+        }
+        let [a, b] = <[Keyring; 2]>::try_from(rings).ok().unwrap();
+        Some(pair_with([a, b], |_, _| ()))
+    };
+    let by = |pair: &Pair| {
+        [A, B].map(|side| {
+            let found = pair.sides[side].reports.iter().find_map(|report| match &report.event {
+                Event::Authenticated { by, .. } => Some(by.clone()),
+                _ => None,
+            });
+            found.unwrap()
+        })
+    };
+    let Some(pair) = told(false, true) else {
+        eprintln!("skipped: there is no openssl(1) to answer");
+        return;
+    };
+    pair.assert_up();
+    assert!(by(&pair).iter().all(|by| by.ends_with(", good by OCSP")), "{:?}", by(&pair));
+    pair.end();
+    let pair = told(false, false).unwrap();
+    pair.assert_up();
+    assert!(by(&pair).iter().all(|by| !by.contains("OCSP")), "{:?}", by(&pair));
+    pair.end();
+    // Who has only an answer that is of no use sends none.
+    let pair = told(true, true).unwrap();
+    pair.assert_up();
+    assert!(by(&pair).iter().all(|by| by.ends_with("without an OCSP answer")), "{:?}", by(&pair));
+    pair.end();
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use oakd::conf::Identity;
@@ -112,4 +114,41 @@ pub fn own_files(holder: &Holder, authorities: &[&Holder]) -> Vec<KeyFile> {
         file("certs/own.crt", holder.pem()),
         file("private/local.key", holder.key_pem()),
     ]
+}
+
+/// An OCSP answer by openssl(1): by whom, about whom, what, with which words; `None` where there is no such program.
+pub fn ocsp_answer(
+    place: &Path,
+    by: &Holder,
+    issuer: &Holder,
+    about: &Holder,
+    revoked: bool,
+    extra: &[&str],
+) -> Option<Vec<u8>> {
+    std::fs::create_dir_all(place).unwrap();
+    let write = |name: &str, octets: &[u8]| std::fs::write(place.join(name), octets).unwrap();
+    write("by.crt", &by.pem());
+    write("by.key", &by.key_pem());
+    write("ca.crt", &issuer.pem());
+    write("about.crt", &about.pem());
+    let serial = about.cert.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+    let (state, when) = if revoked { ("R", "250101000000Z") } else { ("V", "") };
+    write(
+        "index",
+        format!("{state}\t350101000000Z\t{when}\t{serial}\tunknown\t/CN=x\n").as_bytes(),
+    );
+    let mut command = Command::new("openssl");
+    command.current_dir(place).args(["ocsp", "-issuer", "ca.crt", "-cert", "about.crt"]);
+    command.args(["-no_nonce", "-reqout", "request"]);
+    if !command.output().ok()?.status.success() {
+        return None;
+    }
+    let mut command = Command::new("openssl");
+    command.current_dir(place).args(["ocsp", "-index", "index", "-CA", "ca.crt", "-rsigner"]);
+    command.args(["by.crt", "-rkey", "by.key", "-reqin", "request", "-respout", "answer"]);
+    let output = command.args(extra).output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer = std::fs::read(place.join("answer")).unwrap();
+    std::fs::remove_dir_all(place).unwrap();
+    Some(answer)
 }

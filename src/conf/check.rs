@@ -21,8 +21,8 @@ use super::parse::{Parsed, Problem};
 use super::source::{Files, Names};
 use super::syntax::{Ikev2Rule, Matching, Set, Spanned, Statement};
 use super::{
-    Checked, Config, Flow, FlowAddresses, FlowEnd, Globals, Ike1Auth, Lifetime, Mode, Ocsp, Policy,
-    PolicyName, PolicySecret, Prefix, SaProtocol, Start, Version,
+    Checked, Config, Flow, FlowAddresses, FlowEnd, Globals, Ike1Auth, Lifetime, Mode,
+    OCSP_TOLERATE, Ocsp, Policy, PolicyName, PolicySecret, Prefix, SaProtocol, Start, Version,
 };
 
 /// iked's lifetime of a child SA: three hours.
@@ -167,7 +167,7 @@ impl Checker<'_> {
             }
             Set::Ocsp { url, tolerate, maxage } => {
                 let seconds = |time: u64| u32::try_from(time).unwrap_or(u32::MAX);
-                let tolerate = tolerate.map_or(0, seconds);
+                let tolerate = tolerate.map_or(OCSP_TOLERATE, seconds);
                 globals.ocsp =
                     Some(Ocsp { url: url.clone(), tolerate, maxage: maxage.map(seconds) });
                 return self.set_is_able("ocsp", set.place);

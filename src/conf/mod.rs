@@ -146,13 +146,17 @@ pub struct Globals {
     pub ocsp: Option<Ocsp>,
 }
 
+/// By how many seconds an OCSP answer may lie outside its dates, unless `tolerate` says otherwise:
+/// clocks differ.
+pub const OCSP_TOLERATE: u32 = 300;
+
 /// The most processes that hold the secrets.
 pub const MOST_WORKERS: u8 = 8;
 
-/// `set ocsp`: whom to ask whether a certificate was revoked.
+/// `set ocsp`: peers are asked whether their certificates were revoked, by an answer that they got.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ocsp {
-    /// The responder.
+    /// The responder: it is for the peers to ask.
     pub url: String,
     /// By how many seconds an answer may lie outside its dates.
     pub tolerate: u32,

@@ -109,6 +109,8 @@ pub enum Request {
     KeyHash([u8; 20]),
     /// X.509 by an authority of this name, in DER (RFC 2408 §3.10).
     Name(Vec<u8>),
+    /// An OCSP answer about the certificate (RFC 4806).
+    Ocsp,
     /// A raw public key (RFC 7670).
     PublicKey,
     /// A raw RSA key in the older form (encoding 11).
@@ -294,4 +296,7 @@ pub struct Trust {
     pub authorities: Vec<([u8; 20], Vec<u8>)>,
     /// Raw public keys of peers are known.
     pub raw_keys: bool,
+    /// OCSP answers are wanted: SHA-1 hashes of the public keys of responders that are trusted besides the
+    /// authorities and those that they name (RFC 4806 §3.1).
+    pub ocsp: Option<Vec<[u8; 20]>>,
 }

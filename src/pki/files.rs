@@ -5,12 +5,14 @@
 //! ca/                       authorities that are trusted (others help to build chains)
 //! certs/                    certificates: ours, intermediates, peers'
 //! crls/                     revocation lists
+//! ocsp/                     OCSP answers about our own certificates; responders that are trusted
 //! private/                  private keys
 //! pubkeys/{ipv4,ipv6,fqdn,ufqdn}/ID   raw public keys of peers
 //! ```
 
 use std::net::IpAddr;
 
+use openssl::ocsp::OcspResponse;
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::{PKey, Private, Public};
 use openssl::x509::{X509, X509Crl};
@@ -25,6 +27,7 @@ pub const FOLDERS: &[&str] = &[
     "ca",
     "certs",
     "crls",
+    "ocsp",
     "private",
     "pubkeys/ipv4",
     "pubkeys/ipv6",
@@ -55,6 +58,8 @@ pub enum Kind {
     Certificate,
     /// In `crls/`.
     Crl,
+    /// In `ocsp/`: an answer, or the certificate of a responder.
+    Ocsp,
     /// In `private/`.
     Private,
     /// In `pubkeys/`: whose.
@@ -79,6 +84,9 @@ impl Kind {
             "ca" => return Ok(Self::Authority),
             "certs" => return Ok(Self::Certificate),
             "crls" => return Ok(Self::Crl),
+            // iked(8) has the certificate beside it by which its requests are made. It signs nothing.
+            "ocsp" if file == "issuer.crt" => return Ok(Self::Certificate),
+            "ocsp" => return Ok(Self::Ocsp),
             "private" => return Ok(Self::Private),
             "pubkeys/ipv4" => address(true)?,
             "pubkeys/ipv6" => address(false)?,
@@ -97,6 +105,8 @@ pub struct Found {
     pub certs: Vec<X509>,
     /// Revocation lists.
     pub crls: Vec<X509Crl>,
+    /// OCSP answers, in DER.
+    pub answers: Vec<Vec<u8>>,
     /// Private keys.
     pub keys: Vec<PKey<Private>>,
     /// Public keys.
@@ -205,6 +215,8 @@ fn der(octets: &[u8], passphrase: Option<&Secret>, found: &mut Found) -> Result<
         found.certs.push(cert);
     } else if let Ok(crl) = X509Crl::from_der(octets) {
         found.crls.push(crl);
+    } else if OcspResponse::from_der(octets).is_ok() {
+        found.answers.push(octets.to_vec());
     } else if let Ok(key) = PKey::private_key_from_der(octets) {
         found.keys.push(key);
     } else if let Ok(key) = PKey::public_key_from_der(octets) {

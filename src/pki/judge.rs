@@ -11,7 +11,7 @@ use openssl::x509::{X509, X509Crl, X509Ref, X509StoreContext};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::revocation::{self, List};
+use super::revocation::{self, List, Responders};
 use super::subject::{self, clean};
 use super::{Keyring, fingerprint};
 use crate::crypto::signature::{self, KeyKind};
@@ -184,7 +184,13 @@ impl Keyring {
             Err(why) => return Err(Complaint::new(name, why, "")),
         }
         let top = chain.last().map_or_else(String::new, |top| named(top));
-        Ok(Proved { by: format!("certificate {name}, authority {top}") })
+        let stapled = asked.certs.iter().any(|cert| matches!(cert, Cert::Ocsp(_)));
+        let ocsp = match (stapled, &self.options.ocsp) {
+            (true, _) => ", good by OCSP",
+            (false, Some(_)) => ", without an OCSP answer",
+            (false, None) => "",
+        };
+        Ok(Proved { by: format!("certificate {name}, authority {top}{ocsp}") })
     }
 
     /// The chain from a certificate to a trusted one, that one included.
@@ -247,12 +253,20 @@ impl Keyring {
             Cert::Ocsp(der) => Some(der),
             _ => None,
         });
-        if let (Some(answer), [cert, issuer, ..]) = (answer, chain) {
-            let stack = stack(chain).map_err(|why| Complaint::new("", why, ""))?;
-            revocation::stapled(answer, cert, issuer, &stack, self.store())
+        if let (Some(answer), [cert, ..]) = (answer, chain) {
+            self.check_answer(answer, chain)
                 .map_err(|check| Complaint::new(named(cert), check, ""))?;
         }
         Ok(())
+    }
+
+    /// Judges the first certificate of a chain by an OCSP answer.
+    pub(super) fn check_answer(&self, answer: &[u8], chain: &[X509]) -> Result<(), String> {
+        let [cert, issuer, ..] = chain else { return Err("its issuer is not known".into()) };
+        let (chain, others) = (stack(chain)?, stack(&self.responders)?);
+        let dates = self.options.ocsp.as_ref().into();
+        let by = Responders { store: self.store(), others: &others, dates };
+        revocation::answered(answer, cert, issuer, &chain, &by)
     }
 
     /// What is wrong with one of our own certificates, and the chain above it.

@@ -206,7 +206,8 @@ impl Keyring {
     /// Whether a certificate hangs on an authority that the peer asked for.
     fn is_wanted(&self, cert: &X509, requests: &[Request]) -> bool {
         let chain = self.above(cert);
-        let any = requests.is_empty() || requests.contains(&Request::Any);
+        let some = |request: &Request| matches!(request, Request::KeyHash(_) | Request::Name(_));
+        let any = requests.contains(&Request::Any) || !requests.iter().any(some);
         any || chain.iter().any(|cert| {
             let key = cert.public_key().and_then(|key| key.public_key_to_der());
             let hash = key.map(|key| sha1(&[&key])).ok();
@@ -269,7 +270,30 @@ impl Keyring {
             subject.ok() == issuer.ok()
         };
         let sent = chain.iter().enumerate().filter(|(at, cert)| *at == 0 || !top(cert));
-        sent.filter_map(|(_, cert)| Some(Cert::X509(cert.to_der().ok()?))).collect()
+        let answer = requests.contains(&Request::Ocsp).then(|| {
+            let good = |answer: &&(Vec<u8>, _)| self.check_answer(&answer.0, &chain).is_ok();
+            self.answers.iter().find(good).map(|(answer, _)| Cert::Ocsp(answer.clone()))
+        });
+        let sent = sent.filter_map(|(_, cert)| Some(Cert::X509(cert.to_der().ok()?)));
+        sent.chain(answer.flatten()).collect()
+    }
+
+    /// What is wrong with our OCSP answers: which file, and why no peer gets it.
+    pub(super) fn idle_answers(&self) -> Vec<(&str, String)> {
+        let certs: Vec<&X509> = self.keys.iter().flat_map(|key| &key.certs).collect();
+        let idle = self.answers.iter().filter_map(|(answer, file)| {
+            let mut whys = Vec::new();
+            for cert in &certs {
+                match self.check_answer(answer, &self.above(cert)) {
+                    Ok(()) => return None,
+                    Err(why) => whys.push(why),
+                }
+            }
+            let other = "the OCSP answer is about another certificate";
+            let why = whys.into_iter().min_by_key(|why| why.as_str() == other);
+            Some((file.as_str(), why.unwrap_or_else(|| "there is no certificate of ours".into())))
+        });
+        idle.collect()
     }
 
     /// Decrypts with our RSA key. What does not decrypt comes back as octets that nobody can foretell

@@ -33,7 +33,7 @@ use x509_parser::prelude::FromDer;
 pub use judge::{LARGEST_CERT, MOST_CERTS};
 pub use subject::{CertView, Part};
 
-use crate::conf::Identity;
+use crate::conf::{Identity, Ocsp};
 use crate::crypto::signature::KeyKind;
 use crate::crypto::{Secret, sha1};
 use crate::ike::auth::{Answer, Question, Trust};
@@ -52,6 +52,8 @@ pub struct Options {
     pub partial_chain: bool,
     /// What expires within so many days is reported.
     pub warn_days: u32,
+    /// `set ocsp`: peers are asked for an OCSP answer, and how its dates are judged.
+    pub ocsp: Option<Ocsp>,
     /// Judge as of this time, in seconds since 1970; `None` is now.
     pub at: Option<i64>,
 }
@@ -80,6 +82,10 @@ pub struct Keyring {
     pool: Vec<(X509, String)>,
     store: X509Store,
     lists: Vec<List>,
+    /// OCSP answers about our own certificates, in DER.
+    answers: Vec<(Vec<u8>, String)>,
+    /// Who may answer by OCSP besides the authorities and those that they name.
+    responders: Vec<X509>,
     keys: Vec<OwnKey>,
     raw: BTreeMap<(IdType, Vec<u8>), RawKey>,
     remarks: Vec<Remark>,
@@ -112,6 +118,8 @@ impl Keyring {
             pool: Vec::new(),
             store,
             lists: Vec::new(),
+            answers: Vec::new(),
+            responders: Vec::new(),
             keys: Vec::new(),
             raw: BTreeMap::new(),
             remarks: Vec::new(),
@@ -141,15 +149,17 @@ impl Keyring {
                 Err(text) => self.remark(file, text),
             }
         }
+        self.answers.extend(found.answers.into_iter().map(|answer| (answer, file.to_owned())));
         for cert in found.certs {
             match kind {
                 Kind::Authority => self.anchors.push((cert, file.to_owned())),
+                Kind::Ocsp => self.responders.push(cert),
                 _ => self.pool.push((cert, file.to_owned())),
             }
         }
         for key in found.keys {
             match (OwnKey::new(key, file), &kind) {
-                (_, Kind::Authority | Kind::Crl | Kind::PublicKey(_)) => {
+                (_, Kind::Authority | Kind::Crl | Kind::Ocsp | Kind::PublicKey(_)) => {
                     self.remark(file, "a private key does not belong there: it is left out");
                 }
                 (Ok(key), _) => self.keys.push(key),
@@ -242,7 +252,11 @@ impl Keyring {
                 }
             }
         }
-        Trust { authorities, raw_keys: !self.raw.is_empty() }
+        let ocsp = self.options.ocsp.as_ref().map(|_| {
+            let keys = self.responders.iter().filter_map(|cert| cert.public_key().ok());
+            keys.filter_map(|key| Some(sha1(&[&key.public_key_to_der().ok()?]))).collect()
+        });
+        Trust { authorities, raw_keys: !self.raw.is_empty(), ocsp }
     }
 
     fn anchors(&self) -> &[(X509, String)] {

@@ -1,5 +1,5 @@
-//! Whether a certificate was taken back: revocation lists (RFC 5280 §6.3) and stapled OCSP answers
-//! (RFC 6960, RFC 4806).
+//! Whether a certificate was taken back: revocation lists (RFC 5280 §6.3) and OCSP answers that came with
+//! it (RFC 6960, RFC 4806). Nobody is connected to.
 
 use std::cmp::Ordering;
 
@@ -12,8 +12,35 @@ use openssl::x509::{CrlStatus, X509, X509Crl, X509Ref};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-/// By how much the clocks of others may differ, in seconds.
-const CLOCKS: u32 = 300;
+use crate::conf::{OCSP_TOLERATE, Ocsp};
+
+/// By whom OCSP answers may be signed, and how old they may be.
+pub struct Responders<'a> {
+    /// The authorities.
+    pub store: &'a X509StoreRef,
+    /// Others that the operator trusts.
+    pub others: &'a StackRef<X509>,
+    /// How the dates are judged.
+    pub dates: Dates,
+}
+
+/// How the dates of OCSP answers are judged, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Dates {
+    /// By how much the clocks of others may differ.
+    pub tolerate: u32,
+    /// How old an answer may be, whatever it says itself.
+    pub maxage: Option<u32>,
+}
+
+impl From<Option<&Ocsp>> for Dates {
+    fn from(ocsp: Option<&Ocsp>) -> Self {
+        ocsp.map_or(Self { tolerate: OCSP_TOLERATE, maxage: None }, |ocsp| Self {
+            tolerate: ocsp.tolerate,
+            maxage: ocsp.maxage,
+        })
+    }
+}
 
 /// A list that can be used: nothing critical in it is unknown.
 pub struct List {
@@ -116,33 +143,34 @@ pub fn listed<'a>(
     }
 }
 
-/// Judges a certificate by an OCSP answer that came with it.
+/// Judges a certificate by an OCSP answer about it.
 ///
 /// # Errors
 ///
 /// That it was revoked, or what is wrong with the answer.
-pub fn stapled(
+pub fn answered(
     answer: &[u8],
     cert: &X509Ref,
     issuer: &X509Ref,
     chain: &StackRef<X509>,
-    store: &X509StoreRef,
+    by: &Responders<'_>,
 ) -> Result<(), String> {
-    let malformed = |_| "the OCSP answer that came with it is malformed".to_owned();
+    let malformed = |_| "the OCSP answer is malformed".to_owned();
     let response = OcspResponse::from_der(answer).map_err(malformed)?;
     if response.status() != OcspResponseStatus::SUCCESSFUL {
-        return Err("the OCSP answer that came with it is an error message".into());
+        return Err("the OCSP answer is an error message".into());
     }
     let basic = response.basic().map_err(malformed)?;
-    if basic.verify(chain, store, OcspFlag::empty()).is_err() {
-        return Err("the OCSP answer that came with it is not signed by whom it should".into());
+    let by_others = || basic.verify(by.others, by.store, OcspFlag::TRUST_OTHER).is_ok();
+    if basic.verify(chain, by.store, OcspFlag::empty()).is_err() && !by_others() {
+        return Err("the OCSP answer is not signed by whom it should".into());
     }
     // Responders name the certificate by SHA-1 mostly, newer ones by SHA2-256.
     for digest in [MessageDigest::sha1(), MessageDigest::sha256()] {
         let id = OcspCertId::from_cert(digest, cert, issuer).map_err(malformed)?;
         let Some(status) = basic.find_status(&id) else { continue };
-        if status.check_validity(CLOCKS, None).is_err() {
-            return Err("the OCSP answer that came with it is out of date".into());
+        if status.check_validity(by.dates.tolerate, by.dates.maxage).is_err() {
+            return Err("the OCSP answer is out of date".into());
         }
         return match status.status {
             OcspCertStatus::GOOD => Ok(()),
@@ -150,5 +178,5 @@ pub fn stapled(
             _ => Err("the OCSP responder does not know it".into()),
         };
     }
-    Err("the OCSP answer that came with it is about another certificate".into())
+    Err("the OCSP answer is about another certificate".into())
 }

@@ -77,7 +77,7 @@ impl Keyring {
         })
     }
 
-    /// What expired or will soon, in sentences.
+    /// What expired or will soon, and OCSP answers that no peer gets, in sentences.
     pub fn expiring(&self) -> Vec<String> {
         let now = self.seconds();
         let soon = now + i64::from(self.options.warn_days) * 86_400;
@@ -85,13 +85,14 @@ impl Keyring {
             let dated = !matches!(view.part, Part::RawKey) && view.not_after > 0;
             dated && view.not_after < soon
         });
-        near.map(|view| {
+        let near = near.map(|view| {
             let CertView { file, subject, not_after, part, .. } = view;
             let verb = if not_after < now { "expired" } else { "expires" };
             let date = judge::date(not_after);
             format!("{file}: {subject} ({part}) {verb} on {date}: have it renewed, then reload")
-        })
-        .collect()
+        });
+        let idle = self.idle_answers().into_iter();
+        near.chain(idle.map(|(file, why)| format!("{file}: {why}: no peer gets it"))).collect()
     }
 }
 

@@ -195,10 +195,10 @@ impl Ca {
     /// Tells `ike` whom we trust, and what is here for people to look at.
     fn tell_trust(&mut self, child: &mut Child) -> Result<(), Fault> {
         let (Some(ring), Some(link)) = (&self.ring, &mut self.ike) else { return Ok(()) };
-        let Trust { authorities, raw_keys } = ring.trust();
+        let Trust { authorities, raw_keys, ocsp } = ring.trust();
         let parts = authorities.chunks(AUTHORITIES).map(|some| CaTells::Authorities(some.to_vec()));
         let views = ring.view().into_iter().map(|view| CaTells::Cert(Box::new(view)));
-        let messages = parts.chain(views).chain([CaTells::Known { raw_keys }]);
+        let messages = parts.chain(views).chain([CaTells::Known { raw_keys, ocsp }]);
         let mut end = link.send(&CaTells::Begin);
         for message in messages {
             end = end.and_then(|()| link.send(&message));

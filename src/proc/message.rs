@@ -124,6 +124,8 @@ pub enum CaTells {
     Known {
         /// Raw public keys of peers are known.
         raw_keys: bool,
+        /// OCSP answers are wanted, also by these: see [`crate::ike::auth::Trust`].
+        ocsp: Option<Vec<[u8; 20]>>,
     },
 }
 

@@ -105,8 +105,9 @@ impl Workers {
                 CaTells::Begin => worker.knowing = Known::default(),
                 CaTells::Authorities(some) => worker.knowing.trust.authorities.extend(some),
                 CaTells::Cert(view) => worker.knowing.certs.push(*view),
-                CaTells::Known { raw_keys } => {
+                CaTells::Known { raw_keys, ocsp } => {
                     worker.knowing.trust.raw_keys = raw_keys;
+                    worker.knowing.trust.ocsp = ocsp;
                     heard.push(Heard::Known(std::mem::take(&mut worker.knowing)));
                 }
             }

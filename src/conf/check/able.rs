@@ -38,11 +38,11 @@ impl Checker<'_> {
         self.warn(place, "EAP is not available: this user cannot log in");
     }
 
-    /// `set` lines without effect.
+    /// `set` lines that mean less than elsewhere.
     pub(super) fn set_is_able(&mut self, word: &str, place: Place) {
         if word == "ocsp" {
-            let sentence = "nobody is asked by OCSP: \"set ocsp\" has no effect; an answer that the \
-                            peer sends along is looked at";
+            let sentence = "no responder is connected to: peers are asked to send an OCSP answer along; \
+                            of one that sends none the revocation lists tell";
             self.warn(place, sentence);
         }
     }

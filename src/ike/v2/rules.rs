@@ -194,6 +194,7 @@ fn requests(request: &v2::CertReq) -> Vec<Request> {
             let hashes = request.hashes().take(MOST_AUTHORITIES);
             hashes.filter_map(|hash| Some(Request::KeyHash(hash.try_into().ok()?))).collect()
         }
+        CertEncoding::OCSP_CONTENT => vec![Request::Ocsp],
         CertEncoding::RAW_PUBLIC_KEY => vec![Request::PublicKey],
         CertEncoding::RAW_RSA_KEY => vec![Request::RsaKey],
         CertEncoding::OPENIKED_KEY => vec![Request::IkedKey],

@@ -46,7 +46,8 @@ pub fn hashes() -> Payload {
     Payload::Notify(Notify::with_data(NotifyType::SIGNATURE_HASH_ALGORITHMS, octets))
 }
 
-/// Requests for certificates by those whom we trust (RFC 7296 §3.7), and for raw keys where the peer has
+/// Requests for certificates by those whom we trust (RFC 7296 §3.7), for OCSP answers about them
+/// (RFC 4806), and for raw keys where the peer has
 /// shown that it knows of them: OpenIKED finds no key for a kind that it does not know, and needs to be
 /// asked by its own number. Who has a key in a file needs none sent.
 pub fn requests(core: &Core, heard: &[Request]) -> Vec<Payload> {
@@ -56,6 +57,12 @@ pub fn requests(core: &Core, heard: &[Request]) -> Vec<Payload> {
         let few = known.iter().filter(|_| known.len() <= MOST_AUTHORITIES);
         let authorities = few.flat_map(|(hash, _)| *hash).collect();
         let encoding = CertEncoding::X509_SIGNATURE;
+        payloads.push(Payload::CertReq(CertReq { encoding, authorities }));
+    }
+    if let Some(responders) = core.trust.ocsp.as_ref().filter(|_| !known.is_empty()) {
+        let few = responders.iter().take(MOST_AUTHORITIES);
+        let (encoding, authorities) =
+            (CertEncoding::OCSP_CONTENT, few.copied().flatten().collect());
         payloads.push(Payload::CertReq(CertReq { encoding, authorities }));
     }
     let known = [
