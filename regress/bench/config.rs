@@ -72,7 +72,7 @@ fn engine(config: &Config) -> (Duration, Duration) {
     let [take, reload] = [config.clone(), changed].map(|config| {
         let config = Arc::new(config);
         let started = Instant::now();
-        engine.handle(Time(Duration::from_secs(1)), Input::Configure(config));
+        engine.handle(Time::at(Duration::from_secs(1)), Input::Configure(config));
         while engine.poll().is_some() {}
         started.elapsed()
     });

@@ -81,7 +81,7 @@ fn bench() -> Bench {
 fn bench_on(dialect: &str) -> Bench {
     let behaviour = Dialect::by_name(dialect).unwrap().behaviour;
     let road = Road(Rc::default(), behaviour);
-    Bench { kernel: Kernel::new(road.clone()), road, now: Time(Duration::from_secs(100)) }
+    Bench { kernel: Kernel::new(road.clone()), road, now: Time::at(Duration::from_secs(100)) }
 }
 
 impl Bench {

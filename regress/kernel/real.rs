@@ -40,7 +40,7 @@ impl Real {
     }
 
     fn now(&self) -> Time {
-        Time(self.begun.elapsed())
+        Time::at(self.begun.elapsed())
     }
 
     /// Reads until an input is what is wanted.

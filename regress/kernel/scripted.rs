@@ -27,14 +27,14 @@ impl Scene {
         let road = Road::new(dialect, US);
         road.kernel.borrow_mut().enable_ipcomp();
         let mut kernel = Kernel::new(road.clone());
-        kernel.start(Time(Duration::from_secs(1)));
+        kernel.start(Time::at(Duration::from_secs(1)));
         road.names();
         Self { road, kernel, id: 0 }
     }
 
     fn ask(&mut self, request: KernelRequest) -> KernelAnswer {
         self.id += 1;
-        let now = Time(Duration::from_secs(2));
+        let now = Time::at(Duration::from_secs(2));
         self.kernel.request(now, RequestId(self.id), request);
         self.kernel.readable(now);
         let mut answer = None;
@@ -401,6 +401,6 @@ fn ipcomp_goes_when_the_kernel_ends_its_sa() {
     (sa.soft.seconds, sa.hard.seconds) = (5, 10);
     scene.add(sa);
     scene.road.kernel.borrow_mut().advance(12);
-    scene.kernel.readable(Time(Duration::from_secs(14)));
+    scene.kernel.readable(Time::at(Duration::from_secs(14)));
     assert_eq!(scene.road.kernel.borrow().sa_count(), 0);
 }

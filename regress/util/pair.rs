@@ -303,7 +303,7 @@ impl Pair {
         };
         Self {
             sides: [side(0, "192.0.2.1"), side(1, "192.0.2.2")],
-            now: Time(Duration::from_secs(1000)),
+            now: Time::at(Duration::from_secs(1000)),
             flying: Vec::new(),
             sent: 0,
             network: Box::new(|_, _| Fate::Deliver),
@@ -368,7 +368,7 @@ impl Pair {
                 Output::Lease(lease) => it.leases.push(lease),
                 Output::Report(report) => {
                     if std::env::var_os("STORY").is_some() {
-                        let seconds = now.0.as_millis();
+                        let seconds = now.since(Time::default()).as_millis();
                         eprintln!("{seconds} {}: {report}", ["A", "B"][side]);
                     }
                     it.reports.push(report);

@@ -10,6 +10,7 @@
 //! ```
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,19 +26,38 @@ use crate::wire::EspSpi;
 use crate::wire::iana::v2::{EncryptionId, IntegrityId};
 
 /// Monotonic time since an arbitrary start; the engine's only notion of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Time(pub Duration);
+///
+/// Nanoseconds, counted from one so that an `Option` of it takes no more room: an engine holds many.
+/// Times beyond the 584 years that it reaches are its last moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(NonZeroU64);
 
 impl Time {
+    /// The time so long after the start.
+    pub fn at(span: Duration) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(nanoseconds(span)))
+    }
+
     /// This time, later by so much.
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(span))
+        Self(self.0.saturating_add(nanoseconds(span)))
     }
 
     /// How long ago `earlier` was; zero if it lies ahead.
     pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
+}
+
+impl Default for Time {
+    /// The start.
+    fn default() -> Self {
+        Self(NonZeroU64::MIN)
+    }
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What the engine is told.

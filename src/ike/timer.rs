@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_timer_moves_and_fires_once() {
-        let at = |s| Time(Duration::from_secs(s));
+        let at = |s| Time::at(Duration::from_secs(s));
         let mut timers = Timers::default();
         timers.set(Timer::Policy(1), None, Some(at(5)));
         timers.set(Timer::Policy(1), Some(at(5)), Some(at(3)));

@@ -216,7 +216,7 @@ mod tests {
     use crate::crypto::SeededRandom;
 
     fn at(seconds: u64) -> Time {
-        Time(Duration::from_secs(seconds))
+        Time::at(Duration::from_secs(seconds))
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         assert!(!window.is_free());
         let mut times = Vec::new();
         for ms in 0..120_000 {
-            let now = Time(Duration::from_millis(ms));
+            let now = Time::at(Duration::from_millis(ms));
             match window.due(now, &backoff, &mut random) {
                 Due::Nothing => (),
                 Due::Again(octets) => {

@@ -159,7 +159,7 @@ impl Part for Ike {
 
     fn deadline(&self) -> Option<Instant> {
         let times = [self.engine.next_timeout(), self.kernel.next_timeout()];
-        times.into_iter().flatten().min().map(|time| self.start + time.0)
+        times.into_iter().flatten().min().map(|time| self.start + time.since(Time::default()))
     }
 
     fn turn(&mut self, child: &mut Child) -> Result<(), Fault> {
@@ -177,7 +177,7 @@ impl Part for Ike {
 
 impl Ike {
     fn now(&self) -> Time {
-        Time(self.start.elapsed())
+        Time::at(self.start.elapsed())
     }
 
     fn handle(&mut self, input: Input<'_>) {

@@ -85,7 +85,7 @@ mod tests {
     fn a_cookie_is_for_one_initiator_and_ages() {
         let mut random = SeededRandom::new(1);
         let mut cookies = Cookies::default();
-        let at = |s| Time(Duration::from_secs(s));
+        let at = |s| Time::at(Duration::from_secs(s));
         let (spi, remote) = (IkeSpi([7; 8]), "192.0.2.1:500".parse().unwrap());
         let baked = cookies.bake(at(0), &mut random, spi, remote, b"nonce");
         assert_eq!(baked.len(), 32);
