@@ -48,14 +48,14 @@ pub struct Mobility {
     /// We initiated the first of the IKE SAs, and decide.
     pub leads: bool,
     /// The peer's further addresses.
-    pub peers: Vec<IpAddr>,
-    announced: Vec<IpAddr>,
+    pub peers: Box<[IpAddr]>,
+    announced: Box<[IpAddr]>,
     /// The path that was last agreed on.
     agreed: Path,
     /// Where the leader says it is, as long as that is not proved.
     tentative: Option<Box<(Path, Nat)>>,
     /// The hash of our address as the peer last saw it: when it changes, a NAT did it.
-    seen_as: Option<Vec<u8>>,
+    seen_as: Option<Box<[u8]>>,
 }
 
 /// What we asked for with a COOKIE2.
@@ -88,8 +88,8 @@ pub fn heard(frame: &mut Frame, core: &Core, bag: &Bag) {
     }
     frame.mobility = Some(Box::new(Mobility {
         leads: frame.initiator,
-        peers: told(bag).unwrap_or_default(),
-        announced: further(frame, core),
+        peers: told(bag).unwrap_or_default().into(),
+        announced: further(frame, core).into(),
         agreed: frame.path(),
         tentative: None,
         seen_as: None,
@@ -237,7 +237,7 @@ impl Established {
             payloads.push(Payload::Notify(cookie.clone()));
         }
         if let Some(peers) = told(bag) {
-            mobility.peers = peers;
+            mobility.peers = peers.into();
         }
         let leads = mobility.leads;
         let nat = detected(frame, bag, path);
@@ -280,7 +280,7 @@ impl Established {
         payloads.extend(hashes(frame, path));
         payloads.extend(announced(&further));
         if let Some(mobility) = frame.mobility.as_deref_mut() {
-            mobility.announced = further;
+            mobility.announced = further.into();
         }
         let exchange = ExchangeType::INFORMATIONAL;
         self.sent = core.now;
@@ -307,7 +307,7 @@ impl Established {
         let further = further(frame, core);
         let payloads: Vec<_> = announced(&further).collect();
         if let Some(mobility) = frame.mobility.as_deref_mut() {
-            mobility.announced = further;
+            mobility.announced = further.into();
         }
         if self.inform(frame, core, &payloads) {
             self.active = Some(Box::new(Active::Inform));
@@ -338,7 +338,7 @@ impl Established {
         let Some(hash) = seen_as(bag) else { return };
         if mobility.seen_as.as_deref() != Some(hash) {
             // The first time nothing is there to compare with: to say it once too often does no harm.
-            let first = mobility.seen_as.replace(hash.to_vec()).is_none();
+            let first = mobility.seen_as.replace(hash.into()).is_none();
             if !first {
                 frame.report(core, Event::Remapped);
             }
@@ -349,7 +349,7 @@ impl Established {
     /// The follower answered the update.
     pub fn updated(&mut self, frame: &mut Frame, core: &mut Core, sent: &Moving, bag: &Bag) {
         let Some(mobility) = frame.mobility.as_deref_mut() else { return };
-        mobility.seen_as = seen_as(bag).map(<[u8]>::to_vec).or(mobility.seen_as.take());
+        mobility.seen_as = seen_as(bag).map(Box::from).or(mobility.seen_as.take());
         let cookie = bag.notify(NotifyType::COOKIE2).map(|notify| &*notify.data);
         if cookie.is_some_and(|cookie| cookie != sent.cookie) {
             return self.false_cookie(frame, core);
@@ -430,7 +430,7 @@ impl Established {
             self.urge(Task::UpdateAddresses);
             // What is on its way is repeated from where we are now.
             frame.window.hurry(core.now);
-        } else if mobility.announced != further(frame, core) {
+        } else if *mobility.announced != *further(frame, core) {
             self.want(Task::TellAddresses);
         }
         self.advance(frame, core);
