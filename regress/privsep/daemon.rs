@@ -170,12 +170,8 @@ impl Daemon {
     /// The children by role.
     pub fn children(&self) -> BTreeMap<String, u32> {
         let mut found = BTreeMap::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-            if status(pid, "PPid:").first() != Some(&self.pid()) {
-                continue;
-            }
-            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        for pid in self.offspring() {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let words: Vec<String> = arguments
                 .split(|octet| *octet == 0)
                 .map(|word| String::from_utf8_lossy(word).into_owned())
@@ -187,6 +183,13 @@ impl Daemon {
             }
         }
         found
+    }
+
+    /// All child processes, also the dead that nobody has collected.
+    pub fn offspring(&self) -> Vec<u32> {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+        pids.filter(|pid| status(*pid, "PPid:").first() == Some(&self.pid())).collect()
     }
 
     pub fn child(&self, role: &str) -> u32 {

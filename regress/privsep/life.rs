@@ -28,6 +28,19 @@ fn children_are_an_ordinary_user_in_an_empty_directory() {
 }
 
 #[test]
+fn readers_are_collected() {
+    let Some(daemon) = Daemon::start(&[]) else { return };
+    for reload in [false, true] {
+        if reload {
+            assert!(daemon.oakctl(&["reload"]).status.success(), "{}", daemon.log());
+        }
+        let few =
+            eventually(|| (daemon.offspring().len() == daemon.children().len()).then_some(()));
+        assert!(few.is_some(), "after a reload ({reload}): {:?}", daemon.offspring());
+    }
+}
+
+#[test]
 fn every_child_comes_back_and_works() {
     for relay in [false, true] {
         let Some(daemon) = Daemon::start(if relay { &["-R"] } else { &[] }) else { return };

@@ -200,7 +200,7 @@ pub fn run(options: Options) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|e| said("finding my own program", &e))?;
     let mut salt = [0; 32];
     openssl::rand::rand_bytes(&mut salt).map_err(|e| said("randomness", &e))?;
-    let (mut draft, ways) = reading::first(&program, &options, salt)?;
+    let (first, mut draft, ways) = reading::first(&program, &options, salt)?;
     let decoupled = draft.config.globals.decouple;
     let kernel = match decoupled {
         true => None,
@@ -240,7 +240,7 @@ pub fn run(options: Options) -> Result<(), String> {
         salt,
         ways,
         reading: None,
-        readers: Vec::new(),
+        readers: vec![first],
         to_read: VecDeque::new(),
         again: Duration::ZERO,
         again_at: None,
@@ -472,7 +472,7 @@ impl Parent {
     }
 
     fn start_due(&mut self) -> io::Result<()> {
-        let now = Instant::now();
+        let now = self.events.woke();
         let due = |slot: &Slot| slot.start_at.is_some_and(|at| at <= now);
         let roles: Vec<Role> =
             self.slots.iter().filter(|(_, slot)| due(slot)).map(|(role, _)| *role).collect();

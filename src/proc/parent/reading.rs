@@ -107,7 +107,8 @@ fn ways(mut link: Link<Order, Told>, count: u8) -> io::Result<Vec<OwnedFd>> {
     Ok(ways)
 }
 
-/// Has everything read for the first time, and waits for it: passphrases may be asked for.
+/// Has everything read for the first time, and waits for it: passphrases may be asked for. The reader
+/// goes on handing over the secrets when this is done.
 ///
 /// # Errors
 ///
@@ -116,9 +117,9 @@ pub fn first(
     program: &Path,
     options: &Options,
     salt: [u8; 32],
-) -> Result<(Draft, Vec<OwnedFd>), String> {
+) -> Result<(Process, Draft, Vec<OwnedFd>), String> {
     let said = |error: &dyn std::fmt::Display| format!("reading the configuration: {error}");
-    let (_, mut link) = start(program, options, salt, true).map_err(|e| said(&e))?;
+    let (process, mut link) = start(program, options, salt, true).map_err(|e| said(&e))?;
     let mut draft = Draft::default();
     loop {
         let (told, _) = reader::next(&mut link).map_err(|error| said(&error))?;
@@ -126,7 +127,7 @@ pub fn first(
             None => (),
             Some(true) => {
                 let ways = ways(link, draft.config.globals.ca_workers).map_err(|e| said(&e))?;
-                return Ok((draft, ways));
+                return Ok((process, draft, ways));
             }
             Some(false) => return Err(in_full(&draft.diagnostics)),
         }
@@ -215,9 +216,10 @@ impl Parent {
         }
     }
 
-    /// Readers that ended are collected.
+    /// Readers that ended are collected. One from before the daemon went to the background is not its
+    /// child any more.
     pub(super) fn collect_readers(&mut self) {
-        self.readers.retain_mut(|process| !matches!(process.try_wait(), Ok(Some(_))));
+        self.readers.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
     }
 
     fn not_read(&mut self, purpose: Purpose, why: &str, errors: &[Diagnostic]) {
