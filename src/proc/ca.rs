@@ -101,8 +101,9 @@ impl Part for Ca {
     }
 
     fn turn(&mut self, child: &mut Child) -> Result<(), Fault> {
-        if self.number == 0 && self.look_at.is_some_and(|at| Instant::now() >= at) {
-            self.look_at = Some(Instant::now() + LOOK);
+        let now = child.events.woke();
+        if self.number == 0 && self.look_at.is_some_and(|at| now >= at) {
+            self.look_at = Some(now + LOOK);
             for remark in self.ring.iter().flat_map(Keyring::expiring) {
                 child.log.notice(remark);
             }

@@ -71,6 +71,11 @@ pub trait Part {
         descriptor: Option<OwnedFd>,
     ) -> Result<(), Fault>;
 
+    /// The wait has ended at this time, and what follows until the next is done at it.
+    fn woke(&mut self, at: Instant) {
+        let _ = at;
+    }
+
     /// One of its own sources is ready.
     fn ready(&mut self, child: &mut Child, token: Token) -> Result<(), Fault>;
 
@@ -136,7 +141,9 @@ fn turns(child: &mut Child, part: &mut dyn Part) -> Result<(), Fault> {
         for line in child.log.take() {
             child.parent.send(&Up::Log(line)).map_err(Fault::Parent)?;
         }
-        for token in child.events.turn(part.deadline())? {
+        let ready = child.events.turn(part.deadline())?;
+        part.woke(child.events.woke());
+        for token in ready {
             if token != PARENT {
                 part.ready(child, token)?;
                 continue;

@@ -50,6 +50,8 @@ type Failed = (Option<PolicyName>, Option<IpAddr>);
 pub struct Ike {
     engine: Engine,
     start: Instant,
+    /// Since `start`, as of this turn of the loop.
+    now: Time,
     net: Net,
     kernel: Road,
     workers: Workers,
@@ -80,6 +82,7 @@ impl Default for Ike {
         Self {
             engine: Engine::new(Box::new(SystemRandom), crate::ike::Settings::default()),
             start: Instant::now(),
+            now: Time::default(),
             net: Net::Direct(Sockets::default()),
             kernel: Road::None,
             workers: Workers::default(),
@@ -121,8 +124,7 @@ impl Part for Ike {
                 let fd = claimed(descriptor, "a socket")?;
                 child.events.watch(&fd, KERNEL)?;
                 self.kernel = Road::open(fd, &dialect)?;
-                let now = self.now();
-                self.kernel.start(now);
+                self.kernel.start(self.now);
             }
             Down::ConfigBegin(globals) => {
                 self.coming = Some(Config { globals, policies: Vec::new() });
@@ -139,13 +141,16 @@ impl Part for Ike {
         Ok(())
     }
 
+    fn woke(&mut self, at: Instant) {
+        self.now = Time::at(at.saturating_duration_since(self.start));
+    }
+
     fn ready(&mut self, child: &mut Child, token: Token) -> Result<(), Fault> {
         match token {
             CONTROL => self.asked(child),
             RELAY => self.relayed(child),
             KERNEL => {
-                let now = self.now();
-                self.kernel.readable(now);
+                self.kernel.readable(self.now);
                 Ok(())
             }
             at if workers::TOKENS.contains(&at.0) => {
@@ -163,7 +168,7 @@ impl Part for Ike {
     }
 
     fn turn(&mut self, child: &mut Child) -> Result<(), Fault> {
-        let now = self.now();
+        let now = self.now;
         let due = |time: Option<Time>| time.is_some_and(|time| time <= now);
         if due(self.kernel.next_timeout()) {
             self.kernel.timeout(now);
@@ -176,12 +181,8 @@ impl Part for Ike {
 }
 
 impl Ike {
-    fn now(&self) -> Time {
-        Time::at(self.start.elapsed())
-    }
-
     fn handle(&mut self, input: Input<'_>) {
-        self.engine.handle(self.now(), input);
+        self.engine.handle(self.now, input);
     }
 
     fn set_up(&mut self, child: &mut Child, settings: &Settings) {
@@ -385,14 +386,13 @@ impl Ike {
     fn finish(&mut self, child: &mut Child) -> Result<(), Fault> {
         if self.finished && !self.kernel.is_searching() {
             self.finished = false;
-            self.kernel.sweep(self.now());
+            self.kernel.sweep(self.now);
             child.parent.send(&Up::Finished).map_err(Fault::Parent)?;
         }
         Ok(())
     }
 
     fn act(&mut self, child: &mut Child, output: Output) -> Result<(), Fault> {
-        let now = self.now();
         match output {
             Output::Datagram { local, remote, octets } => {
                 let datagram = Datagram { local, remote, octets };
@@ -403,7 +403,7 @@ impl Ike {
             Output::Keepalive { local, remote } => {
                 self.send(child, Datagram { local, remote, octets: Vec::new() });
             }
-            Output::Kernel(id, request) => self.kernel.request(now, id, request),
+            Output::Kernel(id, request) => self.kernel.request(self.now, id, request),
             Output::Question(id, question) => {
                 let refused = self.workers.ask(&mut self.engine, id, question);
                 self.heard(refused);
@@ -524,7 +524,7 @@ impl Ike {
     fn listing(&self, show: Show) -> VecDeque<Reply> {
         let mut list: VecDeque<Reply> = match show {
             Show::Sas => {
-                let sas = self.engine.sas(self.now()).into_iter();
+                let sas = self.engine.sas(self.now).into_iter();
                 sas.map(|sa| Reply::Sa(Box::new(sa))).collect()
             }
             Show::Flows => {

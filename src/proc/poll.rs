@@ -19,12 +19,14 @@ pub struct Loop {
     poll: Poll,
     events: Events,
     again: Vec<Token>,
+    woke: Instant,
 }
 
 impl Loop {
     /// A loop that watches nothing yet.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(64), again: Vec::new() })
+        let (poll, events) = (Poll::new()?, Events::with_capacity(64));
+        Ok(Self { poll, events, again: Vec::new(), woke: Instant::now() })
     }
 
     /// Watches a descriptor; it must be taken off by [`Loop::forget`] before it is closed, as the
@@ -49,6 +51,12 @@ impl Loop {
         }
     }
 
+    /// When the last wait ended. Whatever is done until the next one is done at this time: the clock is
+    /// read once for all of it.
+    pub fn woke(&self) -> Instant {
+        self.woke
+    }
+
     /// Waits until somebody is ready or the time has come; gives who is ready.
     pub fn turn(&mut self, until: Option<Instant>) -> io::Result<Vec<Token>> {
         let wait = match until {
@@ -64,6 +72,7 @@ impl Loop {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => (),
         }
+        self.woke = Instant::now();
         let mut ready: Vec<Token> = std::mem::take(&mut self.again);
         for event in &self.events {
             if !ready.contains(&event.token()) {
