@@ -1,147 +1,51 @@
 //! The process that stays root: it opens what others may not, starts them, and starts them again.
 
 mod addresses;
+mod children;
 mod host;
 mod leases;
 mod open;
+mod options;
 mod reading;
 mod resolver;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Child as Process, Command, ExitStatus, Stdio};
+use std::process::Child as Process;
 use std::time::{Duration, Instant};
 
 use mio::Token;
-use serde::{Deserialize, Serialize};
-
-use host::Host;
-use leases::Leases;
 
 use super::child::batch;
-use super::imsg::{self, Link};
-use super::message::{Down, Settings, Up};
+use super::imsg;
+use super::message::{Down, Up};
 use super::poll::Loop;
 use super::{Role, sandbox};
 use crate::conf::{Config, PolicyName};
-use crate::ike::pool::Lease;
-use crate::log::{Detail, Log};
+use crate::log::Log;
 use crate::net::Spec;
 use crate::sys;
 use addresses::Addresses;
+use children::{Running, Slot};
+use host::Host;
+use leases::Leases;
+use reading::{Purpose, Reading};
 
 /// How long the engine may take to say goodbye and clear the kernel.
 const FAREWELL: Duration = Duration::from_secs(6);
 /// How long a child may take to end when its link is closed.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The first pause before a restart; it doubles with each early death.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause before a restart.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A child that lived so long did not die early.
-const LIVED: Duration = Duration::from_secs(30);
 /// How long until host names without an address are looked up again.
 const NAMES_AGAIN: Duration = Duration::from_secs(60);
-
-/// How much of a configuration may wait until a child has read it, in octets: some 100,000 policies.
-const CONFIGURATION: usize = 64 * 1024 * 1024;
 
 const SIGNALS: Token = Token(0);
 const ADDRESSES: Token = Token(64);
 
-/// How many leases are told at once: as many as surely fit into a message.
-const LEASES_AT_ONCE: usize = 32;
-
 pub use open::{configuration, in_full};
-use reading::{Purpose, Reading};
-
-/// What the command line said.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Options {
-    /// The configuration file.
-    pub file: String,
-    /// The directory of keys and certificates.
-    pub keys: PathBuf,
-    /// Macros that the file cannot change.
-    pub macros: Vec<(String, String)>,
-    /// Stay in the foreground and log to standard error.
-    pub foreground: bool,
-    /// How much to log.
-    pub detail: Detail,
-    /// Where the control socket is.
-    pub socket: PathBuf,
-    /// The directory for what the next daemon has to know.
-    pub state: PathBuf,
-    /// Whom the children become.
-    pub user: String,
-    /// The empty directory that they see.
-    pub root: PathBuf,
-    /// The ports for IKE, and for IKE and ESP in UDP.
-    pub ports: (u16, u16),
-    /// Every child SA is encapsulated in UDP.
-    pub force_natt: bool,
-    /// Never start a negotiation.
-    pub passive: bool,
-    /// Datagrams go through the `relay` process, also where this is not needed.
-    pub relay: bool,
-    /// The kernel to be served.
-    pub kernel: KernelAt,
-}
-
-/// Where a kernel is and what it speaks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KernelAt {
-    /// The dialect's name.
-    pub dialect: String,
-    /// A SOCK_SEQPACKET socket that relays to it; `None` is this host's PF_KEY.
-    pub relay: Option<PathBuf>,
-}
-
-impl KernelAt {
-    /// This host's.
-    pub fn here() -> Self {
-        Self { dialect: pfkey::Dialect::native().name.into(), relay: None }
-    }
-}
-
-impl std::str::FromStr for KernelAt {
-    type Err = String;
-
-    /// `DIALECT:PATH`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = || pfkey::Dialect::all().map(|dialect| dialect.name).join(", ");
-        let (dialect, path) = text.split_once(':').unwrap_or((text, ""));
-        if pfkey::Dialect::by_name(dialect).is_none() {
-            return Err(format!("{text}: want dialect:path, and a dialect of {}", names()));
-        }
-        if path.is_empty() {
-            return Err(format!("{text}: want dialect:path, the path of a relay's socket"));
-        }
-        let path = std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
-        Ok(Self { dialect: dialect.into(), relay: Some(path) })
-    }
-}
-
-/// A child that runs.
-struct Running {
-    process: Process,
-    link: Link<Down, Up>,
-    since: Instant,
-}
-
-/// A child's place: empty while it waits to be started again.
-#[derive(Default)]
-struct Slot {
-    running: Option<Running>,
-    pause: Duration,
-    start_at: Option<Instant>,
-    starts: u32,
-    /// Of a `ca`: it has the secrets in force.
-    holds_secrets: bool,
-}
+pub use options::{KernelAt, Options};
 
 /// The parent.
 struct Parent {
@@ -309,185 +213,6 @@ impl Parent {
         starts.chain(others.flatten()).min()
     }
 
-    // ---- children ----
-
-    /// Starts a child and hands it what it needs.
-    fn start(&mut self, role: Role) -> io::Result<()> {
-        let (ours, theirs) = imsg::pair()?;
-        let quiet = |options: &Options| match options.foreground {
-            true => Stdio::inherit(),
-            false => Stdio::null(),
-        };
-        let process = Command::new(&self.program)
-            .args(["-P", role.name(), "-u", &self.options.user, "-c"])
-            .arg(&self.options.root)
-            .env_clear()
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(quiet(&self.options))
-            .spawn()?;
-        let mut link = Link::new(ours)?;
-        link.limit_queued(CONFIGURATION);
-        self.events.watch(&link, token(role))?;
-        let slot = self.slots.entry(role).or_default();
-        slot.start_at = None;
-        slot.starts += 1;
-        let restarted = slot.starts > 1;
-        slot.running = Some(Running { process, link, since: Instant::now() });
-        if restarted {
-            self.log.notice(format!("{role} process started again"));
-        }
-        self.tell(role, Down::Detail(self.log.detail()));
-        self.provide(role, restarted)?;
-        let others: Vec<Role> = self.slots.keys().copied().collect();
-        for other in others {
-            if role.talks_with(other) && self.is_running(other) {
-                let (one, two) = imsg::pair()?;
-                self.hand(role, Down::Peer(other), one);
-                self.hand(other, Down::Peer(role), two);
-            }
-        }
-        match role {
-            Role::Ca(_) => match self.ways.pop() {
-                Some(way) => self.give_way(role, way),
-                None => self.read(Purpose::Ca),
-            },
-            Role::Ike => {
-                self.addresses.forget();
-                self.tell_addresses();
-                self.config_due = true;
-                self.send_config();
-            }
-            _ => (),
-        }
-        Ok(())
-    }
-
-    /// The sockets and settings of a role.
-    fn provide(&mut self, role: Role, restarted: bool) -> io::Result<()> {
-        let holds_udp = if self.relayed() { Role::Relay } else { Role::Ike };
-        match role {
-            Role::Ike => {
-                let settings = Settings {
-                    restarted,
-                    relayed: self.relayed(),
-                    kernel: self.kernel.is_some(),
-                    ports: self.options.ports,
-                };
-                self.tell(role, Down::Settings(settings));
-                let leases: Vec<Lease> = self.leases.all().collect();
-                for some in leases.chunks(LEASES_AT_ONCE) {
-                    self.tell(role, Down::Leases(some.to_vec()));
-                }
-                if let Some(fd) = self.kernel.as_ref().map(OwnedFd::try_clone).transpose()? {
-                    let dialect = self.options.kernel.dialect.clone();
-                    self.hand(role, Down::Kernel(dialect), fd);
-                }
-            }
-            Role::Control => {
-                let fd = self.listener.as_fd().try_clone_to_owned()?;
-                self.hand(role, Down::Listener, fd);
-            }
-            _ => (),
-        }
-        if role == holds_udp {
-            for index in 0..self.udp.len() {
-                let (spec, fd) = (self.udp[index].0, self.udp[index].1.try_clone()?);
-                self.hand(role, Down::Udp(spec), fd);
-            }
-        }
-        Ok(())
-    }
-
-    fn tell(&mut self, role: Role, message: Down) {
-        self.with_link(role, |link| link.send(&message));
-    }
-
-    fn hand(&mut self, role: Role, message: Down, descriptor: OwnedFd) {
-        self.with_link(role, |link| link.send_with(&message, descriptor));
-    }
-
-    /// Does something on a child's link, if it runs; a link that breaks is the end of the child.
-    fn with_link(
-        &mut self,
-        role: Role,
-        act: impl FnOnce(&mut Link<Down, Up>) -> Result<(), imsg::Error>,
-    ) {
-        let Some(slot) = self.slots.get_mut(&role) else { return };
-        let Some(running) = &mut slot.running else { return };
-        match act(&mut running.link) {
-            // A child that is gone is noticed by its signal.
-            Ok(()) | Err(imsg::Error::Closed) => (),
-            Err(error) => self.kill(role, &error.to_string()),
-        }
-    }
-
-    /// Ends a child that does what it must not.
-    fn kill(&mut self, role: Role, why: &str) {
-        self.log.error(format!("{role} process is killed: {why}"));
-        let slot = self.slots.get_mut(&role);
-        if let Some(running) = slot.and_then(|slot| slot.running.as_mut()) {
-            // If it is dead already then the signal of its death is on its way.
-            let _ = running.process.kill();
-        }
-    }
-
-    /// Collects the dead, and sees when they are to come back.
-    fn reap(&mut self) {
-        self.collect_readers();
-        let roles: Vec<Role> = self.slots.keys().copied().collect();
-        for role in roles {
-            let slot = self.slots.get_mut(&role);
-            let running = slot.and_then(|slot| slot.running.as_mut());
-            let Some(Ok(Some(status))) = running.map(|r| r.process.try_wait()) else { continue };
-            // What it said last may explain its end.
-            self.listen_to(role);
-            self.buried(role, status);
-        }
-    }
-
-    fn buried(&mut self, role: Role, status: ExitStatus) {
-        let Some(slot) = self.slots.get_mut(&role) else { return };
-        let Some(running) = slot.running.take() else { return };
-        self.events.forget(&running.link);
-        slot.holds_secrets = false;
-        if role == Role::Ike {
-            self.host.orphan();
-        }
-        if self.ending.is_some() {
-            if role == Role::Ike && !status.success() {
-                self.log.error(format!("ike process ended while closing down: {status}"));
-            }
-            return;
-        }
-        slot.pause = pause_after(slot.pause, running.since.elapsed());
-        slot.start_at = Some(Instant::now() + slot.pause);
-        let pause = slot.pause;
-        let kept = match role {
-            Role::Ike => "; SAs in the kernel go on meanwhile",
-            _ => "",
-        };
-        let text = format!("{role} process ended ({status}); starting it again in {pause:?}{kept}");
-        self.log.error(text);
-    }
-
-    fn start_due(&mut self) -> io::Result<()> {
-        let now = self.events.woke();
-        let due = |slot: &Slot| slot.start_at.is_some_and(|at| at <= now);
-        let roles: Vec<Role> =
-            self.slots.iter().filter(|(_, slot)| due(slot)).map(|(role, _)| *role).collect();
-        for role in roles {
-            if let Err(error) = self.start(role) {
-                self.log.error(format!("starting the {role} process: {error}"));
-                if let Some(slot) = self.slots.get_mut(&role) {
-                    slot.pause = (slot.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-                    slot.start_at = Some(now + slot.pause);
-                }
-            }
-        }
-        Ok(())
-    }
-
     // ---- messages ----
 
     fn child_ready(&mut self, number: usize) -> io::Result<()> {
@@ -649,14 +374,6 @@ impl Parent {
     }
 }
 
-/// How long to wait before a child is started again, from the last such pause and how long it lived.
-fn pause_after(last: Duration, lived: Duration) -> Duration {
-    match lived < LIVED && !last.is_zero() {
-        true => (last * 2).min(LONGEST_PAUSE),
-        false => FIRST_PAUSE,
-    }
-}
-
 /// When to look the names up again that have no address.
 fn names_due(unresolved: &[PolicyName]) -> Option<Instant> {
     (!unresolved.is_empty()).then(|| Instant::now() + NAMES_AGAIN)
@@ -671,22 +388,4 @@ fn token(role: Role) -> Token {
         Role::Reader => 4,
         Role::Ca(number) => 8 + usize::from(number),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_storm_of_restarts_is_slowed_down_and_a_long_life_forgives() {
-        let mut pause = Duration::ZERO;
-        let mut pauses = Vec::new();
-        for _ in 0..12 {
-            pause = pause_after(pause, Duration::from_millis(10));
-            pauses.push(pause.as_millis());
-        }
-        assert_eq!(pauses[..4], [100, 200, 400, 800]);
-        assert_eq!(pauses[11], 60_000);
-        assert_eq!(pause_after(pause, LIVED), FIRST_PAUSE);
-    }
 }

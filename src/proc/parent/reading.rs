@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Child as Process, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Options, Parent, Slot, in_full, names_due, open, token};
+use super::children::Slot;
+use super::{Options, Parent, in_full, names_due, open, token};
 use crate::conf::{Config, Diagnostic, PolicyName, Severity, diff};
 use crate::proc::Role;
 use crate::proc::child::batch;
