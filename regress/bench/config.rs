@@ -30,8 +30,15 @@ fn main() {
         for number in 0..count {
             let peer = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
             let net = IpAddr::from((0xac10_0000 + (number << 4)).to_be_bytes());
-            writeln!(text, "ikev2 \"p{number}\" from any to {net}/28 peer {peer} psk \"secret\"")
-                .unwrap();
+            // Every fourth is a rule of ipsec.conf(5).
+            match number % 4 {
+                0 => writeln!(text, "ike passive from 10.0.0.0/8 to {net}/28 peer {peer} psk s"),
+                _ => writeln!(
+                    text,
+                    "ikev2 \"p{number}\" from any to {net}/28 peer {peer} psk \"secret\""
+                ),
+            }
+            .unwrap();
         }
         let files = MemoryFiles::default().with("bench", text);
         let started = Instant::now();

@@ -149,3 +149,25 @@ fn vast_text_is_read_in_time() {
     }
     assert!(started.elapsed() < Duration::from_secs(60));
 }
+
+#[test]
+fn rules_that_all_overlap_are_compared_in_time() {
+    let started = Instant::now();
+    let rules = |rule: &dyn Fn(u16) -> String| (0..2000).map(rule).collect::<String>();
+    let [same, wide, narrow] = [
+        rules(&|n| format!("ikev2 from any to any peer 192.0.{}.{} psk x\n", n >> 8, n & 255)),
+        rules(&|n| {
+            let (high, low) = (n >> 8, n & 255);
+            format!("ikev2 quick from 10.0.0.0/8 to any peer 198.51.{high}.{low} psk x\n")
+        }),
+        rules(&|n| {
+            let (high, low) = (n >> 8, n & 255);
+            format!("ikev2 from 10.{high}.{low}.0/24 to any peer 203.0.{high}.{low} psk x\n")
+        }),
+    ];
+    let files = MemoryFiles::default().with("many", same + &wide + &narrow);
+    let checked = conf::load("many", &[], &files, &NumericNames).unwrap();
+    let told = checked.diagnostics.iter().filter(|d| d.message.contains("another peer")).count();
+    assert!(told >= 2 * 1999, "{told}");
+    assert!(started.elapsed() < Duration::from_secs(60));
+}

@@ -94,6 +94,7 @@ impl Writer {
         }
         self.maybe(&["quick", "skip", "default"]);
         self.maybe(&["active", "passive", "ondemand"]);
+        self.maybe(&["ipcomp"]);
         self.maybe(&["tunnel", "transport"]);
         self.maybe(&["natt"]);
         self.maybe(&["esp", "ah"]);
@@ -122,7 +123,12 @@ impl Writer {
         }
         self.valued("srcid", STRINGS);
         self.valued("dstid", STRINGS);
-        self.valued("ikelifetime", TIMES);
+        if self.chance(3) {
+            self.put("ikelifetime");
+            let time = self.pick(TIMES);
+            self.put(time);
+            self.maybe(&["reauth"]);
+        }
         if self.chance(3) {
             self.put("lifetime");
             let time = self.pick(TIMES);
@@ -139,9 +145,19 @@ impl Writer {
                 let word = self.pick(&["rsa", "ecdsa384", "rfc7427", "signature"]);
                 self.put(word);
             }
-            2 => self.put("eap \"mschap-v2\""),
+            2 => {
+                let method = self.pick(&["eap \"mschap-v2\"", "eap radius"]);
+                self.put(method);
+            }
             _ => (),
         }
+        self.options();
+        self.valued("iface", &["sec0", "lo1"]);
+        self.valued("tag", STRINGS);
+        self.valued("tap", &["enc0", "enc7"]);
+    }
+
+    fn options(&mut self) {
         while self.chance(3) {
             let option = self.pick(&[
                 "config address 10.9.0.0/24",
@@ -154,9 +170,6 @@ impl Writer {
             ]);
             self.put(option);
         }
-        self.valued("iface", &["sec0", "lo1"]);
-        self.valued("tag", STRINGS);
-        self.valued("tap", &["enc0", "enc7"]);
     }
 
     fn peers(&mut self) {
@@ -180,10 +193,15 @@ impl Writer {
     fn ike(&mut self) {
         self.put("ike");
         self.maybe(&["active", "passive", "dynamic"]);
-        self.maybe(&["esp", "ah"]);
-        self.maybe(&["tunnel", "transport"]);
-        self.valued("proto", &["tcp", "47", "esp"]);
-        self.ends(false);
+        let interface = self.chance(6);
+        if interface {
+            self.put("interface sec3");
+        } else {
+            self.maybe(&["esp", "ah"]);
+            self.maybe(&["tunnel", "transport"]);
+            self.valued("proto", &["tcp", "47", "esp"]);
+            self.ends(true);
+        }
         self.peers();
         if self.chance(2) {
             let word = self.pick(&["main", "aggressive"]);
@@ -193,8 +211,17 @@ impl Writer {
             self.phase("quick");
         }
         self.ids();
-        self.valued("psk", &["secret", "\"a b\""]);
-        self.valued("tag", STRINGS);
+        match self.random.below(3) {
+            0 => self.put("psk \"a b\""),
+            1 => self.put("rsa"),
+            _ => (),
+        }
+        self.maybe(&["hybrid", "rsa-encryption", "rsa-revised-encryption"]);
+        self.maybe(&["xauth", "xauth \"alice\""]);
+        self.options();
+        if !interface {
+            self.valued("tag", STRINGS);
+        }
     }
 
     fn flow(&mut self) {
@@ -222,6 +249,7 @@ impl Writer {
             self.maybe(&["udpencap", "udpencap port 4500"]);
             self.valued("auth", &["hmac-md5", "hmac-sha2-256"]);
             self.valued("enc", &["aes", "null"]);
+            self.valued("comp", &["deflate", "unknown"]);
         }
         self.valued("authkey", &["0x00112233:0x44556677", "0x00", "file \"a:b\""]);
         if kind != "tcpmd5" {
@@ -238,8 +266,21 @@ impl Writer {
             8..10 => self.sa(),
             10 => {
                 let line = self.pick(&[
+                    "set active",
                     "set passive",
+                    "set couple",
+                    "set decouple",
+                    "set fragmentation",
+                    "set nofragmentation",
+                    "set mobike",
                     "set nomobike",
+                    "set vendorid",
+                    "set novendorid",
+                    "set enforcesingleikesa",
+                    "set noenforcesingleikesa",
+                    "set stickyaddress",
+                    "set nostickyaddress",
+                    "set cert_partial_chain",
                     "set dpd_check_interval 30",
                     "set ca_workers 3",
                     "set cert_expiry_warning 30",

@@ -155,6 +155,56 @@ fn a_macro_of_the_command_line_wins() {
     assert_eq!(peer.to_string(), "10.0.0.2");
 }
 
+/// What is said of a file.
+fn said(path: &str, files: &dyn Files) -> Vec<String> {
+    let diagnostics = match conf::load(path, &[], files, &NumericNames) {
+        Ok(checked) => checked.diagnostics,
+        Err(diagnostics) => diagnostics,
+    };
+    diagnostics.into_iter().map(|it| it.message).collect()
+}
+
+#[test]
+fn files_include_each_other_so_deep_and_not_deeper() {
+    let chain = |depth: usize| {
+        let mut files = MemoryFiles::default().with(&format!("f{depth}"), "set nomobike\n");
+        for number in 0..depth {
+            let next = number + 1;
+            files = files.with(&format!("f{number}"), format!("include \"f{next}\"\n"));
+        }
+        files
+    };
+    assert_eq!(said("f0", &chain(15)), [""; 0]);
+    assert_eq!(said("f0", &chain(16)), ["files include each other more than 16 deep"]);
+}
+
+#[test]
+fn a_macro_that_names_itself_is_no_loop() {
+    let text = "a = \"$b\"\nb = \"$a\"\nikev2 from any to any peer $a psk x\n";
+    let files = MemoryFiles::default().with("c", text);
+    let messages = said("c", &files);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(messages[0].starts_with("found '$'"), "{messages:?}");
+}
+
+#[test]
+fn secrets_in_a_file_of_somebody_else_are_refused() {
+    let file = |text: &str, mode, uid| {
+        MemoryFiles(vec![("c".into(), FileText { octets: text.into(), mode, uid })])
+    };
+    let secret = "ikev2 from any to any psk x\n";
+    let open = "ikev2 from any to any\n";
+    let refused =
+        |files: &MemoryFiles| said("c", files).iter().any(|it| it.starts_with("this file holds"));
+    for mode in [0o604, 0o602, 0o620, 0o610, 0o601, 0o666] {
+        assert!(refused(&file(secret, mode, 0)), "{mode:o}");
+        assert!(!refused(&file(open, mode, 0)), "{mode:o}");
+    }
+    assert!(refused(&file(secret, 0o600, 1000)));
+    assert!(!refused(&file(open, 0o600, 1000)));
+    assert!(!refused(&file(secret, 0o640, 0)));
+}
+
 #[test]
 fn diagnostics_are_data_too() {
     let files = MemoryFiles::default().with("c", "ikev2 pasive from any to any\nsett passive\n");

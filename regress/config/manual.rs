@@ -22,6 +22,10 @@ fn examples_of_the_manual_load() {
             .with("example", example.as_str())
             .with("/etc/oakd.d/branches.conf", "set nomobike\n")
             .with("/etc/oakd.d/branch.key", "000102030405060708090a0b0c0d0e0f\n");
+        let parsed = conf::parse("example", &[], &files);
+        let printed = conf::print(&parsed.statements, true);
+        let again = conf::parse("again", &[], &MemoryFiles::default().with("again", printed));
+        assert_eq!(parsed.statements, again.statements, "{example}");
         if let Err(diagnostics) = conf::load("example", &[], &files, &NumericNames) {
             let said: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
             panic!("{example}\n{}", said.join("\n"));

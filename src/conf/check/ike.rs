@@ -1,6 +1,7 @@
 //! What an `ike` rule of ipsec.conf(5) means to the daemon: policies of IKEv1, with the defaults
 //! that isakmpd(8) has.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::{Checker, Place, Problem};
@@ -25,6 +26,9 @@ const USUAL_HASH: (&str, &str) = ("hmac-sha1", "hmac-sha2-256");
 
 /// And `enc` and `group` of both.
 const USUAL: (&str, &str) = ("aes", "modp3072");
+
+/// Our end and the peer's.
+type Ends = (Option<Prefix>, Option<Prefix>);
 
 impl Checker<'_> {
     /// The policies of a rule: one for each peer that its entries have. Gives back how many.
@@ -58,16 +62,17 @@ impl Checker<'_> {
             }
         }
         let mut policies: Vec<Policy> = Vec::new();
+        let mut known: HashMap<Ends, usize> = HashMap::new();
         for entry in entries {
             let (local, peer) = (entry.local.as_ref(), entry.peer.as_ref());
             let ends = (local.map(|it| Prefix::host(it.ip)), peer.map(prefix));
-            let known = policies.iter_mut().find(|policy| (policy.local, policy.peer) == ends);
-            match known {
+            match known.get(&ends).and_then(|at| policies.get_mut(*at)) {
                 Some(policy) => policy.flows.push(flow(entry)),
                 None => {
                     let Some(policy) = self.ike_policy(rule, entry, ends, policies.len()) else {
                         return 0;
                     };
+                    known.insert(ends, policies.len());
                     policies.push(policy);
                 }
             }
@@ -88,7 +93,7 @@ impl Checker<'_> {
         &mut self,
         rule: &IkeRule,
         entry: &IkeEntry,
-        (local, peer): (Option<Prefix>, Option<Prefix>),
+        (local, peer): Ends,
         index: usize,
     ) -> Option<Policy> {
         let place = rule.end.place;
