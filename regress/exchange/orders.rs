@@ -7,8 +7,10 @@
 //! bounded, `COUNT=1` says how many runs there were.
 
 use crate::pair::*;
+use oakd::ike::Settings;
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
+use oakd::wire::iana::v2::GroupId;
 
 /// What a side begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,40 @@ struct Story {
     /// How many datagrams are chosen among; later ones arrive in the order they were sent.
     depth: usize,
     pfs: bool,
+    /// How many requests each side takes at a time.
+    window: u8,
+    /// How many child SAs there are: what is begun with "the child" is begun with both.
+    children: usize,
+}
+
+impl Story {
+    fn new(a: &[Act], b: &[Act], mishap: Mishap, depth: usize, pfs: bool) -> Self {
+        Self { acts: [a.to_vec(), b.to_vec()], mishap, depth, pfs, window: 4, children: 1 }
+    }
+
+    /// Both sides, up.
+    fn pair(&self) -> Pair {
+        let groups: &[_] = if self.pfs { &[GroupId::CURVE25519] } else { &[] };
+        let settings = Settings { window: self.window, ..Settings::default() };
+        let mut pair = Pair::with(settings, 1);
+        for side in [B, A] {
+            let mut it = policy(side);
+            it.child_proposals = vec![child(gcm(groups))];
+            if self.children == 2 {
+                // One child SA carries IPv4, the other IPv6.
+                pair.input(side, Input::Capabilities(crate::further::one_family()));
+                it.flows.push(match side {
+                    A => flow("2001:db8:1::/64", "2001:db8:2::/64"),
+                    _ => flow("2001:db8:2::/64", "2001:db8:1::/64"),
+                });
+            }
+            pair.configure(side, vec![it]);
+        }
+        pair.pass(1);
+        pair.assert_ike(1);
+        pair.assert_children(self.children);
+        pair
+    }
 }
 
 /// No packet would be lost: each side sends on an SA that the other receives on.
@@ -95,9 +131,7 @@ fn begin(pair: &mut Pair, side: usize, act: Act) {
 
 /// Plays one run.
 fn run(story: &Story, choices: &mut Choices) {
-    let groups: &[_] = if story.pfs { &[oakd::wire::iana::v2::GroupId::CURVE25519] } else { &[] };
-    let mut pair = Pair::of(|policy| policy.child_proposals = vec![child(gcm(groups))]);
-    pair.pass(1).assert_up();
+    let mut pair = story.pair();
     let gentle = story.acts.iter().flatten().all(|act| matches!(act, RekeyChild | RekeyIke));
     let mut left = story.acts.clone();
     let mut mishap = story.mishap;
@@ -164,7 +198,8 @@ fn run(story: &Story, choices: &mut Choices) {
                 no_gap(&pair, "afterwards");
             }
         }
-        pair.assert_up();
+        pair.assert_ike(1);
+        pair.assert_children(story.children);
         let complaint = |event: &Event| matches!(event, Event::Misbehaved { .. });
         assert!(!pair.reported(A, complaint) && !pair.reported(B, complaint), "misbehaved");
         pair.end();
@@ -175,27 +210,34 @@ fn run(story: &Story, choices: &mut Choices) {
     }
 }
 
-fn all(a: &[Act], b: &[Act], mishap: Mishap, depth: usize, pfs: bool) -> usize {
-    let story = Story { acts: [a.to_vec(), b.to_vec()], mishap, depth, pfs };
+fn all(story: &Story) -> usize {
     let mut choices = Choices::default();
     let mut runs = 0;
     loop {
-        run(&story, &mut choices);
+        run(story, &mut choices);
         runs += 1;
         if !choices.advance() {
             if std::env::var_os("COUNT").is_some() {
-                eprintln!("{a:?} {b:?} {mishap:?}: {runs} runs");
+                let Story { acts, mishap, window, children, .. } = story;
+                eprintln!("{acts:?} {mishap:?}, window {window}, {children} children: {runs} runs");
             }
             return runs;
         }
     }
 }
 
-/// Every order; every order with each message lost; the first orders with each doubled.
+/// Every order, with one request at a time and with several; every order with each message lost; the first
+/// orders with each doubled; and with two child SAs, for which requests go side by side.
 fn with_mishaps(a: &[Act], b: &[Act]) {
-    assert!(all(a, b, Mishap::None, 20, false) > 10);
-    assert!(all(a, b, Mishap::Lost, depth(7), true) > 10);
-    assert!(all(a, b, Mishap::Doubled, depth(4), false) > 10);
+    let story = |mishap, depth, pfs| Story::new(a, b, mishap, depth, pfs);
+    assert!(all(&story(Mishap::None, 20, false)) > 10);
+    assert!(all(&Story { window: 1, ..story(Mishap::None, 20, false) }) > 10);
+    assert!(all(&story(Mishap::Lost, depth(7), true)) > 10);
+    assert!(all(&Story { window: 1, ..story(Mishap::Lost, depth(4), false) }) > 10);
+    assert!(all(&story(Mishap::Doubled, depth(4), false)) > 10);
+    assert!(all(&Story { children: 2, ..story(Mishap::None, depth(4), false) }) > 10);
+    assert!(all(&Story { children: 2, ..story(Mishap::Lost, depth(2), false) }) > 10);
+    assert!(all(&Story { children: 2, ..story(Mishap::Doubled, depth(2), false) }) > 10);
 }
 
 /// How many datagrams are chosen among, with what there is time for each day.
@@ -221,8 +263,13 @@ fn a_rekey_of_the_ike_sa_and_one_of_a_child() {
 
 #[test]
 fn rekeys_of_both_kinds_on_both_sides() {
-    assert!(all(&[RekeyIke, RekeyChild], &[RekeyChild], Mishap::None, depth(5), false) > 10);
-    assert!(all(&[RekeyChild, RekeyIke], &[RekeyIke], Mishap::None, depth(5), false) > 10);
+    let rows: [(&[Act], &[Act]); 2] =
+        [(&[RekeyIke, RekeyChild], &[RekeyChild]), (&[RekeyChild, RekeyIke], &[RekeyIke])];
+    for (a, b) in rows {
+        let story = Story::new(a, b, Mishap::None, depth(5), false);
+        assert!(all(&story) > 10);
+        assert!(all(&Story { window: 1, ..story }) > 10);
+    }
 }
 
 #[test]
@@ -233,8 +280,52 @@ fn a_child_is_deleted_meanwhile() {
 }
 
 #[test]
+fn one_child_is_deleted_and_the_others_rekeyed_side_by_side() {
+    for b in [RekeyChild, RekeyIke, DeleteChild, DeleteIke] {
+        let a = [DeleteChild, RekeyChild];
+        let story = Story::new(&a, &[b], Mishap::None, depth(3), false);
+        assert!(all(&Story { children: 2, ..story }) > 10);
+    }
+}
+
+#[test]
 fn the_ike_sa_is_deleted_meanwhile() {
     for b in [RekeyChild, RekeyIke, DeleteIke] {
         with_mishaps(&[DeleteIke], &[b]);
     }
+}
+
+#[test]
+fn several_requests_go_out_at_once_where_the_peer_takes_them() {
+    for (window, at_once) in [(1, 1), (4, 2)] {
+        let story = Story::new(&[], &[], Mishap::None, 0, false);
+        let mut pair = Story { children: 2, window, ..story }.pair();
+        begin(&mut pair, A, RekeyChild);
+        assert_eq!(pair.flying.len(), at_once);
+        // The later one is answered in its turn.
+        if window > 1 {
+            pair.deliver(1);
+            assert_eq!(pair.flying.len(), 1);
+            pair.deliver(0);
+            assert_eq!(pair.flying.len(), 2);
+        }
+        pair.pass(30).assert_children(2);
+        pair.end();
+    }
+}
+
+#[test]
+fn an_ike_sa_made_by_rekeying_takes_several_requests_too() {
+    let story = Story::new(&[], &[], Mishap::None, 0, false);
+    let mut pair = Story { children: 2, ..story }.pair();
+    begin(&mut pair, A, RekeyIke);
+    pair.pass(2);
+    // A hears with the answer to its first request how many more there may be.
+    begin(&mut pair, A, RekeyChild);
+    assert_eq!(pair.flying.len(), 1);
+    pair.pass(30).assert_children(2);
+    begin(&mut pair, A, RekeyChild);
+    assert_eq!(pair.flying.len(), 2);
+    pair.pass(30).assert_children(2);
+    pair.end();
 }

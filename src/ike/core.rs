@@ -94,6 +94,8 @@ pub enum Deed {
     Reopen(SaId),
     /// This one was deleted; its children go to another with the same peer, if there is one.
     Bequeath(SaId),
+    /// A request of the peer that came early is to be worked on.
+    TakeTurn(SaId),
     /// This one is half open and has to give way.
     Evict(SaId),
     /// A policy lost its IKE or child SA, or could not get it (then pause longer).

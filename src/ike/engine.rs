@@ -278,6 +278,7 @@ impl Engine {
                 self.newly_established(id, initial_contact);
                 self.with(id, |sa, core| sa.settled(core));
             }
+            Deed::TakeTurn(id) => self.with(id, v2::take_turns),
             Deed::Evict(id) => self.with(id, |sa, core| sa.abandon(core, Gone::Failed)),
             Deed::Reopen(id) => self.reopen(id),
             Deed::Bequeath(id) => self.bequeath(id),

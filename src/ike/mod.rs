@@ -39,6 +39,8 @@ pub struct Settings {
     pub ports: (u16, u16),
     /// How requests are sent again.
     pub backoff: Backoff,
+    /// How many requests of a peer we take at a time once an IKE SA stands (RFC 7296 §2.3).
+    pub window: u8,
     /// How long a peer may take from IKE_SA_INIT to the end of IKE_AUTH.
     pub half_open: Duration,
     /// From how many half-open IKE SAs on a COOKIE is demanded (RFC 7296 §2.6).
@@ -63,6 +65,7 @@ impl Default for Settings {
         Self {
             ports: (500, 4500),
             backoff: Backoff::default(),
+            window: 4,
             half_open: Duration::from_secs(30),
             cookies_from: 32,
             cookies_from_one: 8,

@@ -1,8 +1,14 @@
-//! One request outstanding each way (RFC 7296 §2.1 to §2.3): retransmission, give-up, duplicates.
+//! The requests outstanding each way (RFC 7296 §2.1 to §2.3): retransmission, give-up, duplicates, and
+//! what came before its turn.
+//!
+//! How many requests may be on their way is said by whom they go to. Those of the peer are taken in the
+//! order of their message IDs, whatever order they come in: what a request asks for never meets what
+//! one before it asked for half done.
 
 use std::time::Duration;
 
 use super::event::Time;
+use super::natt::Path;
 use super::timer::jitter;
 use crate::crypto::Random;
 use crate::wire::MessageId;
@@ -24,13 +30,56 @@ impl Default for Backoff {
     }
 }
 
+/// The most requests of ours that are on their way at a time, however many the peer would take.
+const MOST_OWN: u32 = 16;
+
+/// The most datagrams of one peer, and octets of them, that wait for their turn.
+const MOST_HELD: (usize, usize) = (64, 64 * 1024);
+
 /// The two message counters of an IKE SA and what hangs on them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Window {
     next_own: MessageId,
-    own: Option<Box<Outstanding>>,
+    /// Our requests on their way, the oldest first.
+    own: Vec<(MessageId, Outstanding)>,
+    /// How many of them the peer takes at a time.
+    peers: u8,
     expected: MessageId,
-    answer: Answer,
+    /// How many of its requests we take at a time.
+    size: u8,
+    /// The peer does not know that yet.
+    untold: bool,
+    /// The last one before `expected` is being worked on.
+    answering: bool,
+    /// The last answers, kept for duplicates; the newest last.
+    answers: Vec<Box<[u8]>>,
+    held: Option<Box<Vec<Held>>>,
+}
+
+/// A datagram of a request whose turn has not come.
+#[derive(Debug)]
+pub struct Held {
+    id: MessageId,
+    /// The way it came by.
+    pub path: Path,
+    /// It.
+    pub octets: Box<[u8]>,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            next_own: MessageId::default(),
+            own: Vec::new(),
+            peers: 1,
+            expected: MessageId::default(),
+            size: 1,
+            untold: false,
+            answering: false,
+            answers: Vec::new(),
+            held: None,
+        }
+    }
 }
 
 /// A message of ours that waits for its answer.
@@ -67,32 +116,22 @@ impl Outstanding {
     }
 }
 
-/// How far the answer to the peer's last request is.
-#[derive(Debug, Default)]
-enum Answer {
-    /// There was no request yet.
-    #[default]
-    None,
-    /// It is being worked on.
-    Pending,
-    /// It was sent; the octets are kept for duplicates.
-    Sent(Box<[u8]>),
-}
-
 /// What a request from the peer is, by its message ID.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrival<'a> {
     /// The one expected.
     New,
-    /// The last one again; this was the answer.
+    /// One that was answered; this was the answer.
     Duplicate(&'a [u8]),
-    /// The last one again; the answer is not ready.
+    /// The one that is being worked on.
     InProgress,
-    /// Neither: to be dropped.
+    /// One whose turn comes when those before it are answered.
+    Early,
+    /// None of these: to be dropped.
     OutOfWindow,
 }
 
-/// What is to be done about our outstanding request.
+/// What is to be done about an outstanding request of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due<'a> {
     /// Nothing yet.
@@ -106,7 +145,13 @@ pub enum Due<'a> {
 impl Window {
     /// Whether a request of ours may go out now.
     pub fn is_free(&self) -> bool {
-        self.own.is_none()
+        let oldest = self.own.first().map_or(self.next_own, |(id, _)| *id);
+        self.next_own.0 - oldest.0 < u32::from(self.peers).min(MOST_OWN)
+    }
+
+    /// Whether no request of ours is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.own.is_empty()
     }
 
     /// The message ID of our next request; `None` when the counter is spent.
@@ -114,104 +159,163 @@ impl Window {
         self.next_own.next().map(|_| self.next_own)
     }
 
+    /// The message ID of the request that went out last.
+    pub fn latest(&self) -> MessageId {
+        MessageId(self.next_own.0.saturating_sub(1))
+    }
+
     /// A request of ours goes out; it must carry [`Window::next_own`].
     pub fn sent(&mut self, octets: &[u8], now: Time, backoff: &Backoff, random: &mut dyn Random) {
-        self.own = Some(Box::new(Outstanding::new(octets, now, backoff, random)));
+        let id = self.next_own;
+        self.next_own = id.next().unwrap_or(id);
+        self.own.reserve_exact(1);
+        self.own.push((id, Outstanding::new(octets, now, backoff, random)));
     }
 
-    /// Whether a response with this message ID is the one we wait for.
+    /// Whether a response with this message ID is one that we wait for.
     pub fn awaits(&self, id: MessageId) -> bool {
-        self.own.is_some() && id == self.next_own
+        self.own.iter().any(|(own, _)| *own == id)
     }
 
-    /// The response to our request was accepted: gives back the request's octets.
-    pub fn answered(&mut self) -> Box<[u8]> {
-        self.next_own = self.next_own.next().unwrap_or(self.next_own);
-        self.own.take().map(|own| own.octets).unwrap_or_default()
+    /// The response with this message ID was accepted: gives back the request's octets.
+    pub fn answered(&mut self, id: MessageId) -> Box<[u8]> {
+        let at = self.own.iter().position(|(own, _)| *own == id);
+        let octets = at.map(|at| self.own.remove(at).1.octets).unwrap_or_default();
+        self.own.shrink_to_fit();
+        octets
     }
 
-    /// Our request is withdrawn and its message ID may be used again: only in IKE_SA_INIT, for
+    /// Our only request is withdrawn and its message ID may be used again: only in IKE_SA_INIT, for
     /// a COOKIE or another group (RFC 7296 §2.6).
     pub fn withdraw(&mut self) {
-        self.own = None;
+        self.own.clear();
+        self.next_own = MessageId::default();
+    }
+
+    /// The initial exchanges are done, or it is an IKE SA made by rekeying: from now on we take as
+    /// many requests of the peer at a time. It does not know that yet.
+    pub fn widen(&mut self, size: u8) {
+        self.size = size.max(1);
+        self.untold = self.size > 1;
+    }
+
+    /// What the peer is to be told of how many requests we take, if it does not know.
+    pub fn tell(&mut self) -> Option<u32> {
+        std::mem::take(&mut self.untold).then_some(u32::from(self.size))
+    }
+
+    /// The peer takes so many of our requests at a time.
+    pub fn peer_takes(&mut self, size: u32) {
+        self.peers = u8::try_from(size).unwrap_or(u8::MAX).max(1);
     }
 
     /// Judges a request from the peer.
     pub fn arrival(&self, id: MessageId) -> Arrival<'_> {
-        let duplicate = self.expected.0.checked_sub(1) == Some(id.0);
-        match &self.answer {
-            Answer::Pending if duplicate => Arrival::InProgress,
-            Answer::Pending => Arrival::OutOfWindow,
-            Answer::Sent(octets) if duplicate => Arrival::Duplicate(octets),
-            Answer::None | Answer::Sent(_) if id == self.expected => Arrival::New,
-            Answer::None | Answer::Sent(_) => Arrival::OutOfWindow,
+        let open = MessageId(self.expected.0 - u32::from(self.answering));
+        let back = usize::try_from(open.0.wrapping_sub(id.0)).unwrap_or(usize::MAX);
+        let answer = self.answers.len().checked_sub(back).and_then(|at| self.answers.get(at));
+        match answer {
+            Some(octets) => Arrival::Duplicate(octets),
+            None if self.answering && id == open => Arrival::InProgress,
+            None if id == self.expected && !self.answering => Arrival::New,
+            None if id > open && id.0 - open.0 < u32::from(self.size) => Arrival::Early,
+            None => Arrival::OutOfWindow,
         }
+    }
+
+    /// An authentic datagram of a request whose turn has not come is kept until then, within bounds.
+    pub fn hold(&mut self, id: MessageId, path: Path, octets: &[u8]) {
+        let held = self.held.get_or_insert_default();
+        let total: usize = held.iter().map(|it| it.octets.len()).sum();
+        let (most, most_octets) = MOST_HELD;
+        let again = held.iter().any(|it| *it.octets == *octets);
+        if !again && held.len() < most && total + octets.len() <= most_octets {
+            held.push(Held { id, path, octets: octets.into() });
+        }
+    }
+
+    /// Whether something is kept whose turn it is now.
+    pub fn is_due(&self) -> bool {
+        !self.answering && self.held.iter().any(|held| held.iter().any(|it| it.id == self.expected))
+    }
+
+    /// Takes it.
+    pub fn take_due(&mut self) -> Option<Held> {
+        if self.answering {
+            return None;
+        }
+        let held = self.held.as_mut()?;
+        held.retain(|it| it.id >= self.expected);
+        let at = held.iter().position(|it| it.id == self.expected);
+        let due = at.map(|at| held.remove(at));
+        if held.is_empty() {
+            self.held = None;
+        }
+        due
     }
 
     /// The expected request was authenticated and is being worked on.
     pub fn accepted(&mut self) {
         self.expected = self.expected.next().unwrap_or(self.expected);
-        self.answer = Answer::Pending;
+        self.answering = true;
     }
 
-    /// The message ID of the request that is being worked on.
+    /// The message ID of the request that is being worked on, or was last.
     pub fn answering(&self) -> MessageId {
         MessageId(self.expected.0.saturating_sub(1))
     }
 
-    /// Whether a request of the peer is being worked on.
-    pub fn is_answering(&self) -> bool {
-        matches!(self.answer, Answer::Pending)
-    }
-
     /// The answer went out.
     pub fn replied(&mut self, octets: &[u8]) {
-        self.answer = Answer::Sent(octets.into());
+        self.answering = false;
+        // The peer has had the answers to all requests but the last `size` (RFC 7296 §2.3).
+        let most = usize::from(self.size);
+        while self.answers.len() >= most {
+            self.answers.remove(0);
+        }
+        self.answers.reserve_exact(1);
+        self.answers.push(octets.into());
     }
 
-    /// Our outstanding request says the same in other octets from now on (other fragments).
+    /// An outstanding request of ours says the same in other octets from now on (other fragments).
     pub fn reword(&mut self, old: &[u8], new: &[u8]) {
-        if let Some(own) = self.own.as_mut().filter(|own| *own.octets == *old) {
+        let mut own = self.own.iter_mut();
+        if let Some((_, own)) = own.find(|(_, own)| *own.octets == *old) {
             own.octets = new.into();
         }
     }
 
-    /// As [`Window::reword`], for the answer to the peer's last request.
-    pub fn reword_answer(&mut self, id: MessageId, new: &[u8]) {
-        let last = id == self.answering();
-        if let (Answer::Sent(octets), true) = (&mut self.answer, last) {
-            *octets = new.into();
+    /// As [`Window::reword`], for an answer to the peer.
+    pub fn reword_answer(&mut self, old: &[u8], new: &[u8]) {
+        if let Some(answer) = self.answers.iter_mut().find(|answer| ***answer == *old) {
+            *answer = new.into();
         }
     }
 
-    /// How often our outstanding request was sent; 0 if there is none.
-    pub fn sendings(&self) -> u32 {
-        self.own.as_ref().map_or(0, |own| own.sent)
-    }
-
-    /// Our outstanding request is to be sent again now: the path is another.
+    /// Our outstanding requests are to be sent again now: the path is another.
     pub fn hurry(&mut self, now: Time) {
-        if let Some(own) = &mut self.own {
+        for (_, own) in &mut self.own {
             (own.next, own.sent) = (now, own.sent.min(1));
         }
     }
 
-    /// When to look at our outstanding request.
+    /// When to look at our outstanding requests.
     pub fn deadline(&self) -> Option<Time> {
-        self.own.as_ref().map(|own| own.deadline())
+        self.own.iter().map(|(_, own)| own.deadline()).min()
     }
 
-    /// What to do about it now.
-    pub fn due(&mut self, now: Time, backoff: &Backoff, random: &mut dyn Random) -> Due<'_> {
-        match &mut self.own {
-            Some(own) => own.due(now, backoff, random),
-            None => Due::Nothing,
+    /// What to do about one of them now, and how often it was sent before.
+    pub fn due(&mut self, now: Time, backoff: &Backoff, random: &mut dyn Random) -> (u32, Due<'_>) {
+        match self.own.iter_mut().find(|(_, own)| own.next <= now) {
+            Some((_, own)) => (own.sent, own.due(now, backoff, random)),
+            None => (0, Due::Nothing),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::crypto::SeededRandom;
 
@@ -243,7 +347,7 @@ mod tests {
         let mut times = Vec::new();
         for ms in 0..120_000 {
             let now = Time::at(Duration::from_millis(ms));
-            match window.due(now, &backoff, &mut random) {
+            match window.due(now, &backoff, &mut random).1 {
                 Due::Nothing => (),
                 Due::Again(octets) => {
                     assert_eq!(octets, b"request");
@@ -258,5 +362,89 @@ mod tests {
             }
         }
         panic!("never given up");
+    }
+
+    #[test]
+    fn as_many_requests_go_out_as_the_peer_takes() {
+        let mut random = SeededRandom::new(1);
+        let backoff = Backoff::default();
+        let mut window = Window::default();
+        window.peer_takes(2);
+        for id in 0..2 {
+            assert!(window.is_free());
+            assert_eq!(window.next_own(), Some(MessageId(id)));
+            window.sent(format!("{id}").as_bytes(), at(0), &backoff, &mut random);
+        }
+        assert!(!window.is_free());
+        // Request 2 has to wait for the answer to request 0, whatever comes of request 1.
+        assert_eq!(*window.answered(MessageId(1)), *b"1");
+        assert!(!window.is_free() && window.awaits(MessageId(0)) && !window.awaits(MessageId(1)));
+        assert_eq!(*window.answered(MessageId(0)), *b"0");
+        assert!(window.is_free() && window.is_idle());
+        window.peer_takes(u32::MAX);
+        for _ in 0..MOST_OWN {
+            assert!(window.is_free());
+            window.sent(b"more", at(0), &backoff, &mut random);
+        }
+        assert!(!window.is_free());
+    }
+
+    #[test]
+    fn what_comes_early_waits_for_its_turn_and_all_answers_of_the_window_are_kept() {
+        let path = Path {
+            local: "192.0.2.1:500".parse().unwrap(),
+            remote: "192.0.2.2:500".parse().unwrap(),
+        };
+        let mut window = Window::default();
+        window.accepted();
+        window.replied(b"0");
+        window.widen(3);
+        assert_eq!((window.tell(), window.tell()), (Some(3), None));
+        assert_eq!(window.arrival(MessageId(1)), Arrival::New);
+        for id in [2, 3] {
+            assert_eq!(window.arrival(MessageId(id)), Arrival::Early);
+            window.hold(MessageId(id), path, &[u8::try_from(id).unwrap()]);
+            window.hold(MessageId(id), path, &[u8::try_from(id).unwrap()]);
+        }
+        assert_eq!(window.arrival(MessageId(4)), Arrival::OutOfWindow);
+        assert!(!window.is_due());
+        window.accepted();
+        assert_eq!(window.arrival(MessageId(4)), Arrival::OutOfWindow);
+        assert_eq!(window.arrival(MessageId(1)), Arrival::InProgress);
+        window.replied(b"1");
+        for id in [2u8, 3] {
+            assert!(window.is_due());
+            let due = window.take_due().unwrap();
+            assert_eq!(*due.octets, [id]);
+            assert_eq!(window.arrival(MessageId(id.into())), Arrival::New);
+            window.accepted();
+            window.replied(&[b'0' + id]);
+        }
+        assert!(window.take_due().is_none());
+        assert_eq!(window.arrival(MessageId(0)), Arrival::OutOfWindow);
+        for id in [1u8, 2, 3] {
+            let answer = [b'0' + id];
+            assert_eq!(window.arrival(MessageId(id.into())), Arrival::Duplicate(&answer));
+        }
+        assert_eq!(window.arrival(MessageId(u32::MAX)), Arrival::OutOfWindow);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let path = Path {
+            local: "192.0.2.1:500".parse().unwrap(),
+            remote: "192.0.2.2:500".parse().unwrap(),
+        };
+        let mut window = Window::default();
+        window.widen(200);
+        for number in 0..200u8 {
+            window.hold(MessageId(1), path, &[number; 2000]);
+        }
+        let held = window.held.as_ref().unwrap();
+        assert_eq!(held.len(), MOST_HELD.1 / 2000);
+        for number in 0..200u8 {
+            window.hold(MessageId(1), path, &[number; 2]);
+        }
+        assert_eq!(window.held.as_ref().unwrap().len(), MOST_HELD.0);
     }
 }

@@ -1,6 +1,6 @@
 //! CREATE_CHILD_SA for child SAs (RFC 7296 §1.3.1, §1.3.3): new ones and successors, both roles.
 
-use super::create::{Answering, Offering, unreserve};
+use super::create::{Answering, Offering};
 use super::established::{Active, Established, PAUSE};
 use super::init::NONCE_LEN;
 use super::rules::Bag;
@@ -52,22 +52,22 @@ impl ChildRequest {
         }
     }
 
-    /// Gives the SPI back.
-    pub fn abandon(&mut self, core: &mut Core) {
-        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+    /// The child that it is to replace.
+    pub fn rekeys(&self) -> Option<ChildId> {
+        self.offering.rekeys
+    }
+
+    /// Gives back what the kernel reserved for it.
+    pub fn abandon(self, core: &mut Core) {
+        self.offering.abandon(core, self.spi);
     }
 }
 
 impl Established {
     /// The kernel reserved the SPI for our request, or did not.
     pub fn reserved(&mut self, frame: &mut Frame, core: &mut Core, spi: Option<EspSpi>) {
-        let offering = match self.active.take().map(|active| *active) {
-            Some(Active::AwaitSpi(offering)) => offering,
-            other => {
-                self.active = other.map(Box::new);
-                return;
-            }
-        };
+        let Some(mut offering) = self.awaits_spi.take() else { return };
+        offering.cpi = frame.cpis[0].take();
         let Some(spi) = spi else {
             self.postpone(frame, core, offering.rekeys, PAUSE);
             return self.advance(frame, core);
@@ -77,7 +77,7 @@ impl Established {
         };
         // The peer may have rekeyed or deleted it meanwhile.
         if offering.rekeys.is_some_and(|id| !wanted(id)) || self.successor.is_some() {
-            unreserve(core, offering.protocol, offering.hosts, spi);
+            offering.abandon(core, spi);
             return self.advance(frame, core);
         }
         let transforms = offering.offered.iter().flat_map(|offer| &offer.transforms);
@@ -85,7 +85,8 @@ impl Established {
             Transform::Ke(group) if kex::supported(*group) => Some(*group),
             _ => None,
         });
-        self.ask_child(frame, core, offering, spi, group, Vec::new());
+        self.ask_child(frame, core, *offering, spi, group, Vec::new());
+        self.advance(frame, core);
     }
 
     fn ask_child(
@@ -107,7 +108,7 @@ impl Established {
             let rekeys = Notify::about_child(NotifyType::REKEY_SA, protocol_id(protocol), spi);
             payloads.push(Payload::Notify(rekeys));
         }
-        let (sa, rest) = offering.payloads(spi, frame.cpis[0]);
+        let (sa, rest) = offering.payloads(spi);
         payloads.push(sa);
         payloads.push(Payload::Nonce(Nonce(nonce.clone())));
         if let Some(kex) = &kex {
@@ -115,10 +116,10 @@ impl Established {
         }
         payloads.extend(rest);
         let exchange = ExchangeType::CREATE_CHILD_SA;
-        let mut request =
+        let request =
             ChildRequest { offering, spi, nonce, kex, tried, collision: None, deleted: Vec::new() };
         if send_request(frame, core, &mut self.protection, exchange, &payloads) {
-            self.active = Some(Box::new(Active::Child(request)));
+            self.under_way(frame, Active::Child(Box::new(request)));
         } else {
             request.abandon(core);
         }
@@ -154,9 +155,8 @@ impl Established {
             Ok(accepted) => accepted,
             Err(event) => {
                 frame.report(core, *event);
-                let (protocol, hosts) = (request.offering.protocol, request.offering.hosts);
                 self.postpone(frame, core, old, PAUSE * 8);
-                return self.reject(frame, core, protocol, hosts, spi);
+                return self.reject(frame, core, request.offering, spi);
             }
         };
         if request.deleted.contains(&agreement.spi_out) {
@@ -167,7 +167,8 @@ impl Established {
         let lowest = (&*request.nonce).min(&*nonce);
         let lost = request.collision.as_ref().is_some_and(|(peers, _)| lowest < peers);
         let seeds = ((&*request.nonce, &*nonce), shared.as_ref());
-        let id = Offering::install(frame, core, &self.protection, agreement, seeds, !lost);
+        let offering = &request.offering;
+        let id = offering.install(frame, core, &self.protection, agreement, seeds, !lost);
         for child in &mut frame.children {
             if Some(child.id) == old {
                 child.replaced(core);
@@ -184,7 +185,7 @@ impl Established {
         &mut self,
         frame: &mut Frame,
         core: &mut Core,
-        mut request: ChildRequest,
+        request: ChildRequest,
         bag: &Bag,
     ) {
         let error = bag.error().map(|notify| (notify.notify_type, notify.data.as_slice()));
@@ -200,6 +201,7 @@ impl Established {
                 return self.ask_child(frame, core, offering, spi, Some(group), tried);
             }
         }
+        let offered = request.offering.printed(bag.error());
         request.abandon(core);
         match error.map(|(error, _)| error) {
             Some(NotifyType::TEMPORARY_FAILURE) => {
@@ -220,7 +222,6 @@ impl Established {
             }
             _ => {
                 let error = bag.error();
-                let offered = request.offering.printed(error);
                 frame.report(core, refused("CREATE_CHILD_SA", error, offered));
                 if self.pairs_required(error) {
                     return;
@@ -259,7 +260,7 @@ impl Established {
         core: &mut Core,
         bag: &Bag,
     ) -> Result<Answering, Notify> {
-        let busy = matches!(self.active.as_deref(), Some(Active::Ike(_)));
+        let busy = self.ike_exchange().is_some();
         if busy || self.is_ending() || self.successor.is_some() {
             return Err(Notify::new(NotifyType::TEMPORARY_FAILURE));
         }
@@ -299,7 +300,7 @@ impl Established {
             }
             Some(child) => Ok(child.id),
             // It may be the one that the peer's answer, still on its way, tells of.
-            None if matches!(self.active.as_deref(), Some(Active::Child(_))) => {
+            None if self.requests().next().is_some() => {
                 Err(Notify::new(NotifyType::TEMPORARY_FAILURE))
             }
             None => Err(Notify {
@@ -339,10 +340,8 @@ impl Established {
                 ready = child.deferred.is_some().then_some(at);
             }
         }
-        if let Some(Active::Child(request)) = self.active.as_deref_mut()
-            && old.is_some()
-            && request.offering.rekeys == old
-        {
+        let request = self.requests_mut().find(|request| old.is_some() && request.rekeys() == old);
+        if let Some(request) = request {
             request.collision = Some((lowest, id));
         }
         if let Some(at) = ready {

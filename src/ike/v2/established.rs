@@ -17,12 +17,12 @@ use crate::ike::event::{KernelSelector, Time};
 use crate::ike::proposal::protocol_id;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Frame;
-use crate::ike::selector::{Hosts, Traffic};
+use crate::ike::selector::Traffic;
 use crate::ike::table::SaId;
 use crate::ike::timer::{jitter, soft};
-use crate::wire::EspSpi;
 use crate::wire::iana::v2::{ExchangeType, NotifyType};
 use crate::wire::v2::{Delete, Id, Notify, Payload};
+use crate::wire::{EspSpi, MessageId};
 
 /// How long to wait after TEMPORARY_FAILURE and the like (RFC 7296 §2.25).
 pub const PAUSE: Duration = Duration::from_secs(8);
@@ -62,8 +62,10 @@ pub struct Established {
     pub sent: Time,
     /// What is to be done, in order.
     pub queue: VecDeque<Task>,
-    /// What is being done.
-    pub active: Option<Box<Active>>,
+    /// A child SA that we ask for as soon as there is an SPI.
+    pub awaits_spi: Option<Box<Offering>>,
+    /// The exchanges that we are in, by the message IDs of their requests.
+    pub active: Vec<(MessageId, Active)>,
     /// The peer's request for a child SA, while the kernel is asked.
     pub answering: Option<Box<Answering>>,
     /// The IKE SA that takes over the children.
@@ -99,15 +101,13 @@ pub enum Task {
     TellAddresses,
 }
 
-/// The exchange that we are in.
+/// An exchange that we are in.
 #[derive(Debug)]
 pub enum Active {
-    /// CREATE_CHILD_SA for a child, as soon as there is an SPI.
-    AwaitSpi(Offering),
     /// CREATE_CHILD_SA for a child.
-    Child(ChildRequest),
+    Child(Box<ChildRequest>),
     /// CREATE_CHILD_SA for the IKE SA.
-    Ike(IkeRequest),
+    Ike(Box<IkeRequest>),
     /// INFORMATIONAL that deletes this child.
     DeleteChild(ChildId, Gone),
     /// INFORMATIONAL that deletes the IKE SA.
@@ -120,6 +120,23 @@ pub enum Active {
     Update(Moving),
     /// INFORMATIONAL that asks whether the peer is where it says.
     Check(Moving),
+}
+
+impl Active {
+    /// Whether it has to do with a child SA other than this one, or with none in particular, so that
+    /// something else may be asked for beside it.
+    fn leaves_alone(&self, child: Option<ChildId>) -> bool {
+        match self {
+            Active::Child(request) => child.is_none() || request.rekeys() != child,
+            Active::DeleteChild(id, _) => child != Some(*id),
+            Active::DeleteSpi => true,
+            Active::Ike(_)
+            | Active::DeleteIke(_)
+            | Active::Inform
+            | Active::Update(_)
+            | Active::Check(_) => false,
+        }
+    }
 }
 
 impl Established {
@@ -173,7 +190,8 @@ impl Established {
             heard: now,
             sent: now,
             queue: VecDeque::new(),
-            active: None,
+            awaits_spi: None,
+            active: Vec::new(),
             answering: None,
             successor: None,
             asked_traffic: false,
@@ -215,22 +233,60 @@ impl Established {
 
     /// Whether we are deleting it.
     pub fn is_ending(&self) -> bool {
-        matches!(self.active.as_deref(), Some(Active::DeleteIke(_)))
+        self.active.iter().any(|(_, active)| matches!(active, Active::DeleteIke(_)))
             || self.queue.iter().any(|task| matches!(task, Task::DeleteIke(_)))
     }
 
     /// Whether a new child SA is on its way.
     pub fn is_creating(&self) -> bool {
-        let active = match self.active.as_deref() {
-            Some(Active::AwaitSpi(offering)) => offering.rekeys.is_none(),
-            Some(Active::Child(request)) => request.is_new(),
-            _ => false,
-        };
-        active || self.answering.is_some()
+        self.awaits_spi.as_ref().is_some_and(|offering| offering.rekeys.is_none())
+            || self.requests().any(ChildRequest::is_new)
+            || self.answering.is_some()
+    }
+
+    /// Our requests for child SAs that are on their way.
+    pub fn requests(&self) -> impl Iterator<Item = &ChildRequest> {
+        self.active.iter().filter_map(|(_, active)| match active {
+            Active::Child(request) => Some(&**request),
+            _ => None,
+        })
+    }
+
+    /// As [`Established::requests`].
+    pub fn requests_mut(&mut self) -> impl Iterator<Item = &mut ChildRequest> {
+        self.active.iter_mut().filter_map(|(_, active)| match active {
+            Active::Child(request) => Some(&mut **request),
+            _ => None,
+        })
+    }
+
+    /// Our request for a successor of the IKE SA, if it is on its way.
+    pub fn ike_exchange(&mut self) -> Option<&mut IkeRequest> {
+        self.active.iter_mut().find_map(|(_, active)| match active {
+            Active::Ike(request) => Some(&mut **request),
+            _ => None,
+        })
+    }
+
+    /// A request went out just now: this is what it is for.
+    pub fn under_way(&mut self, frame: &Frame, active: Active) {
+        self.active.push((frame.window.latest(), active));
+    }
+
+    /// What the request with this message ID, which is answered now, was for.
+    pub fn is_answered(&mut self, id: MessageId) -> Option<Active> {
+        let at = self.active.iter().position(|(of, _)| *of == id)?;
+        let (_, active) = self.active.remove(at);
+        self.active.shrink_to_fit();
+        Some(active)
     }
 
     pub(super) fn is_idle(&self, frame: &Frame) -> bool {
-        frame.window.is_free() && self.active.is_none() && !self.asked_traffic
+        frame.window.is_idle() && self.is_alone() && !self.asked_traffic
+    }
+
+    fn is_alone(&self) -> bool {
+        self.active.is_empty() && self.awaits_spi.is_none()
     }
 
     /// Wants something done, unless it is already on the list.
@@ -247,23 +303,17 @@ impl Established {
     }
 
     /// A child SA that the peer thinks stands and that we cannot have: it is told.
-    pub fn reject(
-        &mut self,
-        frame: &mut Frame,
-        core: &mut Core,
-        protocol: SaProtocol,
-        hosts: Hosts,
-        spi: EspSpi,
-    ) {
-        super::create::unreserve(core, protocol, hosts, spi);
+    pub fn reject(&mut self, frame: &mut Frame, core: &mut Core, offering: Offering, spi: EspSpi) {
+        let protocol = offering.protocol;
+        offering.abandon(core, spi);
         self.want(Task::DeleteSpi(protocol, spi));
         core.lost(&frame.policy.name, Gone::Failed);
     }
 
-    /// Starts what is next on the list, if nothing is under way.
+    /// Starts what is next on the list, as far as it may be under way beside what is.
     pub fn advance(&mut self, frame: &mut Frame, core: &mut Core) {
-        while self.active.is_none() && frame.window.is_free() && frame.gone.is_none() {
-            let Some(at) = self.queue.iter().position(|task| self.may_start(task)) else {
+        while self.awaits_spi.is_none() && frame.window.is_free() && frame.gone.is_none() {
+            let Some(at) = self.next_task() else {
                 if self.queue.is_empty() {
                     self.queue.shrink_to_fit();
                 }
@@ -273,6 +323,25 @@ impl Established {
                 self.start(frame, core, task);
             }
         }
+    }
+
+    /// What is to be started now. What single children need goes on side by side; what concerns the
+    /// IKE SA waits until it is alone, and nothing new overtakes it meanwhile.
+    fn next_task(&self) -> Option<usize> {
+        for (at, task) in self.queue.iter().enumerate().filter(|(_, task)| self.may_start(task)) {
+            let beside = match task {
+                Task::CreateChild | Task::CreatePair(_) | Task::DeleteSpi(..) => Some(None),
+                Task::RekeyChild(id) | Task::DeleteChild(id, _) => Some(Some(*id)),
+                _ => None,
+            };
+            let Some(child) = beside else {
+                return self.is_alone().then_some(at);
+            };
+            if self.active.iter().all(|(_, active)| active.leaves_alone(child)) {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// What concerns children waits for the successor, if there is one; the IKE SA is rekeyed when no
@@ -320,12 +389,12 @@ impl Established {
                 child.remove_outbound(core);
                 let (protocol, spi) = (child.agreement.protocol, child.agreement.spi_in);
                 if self.send_delete(frame, core, protocol, spi) {
-                    self.active = Some(Box::new(Active::DeleteChild(id, why)));
+                    self.under_way(frame, Active::DeleteChild(id, why));
                 }
             }
             Task::DeleteSpi(protocol, spi) => {
                 if self.send_delete(frame, core, protocol, spi) {
-                    self.active = Some(Box::new(Active::DeleteSpi));
+                    self.under_way(frame, Active::DeleteSpi);
                 }
             }
             Task::RekeyIke => self.rekey(frame, core),
@@ -334,12 +403,12 @@ impl Established {
                     frame.children.iter_mut().for_each(|child| child.remove_outbound(core));
                 }
                 if self.inform(frame, core, &[Payload::Delete(Delete::Ike)]) {
-                    self.active = Some(Box::new(Active::DeleteIke(why)));
+                    self.under_way(frame, Active::DeleteIke(why));
                 }
             }
             Task::Probe => {
                 if self.inform(frame, core, &Self::probe_payloads(frame)) {
-                    self.active = Some(Box::new(Active::Inform));
+                    self.under_way(frame, Active::Inform);
                 }
             }
             Task::UpdateAddresses => self.send_update(frame, core),
@@ -367,7 +436,7 @@ impl Established {
         match offering {
             Some(offering) => {
                 offering.reserve(frame, core);
-                self.active = Some(Box::new(Active::AwaitSpi(offering)));
+                self.awaits_spi = Some(Box::new(offering));
             }
             None => self.postpone(frame, core, rekeys, PAUSE * 8),
         }
@@ -415,8 +484,10 @@ impl Established {
 
     /// Gives back whatever is reserved, before the SA goes.
     pub fn abandon(&mut self, core: &mut Core) {
-        if let Some(Active::Child(request)) = self.active.as_deref_mut() {
-            request.abandon(core);
+        for (_, active) in std::mem::take(&mut self.active) {
+            if let Active::Child(request) = active {
+                request.abandon(core);
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn reserved(sa: &mut Sa, core: &mut Core, peers: bool, spi: Option<EspSpi>) 
         (State::Established(mut state), spi) => {
             let wanted = match peers {
                 true => state.answering.is_some(),
-                false => matches!(state.active.as_deref(), Some(Active::AwaitSpi(_))),
+                false => state.awaits_spi.is_some(),
             };
             match (wanted, peers) {
                 (false, _) => unwanted = spi,
@@ -96,32 +96,15 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
 /// Time has passed.
 pub fn timeout(sa: &mut Sa, core: &mut Core) {
     let (now, backoff) = (core.now, core.settings.backoff);
-    let frame = &mut sa.frame;
-    match frame.window.due(now, &backoff, &mut *core.random) {
-        Due::Nothing => (),
-        Due::Again(octets) => {
-            let octets = octets.to_vec();
-            core.stats.retransmits += 1;
-            again(sa, core, octets);
-        }
-        Due::GiveUp(sent) => {
-            let Body::V2(state) = &sa.body else { return };
-            if let State::AwaitInitResponse(state) = state
-                && state.demand_told()
-            {
-                return drop_sa(sa, core, Gone::Failed);
+    loop {
+        match sa.frame.window.due(now, &backoff, &mut *core.random) {
+            (_, Due::Nothing) => break,
+            (sent, Due::Again(octets)) => {
+                let octets = octets.to_vec();
+                core.stats.retransmits += 1;
+                again(sa, core, octets, sent);
             }
-            let exchange = match state {
-                State::AwaitInitResponse(_) => "IKE_SA_INIT".to_string(),
-                State::AwaitAuthResponse(_) => "IKE_AUTH".to_string(),
-                _ => "a request".to_string(),
-            };
-            let ending = match state.established().and_then(|state| state.active.as_deref()) {
-                Some(Active::DeleteIke(why)) => Some(*why),
-                _ => None,
-            };
-            frame.report(core, Event::NoAnswer { exchange, sent });
-            return drop_sa(sa, core, ending.unwrap_or(Gone::PeerVanished));
+            (_, Due::GiveUp(sent)) => return give_up(sa, core, sent),
         }
     }
     let half_open = sa.frame.created.after(core.settings.half_open);
@@ -146,8 +129,31 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
     }
 }
 
+/// The peer does not answer a request, which was sent so often.
+fn give_up(sa: &mut Sa, core: &mut Core, sent: u32) {
+    let frame = &sa.frame;
+    let Body::V2(state) = &sa.body else { return };
+    if let State::AwaitInitResponse(state) = state
+        && state.demand_told()
+    {
+        return drop_sa(sa, core, Gone::Failed);
+    }
+    let exchange = match state {
+        State::AwaitInitResponse(_) => "IKE_SA_INIT".to_string(),
+        State::AwaitAuthResponse(_) => "IKE_AUTH".to_string(),
+        _ => "a request".to_string(),
+    };
+    let active = state.established().map(|state| &*state.active).unwrap_or_default();
+    let ending = active.iter().find_map(|(_, active)| match active {
+        Active::DeleteIke(why) => Some(*why),
+        _ => None,
+    });
+    frame.report(core, Event::NoAnswer { exchange, sent });
+    drop_sa(sa, core, ending.unwrap_or(Gone::PeerVanished));
+}
+
 /// Sends our request again: as it was, unless it seems to be too large for the path.
-fn again(sa: &mut Sa, core: &mut Core, mut octets: Vec<u8>) {
+fn again(sa: &mut Sa, core: &mut Core, mut octets: Vec<u8>, sent: u32) {
     let Body::V2(state) = &mut sa.body else { return };
     let frame = &mut sa.frame;
     if frame.fragments.repeats_in_vain(true)
@@ -157,6 +163,6 @@ fn again(sa: &mut Sa, core: &mut Core, mut octets: Vec<u8>) {
         frame.window.reword(&octets, &smaller);
         octets = smaller;
     }
-    let path = mobike::route(frame, core, frame.window.sendings().saturating_sub(1));
+    let path = mobike::route(frame, core, sent);
     core.send(path.local, path.remote, octets);
 }

@@ -67,9 +67,7 @@ impl Established {
                 child.agreement.spi_out == *spi && protocol_id(child.agreement.protocol) == protocol
             };
             let Some(at) = frame.children.iter().position(named) else {
-                if let Some(Active::Child(request)) = self.active.as_deref_mut() {
-                    request.deleted(*spi);
-                }
+                self.requests_mut().for_each(|request| request.deleted(*spi));
                 continue;
             };
             match frame.children[at].stage {
@@ -78,10 +76,10 @@ impl Established {
             }
             let mut child = frame.part_with(at);
             child.remove(core);
-            let deleting = match self.active.as_deref() {
-                Some(Active::DeleteChild(id, why)) if *id == child.id => Some(*why),
+            let deleting = self.active.iter().find_map(|(_, active)| match active {
+                Active::DeleteChild(id, why) if *id == child.id => Some(*why),
                 _ => None,
-            };
+            });
             if deleting.is_none() {
                 answer.push(child.agreement.spi_in);
             }
@@ -121,7 +119,7 @@ impl Established {
             Active::Inform => self.noticed(frame, core, bag),
             Active::Update(sent) => self.updated(frame, core, &sent, bag),
             Active::Check(sent) => self.checked(frame, core, &sent, (bag, path)),
-            Active::AwaitSpi(_) | Active::Child(_) | Active::Ike(_) => {
+            Active::Child(_) | Active::Ike(_) => {
                 let what = "an INFORMATIONAL response to another request".into();
                 frame.report(core, Event::Misbehaved { what });
             }

@@ -1,8 +1,11 @@
 //! Protected messages: opening a response, sending a request, answering one.
 
+use std::borrow::Cow;
+
 use super::keys::Protection;
+use super::rules::Bag;
 use super::{fragment, mobike, seal};
-use crate::ike::core::Core;
+use crate::ike::core::{Core, Deed};
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::Frame;
 use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
@@ -45,6 +48,7 @@ pub fn send_request(
     exchange: ExchangeType,
     payloads: &[Payload],
 ) -> bool {
+    let payloads = &*with_window(frame, payloads);
     let sealed = match frame.window.next_own() {
         Some(id) => {
             let header = seal::header(frame, exchange, false, id);
@@ -73,6 +77,23 @@ pub fn send_request(
     }
 }
 
+/// The payloads, and how many requests we take at a time, if the peer does not know it yet.
+fn with_window<'a>(frame: &mut Frame, payloads: &'a [Payload]) -> Cow<'a, [Payload]> {
+    let Some(size) = frame.window.tell() else { return Cow::Borrowed(payloads) };
+    let data = size.to_be_bytes().to_vec();
+    let notify = Payload::Notify(Notify::with_data(NotifyType::SET_WINDOW_SIZE, data));
+    Cow::Owned(payloads.iter().cloned().chain([notify]).collect())
+}
+
+/// The peer says how many requests of ours it takes at a time.
+pub fn hear_window(frame: &mut Frame, bag: &Bag) {
+    let notify = bag.notify(NotifyType::SET_WINDOW_SIZE);
+    let size = notify.and_then(|notify| notify.data.as_slice().try_into().ok());
+    if let Some(size) = size {
+        frame.window.peer_takes(u32::from_be_bytes(size));
+    }
+}
+
 /// Answers the peer's request. If that cannot be, the SA is closed.
 pub fn reply(
     frame: &mut Frame,
@@ -81,12 +102,16 @@ pub fn reply(
     exchange: ExchangeType,
     payloads: &[Payload],
 ) -> bool {
+    let payloads = &*with_window(frame, payloads);
     let header = seal::header(frame, exchange, true, frame.window.answering());
     core.ladder(Way::Out, frame.local, frame.remote, || dump::rung(&header, payloads));
     let room = frame.fragments.room(frame.local);
     match seal::seal(protection, &header, payloads, room, &mut *core.random) {
         Ok(octets) => {
             frame.window.replied(&octets);
+            if frame.window.is_due() {
+                core.deeds.push_back(Deed::TakeTurn(frame.id));
+            }
             fragment::sent(frame, core, &octets);
             frame.fragments.answered();
             let path = frame.request_path();

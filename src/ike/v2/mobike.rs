@@ -285,7 +285,7 @@ impl Established {
         let exchange = ExchangeType::INFORMATIONAL;
         self.sent = core.now;
         if send_request(frame, core, &mut self.protection, exchange, &payloads) {
-            self.active = Some(Box::new(Active::Update(Moving { path, cookie })));
+            self.under_way(frame, Active::Update(Moving { path, cookie }));
         }
     }
 
@@ -298,7 +298,7 @@ impl Established {
         let exchange = ExchangeType::INFORMATIONAL;
         self.sent = core.now;
         if send_request(frame, core, &mut self.protection, exchange, &payloads) {
-            self.active = Some(Box::new(Active::Check(Moving { path, cookie })));
+            self.under_way(frame, Active::Check(Moving { path, cookie }));
         }
     }
 
@@ -310,7 +310,7 @@ impl Established {
             mobility.announced = further.into();
         }
         if self.inform(frame, core, &payloads) {
-            self.active = Some(Box::new(Active::Inform));
+            self.under_way(frame, Active::Inform);
         }
     }
 

@@ -48,8 +48,8 @@ use crate::wire::iana::v2::ExchangeType;
 use established::{Established, Task};
 pub use events::{answer, installed, reserved, timeout};
 use keys::Protection;
-use message::{read_sealed, refused, reply, send_request};
-pub use receive::receive;
+use message::{hear_window, read_sealed, refused, reply, send_request};
+pub use receive::{receive, take_turns};
 
 /// How long an IKE SA that is over still repeats its last answer.
 const LINGER: Duration = Duration::from_secs(20);

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use super::established::{Active, Established};
 use super::inform::After;
 use super::keys::Protection;
-use super::message::{read_sealed, reply};
+use super::message::{hear_window, read_sealed, reply};
 use super::rules::{self, Message, sort};
 use super::{Lingering, State, fragment, seal, step};
 use crate::ike::core::Core;
 use crate::ike::natt::Path;
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Frame, Sa};
-use crate::ike::window::Arrival;
+use crate::ike::window::{Arrival, Held};
 use crate::wire::iana::v2::{ExchangeType, NotifyType, ProtocolId};
 use crate::wire::v2::{Notify, Payload};
 use crate::wire::{Header, dump};
@@ -79,6 +79,15 @@ fn receive_request(
             return;
         }
         Arrival::OutOfWindow => return drop_message(sa, core, "out of window"),
+        Arrival::Early => {
+            let Body::V2(state) = &sa.body else { return };
+            let keys = state.protection();
+            let genuine = keys.is_some_and(|keys| !is_forged(keys, header, datagram));
+            if genuine {
+                sa.frame.window.hold(header.message_id, Path { local, remote }, datagram);
+            }
+            return;
+        }
         Arrival::Duplicate(answer) => {
             let answer = answer.to_vec();
             let Body::V2(state) = &sa.body else { return };
@@ -121,6 +130,18 @@ fn receive_request(
     });
 }
 
+/// The requests of the peer that came early and whose turn it is now.
+pub fn take_turns(sa: &mut Sa, core: &mut Core) {
+    while let Some(Held { path, octets, .. }) = sa.frame.window.take_due() {
+        let Ok(header) = Header::parse(&octets) else { continue };
+        receive_request(sa, core, &header, &octets, (path.local, path.remote));
+    }
+}
+
+fn is_forged(keys: &Protection, header: &Header, datagram: &[u8]) -> bool {
+    matches!(seal::unseal(keys, header, datagram), Err(seal::Fault::Forged(_)))
+}
+
 /// Whether a duplicate is authentic and calls for the answer: of one in fragments the first does
 /// (RFC 7383 §2.6.1).
 fn asks_again(keys: &Protection, header: &Header, datagram: &[u8]) -> bool {
@@ -146,7 +167,7 @@ fn answer_again(
         && let Some(keys) = state.protection_mut()
         && let Some(smaller) = fragment::smaller(frame, core, keys, &answer)
     {
-        frame.window.reword_answer(header.message_id, &smaller);
+        frame.window.reword_answer(&answer, &smaller);
         answer = smaller;
     }
     core.send(local, remote, answer);
@@ -167,10 +188,12 @@ fn established_response(
         }
     };
     state.heard = core.now;
-    frame.window.answered();
+    frame.window.answered(header.message_id);
     state.follow(frame, core, path);
     state.answered_by(frame, core, path);
-    let Some(active) = state.active.take() else { return State::Established(state) };
+    let Some(active) = state.is_answered(header.message_id) else {
+        return State::Established(state);
+    };
     let message = match header.exchange {
         ExchangeType::CREATE_CHILD_SA => Message::CreateResponse,
         _ => Message::Informational,
@@ -179,9 +202,10 @@ fn established_response(
         frame.report(core, Event::Misbehaved { what });
         rules::Bag::default()
     });
-    match *active {
-        Active::Child(request) => state.child_response(frame, core, request, &bag),
-        Active::Ike(request) => state.ike_response(frame, core, request, &bag),
+    hear_window(frame, &bag);
+    match active {
+        Active::Child(request) => state.child_response(frame, core, *request, &bag),
+        Active::Ike(request) => state.ike_response(frame, core, *request, &bag),
         other => state.inform_response(frame, core, other, (&bag, path)),
     }
     state.advance(frame, core);
@@ -231,6 +255,7 @@ fn established_request(
             return State::Established(state);
         }
     };
+    hear_window(frame, &bag);
     match header.exchange {
         ExchangeType::CREATE_CHILD_SA => {
             let protocol = bag.sa.as_ref().and_then(|sa| sa.proposals.first());

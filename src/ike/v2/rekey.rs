@@ -87,7 +87,7 @@ impl Established {
         let exchange = ExchangeType::CREATE_CHILD_SA;
         if send_request(frame, core, &mut self.protection, exchange, &payloads) {
             let request = IkeRequest { spi, nonce, kex, offered, tried, collision: None };
-            self.active = Some(Box::new(Active::Ike(request)));
+            self.under_way(frame, Active::Ike(Box::new(request)));
         }
     }
 
@@ -175,6 +175,7 @@ impl Established {
         new.config = frame.config.as_ref().map(|config| config.shared());
         (new.fragments, new.is_authenticated) = (frame.fragments.successor(), true);
         new.mobility = frame.mobility.as_ref().map(|mobility| mobility.successor());
+        new.window.widen(core.settings.window);
         let mut state = Self::standing(&new, core, protection, self.ids.clone());
         state.unclaimed = Some(core.now.after(UNCLAIMED));
         if self.reauth {
@@ -231,15 +232,10 @@ impl Established {
     ) -> Result<Vec<Payload>, Notify> {
         let invalid = || Notify::new(NotifyType::INVALID_SYNTAX);
         // What is half open with a child cannot be handed over (RFC 7296 §2.25.2).
-        let busy = matches!(
-            self.active.as_deref(),
-            Some(
-                Active::AwaitSpi(_)
-                    | Active::Child(_)
-                    | Active::DeleteChild(..)
-                    | Active::DeleteSpi
-            )
-        );
+        let of_a_child = |active: &Active| {
+            matches!(active, Active::Child(_) | Active::DeleteChild(..) | Active::DeleteSpi)
+        };
+        let busy = self.awaits_spi.is_some() || self.active.iter().any(|(_, it)| of_a_child(it));
         if busy || self.is_ending() || self.successor.is_some() {
             return Err(Notify::new(NotifyType::TEMPORARY_FAILURE));
         }
@@ -273,7 +269,7 @@ impl Established {
         let successor = self.successor(frame, core, &seed).map_err(|_| invalid())?;
         let id = successor.frame.id;
         core.deeds.push_back(Deed::Open(successor));
-        if let Some(Active::Ike(request)) = self.active.as_deref_mut() {
+        if let Some(request) = self.ike_exchange() {
             request.collision = Some((peers.clone().min(nonce), id));
         } else {
             let (initiator, responder) = (peer_spi.to_string(), own.to_string());
@@ -291,10 +287,8 @@ impl Established {
     }
 
     /// The successor that the peer made while we asked for one ourselves.
-    pub fn peers_successor(&self) -> Option<SaId> {
-        match self.active.as_deref() {
-            Some(Active::Ike(request)) => request.collision.as_ref().map(|(_, id)| *id),
-            _ => None,
-        }
+    pub fn peers_successor(&mut self) -> Option<SaId> {
+        let request = self.ike_exchange()?;
+        request.collision.as_ref().map(|(_, id)| *id)
     }
 }

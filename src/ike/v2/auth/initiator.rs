@@ -15,7 +15,7 @@ use crate::ike::v2::established::{Established, Task};
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
 use crate::ike::v2::rules::{Bag, Message, sort};
-use crate::ike::v2::{State, mobike, read_sealed, refused, send_request};
+use crate::ike::v2::{State, hear_window, mobike, read_sealed, refused, send_request};
 use crate::wire::iana::v2::{ExchangeType, NotifyType};
 use crate::wire::v2::{Id, Notify, Payload};
 use crate::wire::{EspSpi, Header};
@@ -62,8 +62,8 @@ struct FirstChild {
 }
 
 impl FirstChild {
-    fn abandon(&self, core: &mut Core) {
-        unreserve(core, self.offering.protocol, self.offering.hosts, self.spi);
+    fn abandon(self, core: &mut Core) {
+        self.offering.abandon(core, self.spi);
     }
 }
 
@@ -134,7 +134,10 @@ impl AwaitOwnAuth {
             return State::AwaitOwnAuth(self);
         };
         let Self { mut protection, proofs, opening, offering, spi, .. } = *self;
-        let child = offering.zip(spi).map(|(offering, spi)| FirstChild { offering, spi });
+        let child = offering.zip(spi).map(|(mut offering, spi)| {
+            offering.cpi = frame.cpis[0].take();
+            FirstChild { offering, spi }
+        });
         let mut payloads = vec![Payload::IdI(id::ours(&frame.policy, frame.local.ip()))];
         let (certs, auth) = proof.payloads();
         payloads.extend(certs);
@@ -147,7 +150,7 @@ impl AwaitOwnAuth {
         payloads.push(auth);
         payloads.extend(config::request(&frame.policy));
         if let Some(FirstChild { offering, spi }) = &child {
-            let (sa, rest) = offering.payloads(*spi, frame.cpis[0]);
+            let (sa, rest) = offering.payloads(*spi);
             payloads.push(sa);
             payloads.extend(rest);
         }
@@ -155,6 +158,7 @@ impl AwaitOwnAuth {
         if frame.first_contact {
             payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT)));
         }
+        frame.window.widen(core.settings.window);
         if !send_request(frame, core, &mut protection, ExchangeType::IKE_AUTH, &payloads) {
             return State::Gone;
         }
@@ -177,7 +181,7 @@ impl AwaitAuthResponse {
             Err(None) => return State::AwaitAuthResponse(self),
             Err(Some(what)) => return self.broken(frame, core, what),
         };
-        frame.window.answered();
+        frame.window.answered(header.message_id);
         let mut bag = match sort(Message::AuthResponse, payloads) {
             Ok(bag) => bag,
             Err(what) => return self.broken(frame, core, what),
@@ -256,6 +260,7 @@ impl AwaitResponderVerdict {
         }
         let Self { protection, opening, child, remote_id, bag, .. } = *self;
         mobike::heard(frame, core, &bag);
+        hear_window(frame, &bag);
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let mut established = Established::new(frame, core, protection, local_id, remote_id);
         established.limited(core, &bag);
@@ -272,7 +277,7 @@ impl AwaitResponderVerdict {
                 None => refused("the child SA", error, offering.printed(error)),
             };
             frame.report(core, event);
-            unreserve(core, offering.protocol, offering.hosts, spi);
+            offering.abandon(core, spi);
             match Inner::asked(&frame.policy) {
                 None if established.pairs_required(error) => (),
                 Some(_) => established.end_without_address(frame, core),
@@ -285,7 +290,7 @@ impl AwaitResponderVerdict {
             Ok(reply) => reply,
             Err(disagreement) => {
                 frame.report(core, Event::Disagreed(disagreement));
-                unreserve(core, offering.protocol, offering.hosts, spi);
+                offering.abandon(core, spi);
                 established.end_without_address(frame, core);
                 return State::Established(established);
             }
@@ -295,11 +300,11 @@ impl AwaitResponderVerdict {
             Ok(agreement) => {
                 let protection = &established.protection;
                 config::apply(frame, core, &agreement.flows, reply);
-                Offering::install(frame, core, protection, agreement, ((ni, nr), None), true);
+                offering.install(frame, core, protection, agreement, ((ni, nr), None), true);
             }
             Err(event) => {
                 frame.report(core, *event);
-                established.reject(frame, core, offering.protocol, offering.hosts, spi);
+                established.reject(frame, core, offering, spi);
             }
         }
         State::Established(established)

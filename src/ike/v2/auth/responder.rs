@@ -15,7 +15,7 @@ use crate::ike::v2::established::Established;
 use crate::ike::v2::init::Opening;
 use crate::ike::v2::keys::{ProofKeys, Protection};
 use crate::ike::v2::rules::{Bag, Message, sort};
-use crate::ike::v2::{State, mobike, read_sealed, reply};
+use crate::ike::v2::{State, hear_window, mobike, read_sealed, reply};
 use crate::wire::iana::v2::{AuthMethod, ExchangeType, NotifyType};
 use crate::wire::v2::{Id, Notify, Payload};
 use crate::wire::{EspSpi, Header};
@@ -192,6 +192,7 @@ impl AwaitInitiatorVerdict {
         }
         let Self { protection, proofs, opening, remote_id, bag, .. } = *self;
         mobike::heard(frame, core, &bag);
+        hear_window(frame, &bag);
         let local_id = id::ours(&frame.policy, frame.local.ip());
         let requests = &bag.requests;
         let question = proof::ask_own(frame, core, &protection, &proofs, &opening, requests);
@@ -289,6 +290,7 @@ impl AwaitOwnProof {
         }
         payloads.extend(mobike::announcement(frame, core));
         payloads.extend(Established::limit(frame));
+        frame.window.widen(core.settings.window);
         if !reply(frame, core, &mut protection, ExchangeType::IKE_AUTH, &payloads) {
             return State::Gone;
         }

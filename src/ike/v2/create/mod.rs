@@ -39,6 +39,8 @@ pub struct Offering {
     pub hosts: Hosts,
     /// The child that it is to replace.
     pub rekeys: Option<ChildId>,
+    /// Our CPI, if packets are to be compressed and the kernel has one.
+    pub cpi: Option<Cpi>,
 }
 
 /// A child SA that the peer offered and that we take.
@@ -96,6 +98,7 @@ impl Offering {
                 .map_or_else(|| wanting(frame, core, hosts), |old| old.agreement.traffic.clone()),
             hosts,
             rekeys,
+            cpi: None,
         })
     }
 
@@ -105,7 +108,7 @@ impl Offering {
     }
 
     /// The payloads of the request, except nonce and public value.
-    pub fn payloads(&self, spi: EspSpi, cpi: Option<Cpi>) -> (Payload, Vec<Payload>) {
+    pub fn payloads(&self, spi: EspSpi) -> (Payload, Vec<Payload>) {
         let mut proposals = self.offered.clone();
         proposals.iter_mut().for_each(|offer| offer.spi = Spi::Child(spi));
         let mut rest = vec![
@@ -113,7 +116,7 @@ impl Offering {
             Payload::TsR(Ts::new(self.traffic.remote.to_vec())),
         ];
         rest.extend(mode_notifications(self.mode));
-        rest.extend(cpi.map(ipcomp_supported));
+        rest.extend(self.cpi.map(ipcomp_supported));
         (Payload::Sa(SaPayload { proposals }), rest)
     }
 
@@ -173,7 +176,7 @@ impl Offering {
             flows,
             hosts: self.hosts,
             encap: frame.encap(),
-            ipcomp: frame.cpis[0].zip(offered_cpi(bag)),
+            ipcomp: self.cpi.zip(offered_cpi(bag)),
             reqid,
         })
     }
@@ -181,6 +184,7 @@ impl Offering {
     /// What was agreed on goes into the kernel: both directions, or of one that is to be deleted at
     /// once only what the peer may already send on.
     pub fn install(
+        &self,
         frame: &mut Frame,
         core: &mut Core,
         protection: &Protection,
@@ -191,8 +195,8 @@ impl Offering {
         let shared = shared.as_slice();
         let keys = keys::child(protection, &agreement.suite, nonces, shared, true);
         let policy = frame.policy.clone();
-        if let Some(cpi) = frame.cpis[0].take().filter(|_| agreement.ipcomp.is_none()) {
-            core.drop_cpi(cpi, agreement.hosts.remote, agreement.hosts.local);
+        if agreement.ipcomp.is_none() {
+            self.drop_cpi(core);
         }
         let mut child = Child::new(core, frame.id, agreement, &policy);
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
@@ -203,6 +207,20 @@ impl Offering {
         let id = child.id;
         frame.adopt(child);
         id
+    }
+}
+
+impl Offering {
+    /// Gives back what the kernel reserved for it.
+    pub fn abandon(self, core: &mut Core, spi: EspSpi) {
+        unreserve(core, self.protocol, self.hosts, spi);
+        self.drop_cpi(core);
+    }
+
+    fn drop_cpi(&self, core: &mut Core) {
+        if let Some(cpi) = self.cpi {
+            core.drop_cpi(cpi, self.hosts.remote, self.hosts.local);
+        }
     }
 }
 
