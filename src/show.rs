@@ -103,6 +103,12 @@ pub fn sa(view: &SaView) -> String {
     if view.local_id.is_some() || view.remote_id.is_some() {
         row("ids", format!("{} with {}", id(&view.local_id), id(&view.remote_id)));
     }
+    if let Some(login) = &view.login {
+        row("login", printable(login));
+    }
+    if let Some(inner) = &view.inner {
+        row("inner", inner.clone());
+    }
     row("spis", format!("{} {}", view.spis.0, view.spis.1));
     if let Some(suite) = &view.suite {
         row("suite", suite.clone());
@@ -307,6 +313,8 @@ mod tests {
             remote: "192.0.2.2:500".parse().unwrap(),
             local_id: Some("a.example".into()),
             remote_id: Some("b\u{7}.example".into()),
+            login: Some("al\u{7}ice (the peer)".into()),
+            inner: Some("10.0.2.7 (the peer's)".into()),
             suite: Some("ENCR_AES_GCM_16-256".into()),
             path: vec!["NAT before us".into()],
             age: Duration::from_secs(62),
@@ -338,6 +346,8 @@ mod tests {
         let wanted = "\
 home: established, 192.0.2.1:500 with 192.0.2.2:500, IKEv2 initiator, age 1m2s
     ids    a.example with b?.example
+    login  al?ice (the peer)
+    inner  10.0.2.7 (the peer's)
     spis   0011223344556677 8899aabbccddeeff
     suite  ENCR_AES_GCM_16-256
     path   NAT before us

@@ -220,6 +220,7 @@ impl Writer {
         self.maybe(&["xauth", "xauth \"alice\""]);
         self.options();
         if !interface {
+            self.valued("iface", &["lo1"]);
             self.valued("tag", STRINGS);
         }
     }

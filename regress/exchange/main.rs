@@ -20,6 +20,8 @@ mod paths;
 mod peers;
 mod reload;
 mod signatures;
+mod v1_addresses;
 mod v1_fragments;
+mod v1_login;
 mod v1_phases;
 mod v1_signatures;

@@ -18,6 +18,7 @@ use oakd::ike::pool::Lease;
 use oakd::ike::report::{Event, Report};
 use oakd::ike::{Engine, Settings};
 use oakd::pki::Keyring;
+use oakd::proc::ca;
 use oakd::wire::EspSpi;
 use oakd::wire::iana::v2::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
 
@@ -149,6 +150,8 @@ pub struct Side {
     pub psk: Secret,
     /// Keys and certificates, where the story is about them.
     pub ring: Option<Keyring>,
+    /// The users' passwords.
+    pub users: BTreeMap<String, Secret>,
     pub reports: Vec<Report>,
     pub host: Vec<HostChange>,
     pub leases: Vec<Lease>,
@@ -294,6 +297,7 @@ impl Pair {
             others: Vec::new(),
             psk: Secret::from(&b"secret"[..]),
             ring: None,
+            users: BTreeMap::new(),
             reports: Vec::new(),
             host: Vec::new(),
             leases: Vec::new(),
@@ -361,6 +365,7 @@ impl Pair {
                 }
                 Output::Question(id, question) => {
                     let by_key = it.ring.as_ref().and_then(|ring| ring.answer(&question));
+                    let by_key = by_key.or_else(|| ca::user(&it.users, &question));
                     let answer = by_key.unwrap_or_else(|| answer(&it.psk, question));
                     it.engine.handle(now, Input::Answer(id, answer));
                 }

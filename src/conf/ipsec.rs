@@ -227,6 +227,8 @@ pub struct IkeRule {
     pub xauth: Option<Xauth>,
     /// `config` and `request` options.
     pub options: Vec<Spanned<ConfigOption>>,
+    /// `iface`: what takes the address that is requested.
+    pub iface: Option<String>,
     /// `tag`.
     pub tag: Option<String>,
     /// Where the rule ends.

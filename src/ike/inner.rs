@@ -61,6 +61,17 @@ impl Inner {
         (v4 || v6).then_some(Inner::Asked { v4, v6 })
     }
 
+    /// What was given to whom, in words.
+    pub fn printed(self) -> Option<String> {
+        let (whose, given) = match self {
+            Inner::Outer | Inner::Asked { .. } => return None,
+            Inner::Ours(given) => ("ours", given),
+            Inner::Peers(given) => ("the peer's", given),
+        };
+        let addresses: Vec<_> = given.addresses().map(|address| address.to_string()).collect();
+        Some(format!("{} ({whose})", addresses.join(" ")))
+    }
+
     /// What `dynamic` is on our side.
     pub fn local(self, outer: IpAddr) -> Vec<Prefix> {
         match self {

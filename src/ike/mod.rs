@@ -16,6 +16,7 @@ pub mod natt;
 pub mod policy;
 pub mod pool;
 pub mod proposal;
+pub mod provide;
 pub mod report;
 pub mod sa;
 pub mod selector;

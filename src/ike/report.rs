@@ -159,6 +159,20 @@ pub enum Event {
         /// By what.
         by: String,
     },
+    /// A user logged in after phase 1.
+    LoggedIn {
+        /// The name.
+        user: String,
+        /// Whether it is the peer who did, rather than we.
+        peer: bool,
+    },
+    /// Nobody logged in. The password is not told.
+    LoginFailed {
+        /// The name, if one was said.
+        user: String,
+        /// Why.
+        why: String,
+    },
     /// The peer's signature or certificate is not taken.
     PeerRejected {
         /// Who it says it is.
@@ -337,16 +351,17 @@ impl Report {
             AddressesGiven, AddressesTaken, Authenticated, ChildDeleted, ChildEstablished,
             ChildRekeyed, Configured, Disagreed, Dropped, Finished, Fragmented, FragmentsShrink,
             HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
-            Internal, KernelFailed, KernelIncapable, Message, Misbehaved, MovedByRekey, NatFound,
-            NoAnswer, NoGroup, NoPolicy, OtherVersion, PathMoved, PathNotProved, PathRefused,
-            PathTried, PeerNotAuthenticated, PeerRejected, QuestionRefused, Refused, Remapped,
-            Superseded, WillRetry,
+            Internal, KernelFailed, KernelIncapable, LoggedIn, LoginFailed, Message, Misbehaved,
+            MovedByRekey, NatFound, NoAnswer, NoGroup, NoPolicy, OtherVersion, PathMoved,
+            PathNotProved, PathRefused, PathTried, PeerNotAuthenticated, PeerRejected,
+            QuestionRefused, Refused, Remapped, Superseded, WillRetry,
         };
         match self.event {
             Disagreed(_)
             | Refused { .. }
             | PeerNotAuthenticated { .. }
             | PeerRejected { .. }
+            | LoginFailed { .. }
             | OtherVersion { .. }
             | KernelFailed { .. }
             | QuestionRefused { .. }
@@ -366,6 +381,7 @@ impl Report {
             | Misbehaved { .. } => Level::Notice,
             Configured { .. }
             | Authenticated { .. }
+            | LoggedIn { .. }
             | AddressesGiven { .. }
             | AddressesTaken { .. }
             | Initiating

@@ -51,6 +51,8 @@ pub enum Body {
 pub struct Standing<'a> {
     /// Our identity and the peer's.
     pub ids: &'a (Id, Id),
+    /// The user as whom the peer logged in (XAUTH), besides.
+    pub user: Option<&'a str>,
     /// When it became established.
     pub since: Time,
     /// When it is to be rekeyed.
@@ -59,6 +61,27 @@ pub struct Standing<'a> {
     pub ending: bool,
     /// Whether another takes over its children.
     pub replaced: bool,
+}
+
+/// Who a peer has proved to be. Users who log in may all call themselves by the name of their group.
+#[derive(Debug, Clone)]
+pub struct Who {
+    id: Id,
+    user: Option<String>,
+}
+
+impl Who {
+    /// Whether both are the same peer.
+    pub fn is(&self, other: &Self) -> bool {
+        id::same(&self.id, &other.id) && self.user == other.user
+    }
+}
+
+impl Standing<'_> {
+    /// Who the peer is.
+    pub fn who(&self) -> Who {
+        Who { id: self.ids.1.clone(), user: self.user.map(str::to_owned) }
+    }
 }
 
 /// What an IKE SA of either version has.
@@ -189,7 +212,7 @@ impl Sa {
     }
 
     /// Who the peer was, if it was deleted while its child SAs live on.
-    pub fn orphaned_by(&self) -> Option<&Id> {
+    pub fn orphaned_by(&self) -> Option<&Who> {
         match &self.body {
             Body::V1(state) => state.orphaned().map(|orphaned| &orphaned.peer),
             Body::V2(_) => None,
@@ -355,6 +378,7 @@ impl Sa {
             Body::V1(state) => state.standing(),
             Body::V2(state) => state.established().map(|state| Standing {
                 ids: &state.ids,
+                user: None,
                 since: state.since,
                 rekey_at: state.rekey_at,
                 ending: state.is_ending(),
@@ -442,6 +466,11 @@ impl Sa {
             remote: frame.remote,
             local_id: standing.map(|standing| standing.ids.0.to_string()),
             remote_id: standing.map(|standing| standing.ids.1.to_string()),
+            login: match &self.body {
+                Body::V1(state) => state.login(),
+                Body::V2(_) => None,
+            },
+            inner: frame.hosts().inner.printed(),
             suite,
             path: frame.path_remarks(),
             age: now.since(frame.created),
@@ -460,8 +489,12 @@ pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
     if let (Body::V2(from), Body::V2(to)) = (&mut from.body, &mut to.body) {
         v2::inherit(from, to);
     }
-    if let (Some(old), Some(new)) = (&mut from.frame.config, &mut to.frame.config) {
-        new.inherit(old);
+    match (&mut from.frame.config, &mut to.frame.config, &to.body) {
+        // In IKEv1 the addresses of a successor are asked for anew, or were not yet.
+        (Some(_), Some(_), Body::V1(_)) => (),
+        (Some(_), None, Body::V1(_)) => to.frame.config = from.frame.config.take(),
+        (Some(old), Some(new), Body::V2(_)) => new.inherit(old),
+        _ => (),
     }
 }
 

@@ -30,6 +30,10 @@ pub struct SaView {
     pub local_id: Option<String>,
     /// The peer's identity, printable.
     pub remote_id: Option<String>,
+    /// Who logged in after phase 1 (XAUTH): the peer, or we.
+    pub login: Option<String>,
+    /// The addresses within the tunnel that one side gave the other.
+    pub inner: Option<String>,
     /// The suite, printable ("ENCR_AES_GCM_16-256 PRF_HMAC_SHA2_256 Curve25519").
     pub suite: Option<String>,
     /// What the path is like, where there is something to tell: NATs, fragments, mobility.

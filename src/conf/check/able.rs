@@ -22,20 +22,10 @@ impl Checker<'_> {
     /// Words of an `ike` rule that cannot be honoured yet.
     pub(super) fn ike_words_are_able(&mut self, rule: &IkeRule) {
         let place = rule.end.place;
-        let xauth = rule.xauth.as_ref().map(|_| "xauth");
-        let options = rule.options.iter().map(|option| match option.value.request {
-            true => "request",
-            false => "config",
-        });
-        for word in rule.proof.word().into_iter().chain(xauth).chain(options) {
+        if let Some(word) = rule.proof.word() {
             let sentence = format!("{word} is not available in an ike rule");
             self.error(place, Problem::says(sentence));
         }
-    }
-
-    /// `user` lines.
-    pub(super) fn users_are_able(&mut self, place: Place) {
-        self.warn(place, "EAP is not available: this user cannot log in");
     }
 
     /// `set` lines that mean less than elsewhere.

@@ -158,7 +158,7 @@ impl Checker<'_> {
             child_lifetime: Lifetime { seconds: life(lifetimes[1], LIFETIMES.1), bytes: 0 },
             tag: rule.tag.clone(),
             tap: None,
-            iface: rule.interface.map(|unit| format!("sec{unit}")),
+            iface: rule.iface.clone().or(rule.interface.map(|unit| format!("sec{unit}"))),
         })
     }
 

@@ -80,6 +80,10 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
     while cursor.is("config") || cursor.is("request") {
         options.push(option(cursor)?);
     }
+    let iface = match interface.is_none() && cursor.eat("iface") {
+        true => Some(cursor.string("an interface")?.value),
+        false => None,
+    };
     let tag = match interface.is_none() && cursor.eat("tag") {
         true => Some(cursor.string("a tag")?.value),
         false => None,
@@ -97,6 +101,7 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
         proof,
         xauth,
         options,
+        iface,
         tag,
         end,
     })

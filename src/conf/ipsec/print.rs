@@ -53,6 +53,7 @@ pub fn write_rule(out: &mut String, rule: &Rule, secrets: bool) -> fmt::Result {
                 None => {}
             }
             write_options(out, &rule.options)?;
+            write_valued(out, "iface", rule.iface.as_deref().map(Quoted))?;
             write_valued(out, "tag", rule.tag.as_deref().map(Quoted))
         }
         Rule::Flow(rule) => {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::ike::id;
 use crate::ike::inner::Inner;
 use crate::ike::natt::Path;
 use crate::ike::report::{Event, Gone};
@@ -74,7 +73,7 @@ impl Engine {
     pub(super) fn newly_established(&mut self, id: SaId, initial_contact: bool) {
         let Some(sa) = self.table.get(id) else { return };
         let Some(standing) = sa.standing() else { return };
-        let (created, remote_id) = (sa.frame.created, standing.ids.1.clone());
+        let (created, who) = (sa.frame.created, standing.who());
         let succeeds = sa.frame.succeeds;
         let (policy, peer) = (Arc::clone(&sa.frame.policy), sa.frame.remote);
         // An address that sticks to an identity is of use in one IKE SA.
@@ -86,7 +85,7 @@ impl Engine {
             let standing = other.standing();
             other.id() != id
                 && Some(other.id()) != succeeds
-                && standing.is_some_and(|it| id::same(&it.ids.1, &remote_id))
+                && standing.is_some_and(|it| it.who().is(&who))
         });
         let older = |engine: &Self, other: &SaId| {
             let standing = engine.table.get(*other).and_then(|sa| sa.standing());
@@ -123,11 +122,11 @@ impl Engine {
         let Some(sa) = self.table.get(id) else { return };
         let Some(standing) = sa.standing() else { return };
         let (policy, remote) = (Arc::clone(&sa.frame.policy), sa.frame.remote.ip());
-        let (peer, ours) = (standing.ids.1.clone(), sa.frame.initiator);
+        let (peer, ours) = (standing.who(), sa.frame.initiator);
         let orphans = self.table.ids(|other| {
             other.frame.remote.ip() == remote
                 && other.serves(&policy)
-                && other.orphaned_by().is_some_and(|it| id::same(it, &peer))
+                && other.orphaned_by().is_some_and(|it| it.is(&peer))
         });
         for orphan in orphans {
             let now = self.core.now;
@@ -180,12 +179,11 @@ impl Engine {
     pub(super) fn bequeath(&mut self, id: SaId) {
         let Some(sa) = self.table.get(id) else { return };
         let Some(standing) = sa.standing() else { return };
-        let (peer, remote) = (standing.ids.1.clone(), sa.frame.remote.ip());
+        let (peer, remote) = (standing.who(), sa.frame.remote.ip());
         let policy = Arc::clone(&sa.frame.policy);
         let heirs = self.table.iter().filter(|other| {
-            let fits = other
-                .standing()
-                .is_some_and(|it| !it.ending && !it.replaced && id::same(&it.ids.1, &peer));
+            let fits =
+                other.standing().is_some_and(|it| !it.ending && !it.replaced && it.who().is(&peer));
             fits && other.id() != id && other.frame.remote.ip() == remote && other.serves(&policy)
         });
         let heir = heirs.max_by_key(|other| other.standing().map(|it| it.since)).map(Sa::id);

@@ -63,6 +63,11 @@ impl Event {
                     "write `ikesa` with a group that is computed here, on both sides",
                 )
             },
+            Event::LoginFailed { .. } => of(
+                "the login failed",
+                self.to_string(),
+                "compare the name behind `xauth` and the `user` lines of the two sides",
+            ),
             Event::HalfOpenExpired => of(
                 "the peer began and did not go on",
                 self.to_string(),

@@ -96,6 +96,12 @@ impl fmt::Display for Event {
                  of the two sides differ"
             ),
             Event::Authenticated { identity, by } => write!(f, "{identity} proved by {by}"),
+            Event::LoggedIn { user, peer: true } => write!(f, "the peer logged in as {user}"),
+            Event::LoggedIn { user, peer: false } => write!(f, "logged in as {user}"),
+            Event::LoginFailed { user, why } if user.is_empty() => {
+                write!(f, "the login failed: {why}")
+            }
+            Event::LoginFailed { user, why } => write!(f, "the login of {user} failed: {why}"),
             Event::PeerRejected { identity, why } => {
                 write!(f, "the peer, which calls itself {identity}, is not accepted: {why}")
             }

@@ -1,9 +1,10 @@
 //! Mode Config within the transaction exchange (draft-ietf-ipsec-isakmp-mode-cfg): a client asks for an address
 //! and what goes with it (pull), or a gateway says it unasked (push).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::conf::{CfgOption, Family, Prefix, Provision, Wanted};
+use crate::ike::provide::{Granted, domain, mask, mask_length};
 use crate::wire::attribute::AttributeValue;
 use crate::wire::iana::v1::{ConfigAttribute, ConfigType};
 use crate::wire::v1::Attributes;
@@ -11,31 +12,11 @@ use crate::wire::v1::Attributes;
 /// The most values of a kind that are taken from a peer.
 const MOST: usize = 16;
 
-/// The longest name of a domain that is taken.
-const LONGEST_DOMAIN: usize = 255;
-
 /// Octets of a network in Cisco's list of what is reached through the tunnel: address, mask, and six octets of
 /// protocol and ports.
 const SPLIT_LEN: usize = 14;
 
-/// What a peer gave us.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Granted {
-    /// Addresses within the tunnel: one of a family at most.
-    pub addresses: Vec<IpAddr>,
-    /// The netmask of the inner network.
-    pub netmask: Option<Ipv4Addr>,
-    /// DNS servers.
-    pub name_servers: Vec<IpAddr>,
-    /// Networks that are reached through the tunnel; all, if none is named.
-    pub subnets: Vec<Prefix>,
-    /// The domain that the name servers are for.
-    pub domain: Option<String>,
-    /// What the operator is to read.
-    pub banner: Option<String>,
-}
-
-/// What a client asks for: what its policy wants, else an address and name servers.
+/// What a client asks for: what its policy wants. `unity`: the peer knows Cisco's attributes.
 pub fn request(wanted: &[Wanted], unity: bool, identifier: u16) -> Attributes {
     let mut attributes = Vec::new();
     for wish in wanted {
@@ -52,9 +33,8 @@ pub fn request(wanted: &[Wanted], unity: bool, identifier: u16) -> Attributes {
     if v4 && !asked(ConfigAttribute::INTERNAL_IP4_NETMASK) {
         attributes.push(ConfigAttribute::INTERNAL_IP4_NETMASK.empty());
     }
-    if v4 && unity {
+    if unity && asked(ConfigAttribute::INTERNAL_IP4_SUBNET) {
         attributes.push(ConfigAttribute::UNITY_SPLIT_INCLUDE.empty());
-        attributes.push(ConfigAttribute::UNITY_BANNER.empty());
     }
     Attributes { config_type: ConfigType::REQUEST, identifier, attributes }
 }
@@ -118,69 +98,51 @@ pub fn granted(from: &Attributes) -> Result<Granted, String> {
     for attribute in &from.attributes {
         let class = ConfigAttribute(attribute.attribute_type);
         let octets = match &attribute.value {
-            AttributeValue::Long(octets) => octets.as_slice(),
-            AttributeValue::Short(_) => continue,
+            AttributeValue::Long(octets) if !octets.is_empty() => octets.as_slice(),
+            _ => continue,
         };
-        if octets.is_empty() {
-            continue;
-        }
-        let address = || {
+        let address = |octets: &[u8]| {
             let v6 = class.name().is_some_and(|name| name.contains("IP6"));
-            let found = attribute.to_address().filter(|found| found.is_ipv6() == v6);
+            let found = class.with(octets).to_address().filter(|found| found.is_ipv6() == v6);
             found.ok_or_else(|| format!("{class} of {} octets is no address", octets.len()))
         };
         match class {
             ConfigAttribute::INTERNAL_IP4_ADDRESS | ConfigAttribute::INTERNAL_IP6_ADDRESS => {
                 // Some gateways have the prefix length behind an IPv6 address, as IKEv2 has.
-                let head = match octets {
-                    [head @ .., _] if head.len() == 16 => class.with(head).to_address(),
-                    _ => None,
+                let alone = match octets {
+                    [head @ .., _] if head.len() == 16 => head,
+                    _ => octets,
                 };
-                let given = head.map_or_else(address, Ok)?;
-                let unusable = given.is_unspecified() || given.is_multicast();
-                if unusable {
-                    return Err(format!("{given} is no address for a host"));
-                }
-                if granted.addresses.iter().all(|other| other.is_ipv4() != given.is_ipv4()) {
-                    granted.addresses.push(given);
+                match address(alone)? {
+                    IpAddr::V4(v4) => granted.given.v4 = granted.given.v4.or(Some(v4)),
+                    IpAddr::V6(v6) => granted.given.v6 = granted.given.v6.or(Some(v6)),
                 }
             }
             ConfigAttribute::INTERNAL_IP4_NETMASK => {
-                if let IpAddr::V4(mask) = address()? {
-                    granted.netmask = Some(mask);
+                if let IpAddr::V4(mask) = address(octets)? {
+                    granted.netmask = mask_length(mask);
                 }
             }
             ConfigAttribute::INTERNAL_IP4_DNS | ConfigAttribute::INTERNAL_IP6_DNS => {
-                let room = granted.name_servers.len() < MOST;
-                granted.name_servers.extend(Some(address()?).filter(|_| room));
+                granted.name_servers.push(address(octets)?);
             }
-            ConfigAttribute::INTERNAL_IP4_SUBNET => granted.add_networks(octets, 8),
-            ConfigAttribute::UNITY_SPLIT_INCLUDE => granted.add_networks(octets, SPLIT_LEN),
-            ConfigAttribute::UNITY_DEF_DOMAIN => {
-                granted.domain = text(octets).filter(|name| name.len() <= LONGEST_DOMAIN);
+            ConfigAttribute::INTERNAL_IP4_SUBNET => {
+                granted.subnets.extend(octets.chunks_exact(8).filter_map(prefix));
             }
-            ConfigAttribute::UNITY_BANNER => granted.banner = text(octets),
+            ConfigAttribute::UNITY_SPLIT_INCLUDE => {
+                granted.subnets.extend(octets.chunks_exact(SPLIT_LEN).filter_map(prefix));
+            }
+            ConfigAttribute::UNITY_DEF_DOMAIN => granted.domains.extend(domain(octets)),
             _ => (),
         }
     }
     Ok(granted)
 }
 
-impl Granted {
-    /// Takes networks of which each has so many octets, address and mask in front. What is no network is left
-    /// out.
-    fn add_networks(&mut self, octets: &[u8], each: usize) {
-        for entry in octets.chunks_exact(each) {
-            let Some((head, _)) = entry.split_first_chunk::<8>() else { continue };
-            let [a, b, c, d, mask @ ..] = *head;
-            let mask = u32::from_be_bytes(mask);
-            let ones = mask.leading_ones();
-            let contiguous = ones + mask.trailing_zeros() >= 32;
-            let length = u8::try_from(ones).ok().filter(|_| contiguous);
-            let prefix = length.and_then(|length| Prefix::new([a, b, c, d].into(), length));
-            self.subnets.extend(prefix.filter(|_| self.subnets.len() < MOST));
-        }
-    }
+/// The network of which address and mask stand in front; none if the mask has holes.
+fn prefix(octets: &[u8]) -> Option<Prefix> {
+    let [a, b, c, d, e, f, g, h, ..] = *octets else { return None };
+    Prefix::new([a, b, c, d].into(), mask_length([e, f, g, h].into())?)
 }
 
 /// The client's acknowledgement of what it was told unasked: what it took, without values.
@@ -212,23 +174,16 @@ fn attribute(option: CfgOption, family: Family) -> Option<ConfigAttribute> {
 /// Address and mask of an IPv4 network.
 fn network(prefix: &Prefix) -> Option<[u8; 8]> {
     let IpAddr::V4(address) = prefix.address() else { return None };
-    let mask = !u32::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
     let mut octets = [0; 8];
     octets[..4].copy_from_slice(&address.octets());
-    octets[4..].copy_from_slice(&mask.to_be_bytes());
+    octets[4..].copy_from_slice(&mask(prefix.length()).octets());
     Some(octets)
-}
-
-/// Text without what a terminal might take for a command.
-fn text(octets: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(octets).ok()?;
-    let plain = |c: &char| !c.is_control();
-    Some(text.chars().filter(plain).take(MOST * LONGEST_DOMAIN).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ike::inner::Given;
 
     fn provision() -> Provision {
         Provision {
@@ -254,8 +209,8 @@ mod tests {
         assert_eq!((reply.config_type, reply.identifier), (ConfigType::REPLY, 3));
         let granted = granted(&reply).unwrap();
         let wanted = Granted {
-            addresses: vec![[10, 9, 9, 1].into()],
-            netmask: Some([255, 255, 255, 0].into()),
+            given: Given { v4: Some([10, 9, 9, 1].into()), v6: None },
+            netmask: Some(24),
             name_servers: vec![[10, 0, 0, 53].into()],
             ..Granted::default()
         };
@@ -264,11 +219,16 @@ mod tests {
 
     #[test]
     fn a_client_of_cisco_gets_its_networks() {
-        let request = request(&[wish(CfgOption::Address)], true, 3);
+        let wanted = [wish(CfgOption::Address), wish(CfgOption::ProtectedSubnet)];
+        let request = request(&wanted, true, 3);
         let reply = grant(&provision(), &[[10, 9, 9, 1].into()], Some(&request), 3);
         let split = reply.octets(ConfigAttribute::UNITY_SPLIT_INCLUDE).unwrap();
         assert_eq!(split, [10, 1, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(granted(&reply).unwrap().subnets, provision().subnets);
+        // Once by each attribute.
+        assert_eq!(
+            granted(&reply).unwrap().subnets,
+            [provision().subnets, provision().subnets].concat()
+        );
     }
 
     #[test]
@@ -277,7 +237,7 @@ mod tests {
         assert_eq!(set.config_type, ConfigType::SET);
         let granted = granted(&set).unwrap();
         assert_eq!(granted.name_servers.len(), 2);
-        assert_eq!(granted.domain.as_deref(), Some("example.net"));
+        assert_eq!(granted.domains, ["example.net"]);
         let ack = acknowledgement(&set);
         assert_eq!(ack.attributes.len(), set.attributes.len());
         assert!(ack.attributes.iter().all(|it| it.value == AttributeValue::Long(Vec::new())));
@@ -295,13 +255,9 @@ mod tests {
             of(ConfigAttribute::INTERNAL_IP4_ADDRESS, &[0; 16]).is_err(),
             "of the other family"
         );
-        assert!(of(ConfigAttribute::INTERNAL_IP4_ADDRESS, &[0; 4]).is_err());
-        assert!(of(ConfigAttribute::INTERNAL_IP4_ADDRESS, &[224, 0, 0, 1]).is_err());
         let holes = [10, 0, 0, 0, 255, 0, 255, 0];
         assert_eq!(of(ConfigAttribute::INTERNAL_IP4_SUBNET, &holes), Ok(Granted::default()));
-        let domain = of(ConfigAttribute::UNITY_DEF_DOMAIN, b"a\x1b[0m.example").unwrap().domain;
-        assert_eq!(domain.as_deref(), Some("a[0m.example"));
-        let many = [[10, 0, 0, 0, 255, 255, 255, 0]; 40].concat();
-        assert_eq!(of(ConfigAttribute::INTERNAL_IP4_SUBNET, &many).unwrap().subnets.len(), MOST);
+        let named = of(ConfigAttribute::UNITY_DEF_DOMAIN, b"a\x1b[0m.example").unwrap();
+        assert_eq!(named, Granted::default());
     }
 }

@@ -7,18 +7,20 @@ use std::time::Duration;
 use super::Task;
 use super::keys::Keys;
 use super::message::fresh_id;
+use super::method::Client;
 use super::protect::Iv;
 use super::quick::Quick;
 use super::traffic;
+use super::transaction::Transactions;
 use super::vendor::Abilities;
-use crate::conf::{Policy, Start, Version};
+use crate::conf::{Policy, Start, Version, Xauth};
 use crate::crypto::IkeSuite;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, KernelSelector, Output, SaCounters, Time};
 use crate::ike::natt::KEEPALIVE;
 use crate::ike::report::{Event, Gone};
-use crate::ike::sa::{Frame, Standing};
+use crate::ike::sa::{Frame, Standing, Who};
 use crate::ike::selector::{Traffic, covers};
 use crate::ike::timer::{earliest, jitter, soft};
 use crate::ike::window::{Due, Outstanding};
@@ -76,6 +78,14 @@ pub struct Established {
     pub taken_over: bool,
     /// The peer deleted it.
     pub deleted: bool,
+    /// The transaction exchanges under way.
+    pub transactions: Transactions,
+    /// When the peer is told its address unasked.
+    pub push_at: Option<Time>,
+    /// Who logged in, and under which name.
+    pub login: Option<(Client, String)>,
+    /// The peer began anew.
+    pub initial_contact: bool,
     /// The child SAs of the policies that go over it are still to be asked for.
     fresh: bool,
 }
@@ -85,7 +95,7 @@ pub struct Established {
 #[derive(Debug)]
 pub struct Orphaned {
     /// Who the peer is.
-    pub peer: Id,
+    pub peer: Who,
 }
 
 impl Orphaned {
@@ -103,7 +113,7 @@ impl Orphaned {
 }
 
 impl Established {
-    /// Phase 1 is done.
+    /// Phase 1 is done. Nobody takes note yet: see [`Established::announce`].
     pub fn begin(
         frame: &mut Frame,
         core: &mut Core,
@@ -112,17 +122,9 @@ impl Established {
         ids: Box<(Id, Id)>,
         lifetime: Option<Duration>,
         initial_contact: bool,
-    ) -> super::Stage {
-        core.stats.established += 1;
-        let event = Event::IkeEstablished {
-            spis: frame.printed_spis(),
-            local_id: ids.0.to_string(),
-            remote_id: ids.1.to_string(),
-            suite: suite.to_string(),
-        };
-        frame.report(core, event);
-        core.deeds.push_back(Deed::Established(frame.id, initial_contact));
+    ) -> Box<Self> {
         let now = core.now;
+        let logs_in = frame.policy.ike1.xauth == Some(Xauth::Peer);
         let random = &mut *core.random;
         let state = Self {
             keys,
@@ -131,10 +133,13 @@ impl Established {
             abilities,
             ids,
             since: now,
-            // The initiator first: the responder only if nothing happened.
-            rekey_at: lifetime.map(|hard| match frame.initiator {
-                true => now.after(soft(hard, random)),
-                false => now.after(hard.saturating_sub(hard / 20)),
+            // The initiator first: the responder only if nothing happened, and not if the peer is
+            // one who logs in: it cannot be called.
+            rekey_at: lifetime.filter(|_| frame.initiator || !logs_in).map(|hard| {
+                match frame.initiator {
+                    true => now.after(soft(hard, random)),
+                    false => now.after(hard.saturating_sub(hard / 20)),
+                }
             }),
             ends_at: lifetime.map(|hard| now.after(hard).after(OVERTIME)),
             superseded_at: None,
@@ -147,19 +152,46 @@ impl Established {
             asked_traffic: false,
             taken_over: false,
             deleted: false,
+            transactions: Transactions::default(),
+            push_at: None,
+            login: None,
+            initial_contact,
             fresh: frame.initiator,
         };
-        super::Stage::Established(Box::new(state))
+        Box::new(state)
+    }
+
+    /// Whoever had to prove something has done so: it is established.
+    pub fn announce(self: Box<Self>, frame: &mut Frame, core: &mut Core) -> super::Stage {
+        core.stats.established += 1;
+        let event = Event::IkeEstablished {
+            spis: frame.printed_spis(),
+            local_id: self.ids.0.to_string(),
+            remote_id: self.ids.1.to_string(),
+            suite: self.suite.to_string(),
+        };
+        frame.report(core, event);
+        core.deeds.push_back(Deed::Established(frame.id, self.initial_contact));
+        super::Stage::Established(self)
     }
 
     /// What is known of it.
     pub fn standing(&self) -> Standing<'_> {
         Standing {
             ids: &self.ids,
+            user: self.user(),
             since: self.since,
             rekey_at: self.rekey_at,
             ending: self.deleted,
             replaced: self.taken_over,
+        }
+    }
+
+    /// The user as whom the peer logged in.
+    pub fn user(&self) -> Option<&str> {
+        match &self.login {
+            Some((Client::Peer, user)) => Some(user),
+            _ => None,
         }
     }
 
@@ -274,6 +306,8 @@ impl Established {
             self.rekey_at,
             self.ends_at,
             self.superseded_at,
+            self.push_at,
+            self.transactions.next_timeout(),
             self.probe.as_ref().map(|probe| probe.deadline()),
             interval.filter(|_| self.is_idle()).map(|interval| self.heard.after(interval)),
             frame.nat.local.then(|| self.sent.after(KEEPALIVE)),
@@ -318,6 +352,7 @@ impl Established {
         if !self.check_alive(frame, core) {
             return;
         }
+        self.check_configuration(frame, core);
         self.check_exchanges(frame, core);
         if frame.gone.is_none() {
             self.check_children(frame, core);

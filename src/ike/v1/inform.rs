@@ -103,6 +103,7 @@ impl Established {
         match header.exchange_v1() {
             ExchangeType::QUICK_MODE => self.quick(frame, core, header, datagram),
             ExchangeType::INFORMATIONAL => self.inform(frame, core, header, datagram),
+            ExchangeType::TRANSACTION => self.configure(frame, core, header, datagram),
             other => {
                 let iv = self.iv_of(header.message_id);
                 // Only a genuine message is worth an answer.
@@ -116,7 +117,8 @@ impl Established {
         }
     }
 
-    fn inform(&mut self, frame: &mut Frame, core: &mut Core, header: &Header, datagram: &[u8]) {
+    /// An informational exchange.
+    pub fn inform(&mut self, frame: &mut Frame, core: &mut Core, header: &Header, datagram: &[u8]) {
         let iv = self.iv_of(header.message_id);
         let opened = protect::open_hashed(&self.keys, &iv, header, content(header, datagram), &[]);
         let Some(plain) = self.believed(frame, core, header, opened) else { return };
@@ -147,6 +149,7 @@ impl Established {
                     }
                 }
                 NotifyType::INITIAL_CONTACT => {
+                    self.initial_contact = true;
                     core.deeds.push_back(Deed::Established(frame.id, true));
                 }
                 NotifyType::RESPONDER_LIFETIME if notify.protocol == ProtocolId::ISAKMP => {

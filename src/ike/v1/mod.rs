@@ -10,11 +10,13 @@
 pub mod aggressive;
 pub mod algorithms;
 pub mod config;
+pub mod configure;
 pub mod established;
 pub mod fragment;
 pub mod hash;
 pub mod inform;
 pub mod keys;
+pub mod login;
 pub mod main_mode;
 pub mod message;
 pub mod method;
@@ -28,6 +30,7 @@ pub mod quick;
 pub mod rules;
 pub mod state;
 pub mod traffic;
+pub mod transaction;
 pub mod vendor;
 pub mod xauth;
 
@@ -68,6 +71,8 @@ pub fn shares(one: &Policy, other: &Policy) -> bool {
         && one.local_id == other.local_id
         && one.remote_id == other.remote_id
         && one.auth == other.auth
+        && one.ike1 == other.ike1
+        && one.wanted == other.wanted
 }
 
 /// Whether a datagram is a first message of phase 1.
@@ -130,17 +135,28 @@ pub fn receive(
         return phase1_message(sa, core, (header, datagram), digest, (local, remote));
     }
     match &state.stage {
-        Stage::Established(_) => {
-            let before = (sa.frame.local, sa.frame.remote);
-            established(sa, core, |state, frame, core| {
-                let heard = state.heard;
-                state.receive(frame, core, header, datagram);
-                // Behind a NAT the peer is wherever its last genuine message came from.
-                let genuine = state.heard == core.now && (heard != core.now || before.1 == remote);
-                if genuine && frame.nat.remote {
-                    (frame.local, frame.remote) = (local, remote);
+        Stage::Established(_) | Stage::Login(_) | Stage::Configuring(_) => {
+            let (before, heard) = (sa.frame.remote, state.heard());
+            step(sa, core, |frame, core, stage| match stage {
+                Stage::Established(mut state) => {
+                    state.receive(frame, core, header, datagram);
+                    Next::same(Stage::Established(state))
                 }
+                Stage::Login(login) => login.receive(frame, core, header, datagram),
+                Stage::Configuring(state) => state.receive(frame, core, header, datagram),
+                other => Next::same(other),
             });
+            let Body::V1(state) = &mut sa.body else { return };
+            if state.heard() == Some(core.now) {
+                // The peer has our last message of phase 1.
+                state.out = None;
+            }
+            // Behind a NAT the peer is wherever its last genuine message came from.
+            let now = Some(core.now);
+            let genuine = state.heard() == now && (heard != now || before == remote);
+            if genuine && sa.frame.nat.remote {
+                (sa.frame.local, sa.frame.remote) = (local, remote);
+            }
         }
         Stage::AwaitProof(_) if !sa.frame.initiator => {
             // The initiator of Aggressive Mode goes on: its last message must have been lost.
@@ -251,6 +267,7 @@ pub fn answer(sa: &mut Sa, core: &mut Core, question: QuestionId, answer: Answer
         Stage::AwaitSkeyid(state) => state.answer(frame, core, question, answer),
         Stage::AwaitOwnProof(state) => state.signed(frame, core, question, answer),
         Stage::AwaitVerdict(state) => state.verdict(frame, core, question, answer),
+        Stage::Login(login) => login.answer(frame, core, question, answer),
         other => Next::same(other),
     });
 }
@@ -300,7 +317,7 @@ pub fn replaced(sa: &mut Sa, core: &mut Core) {
 pub fn orphan(sa: &mut Sa) {
     let Body::V1(state) = &mut sa.body else { return };
     if let Stage::Established(established) = &state.stage {
-        let peer = established.ids.1.clone();
+        let peer = established.standing().who();
         state.stage = Stage::Orphaned(Box::new(Orphaned { peer }));
     }
 }
@@ -325,6 +342,14 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
             sa.frame.report(core, Event::NoAnswer { exchange, sent });
             return drop_sa(sa, core, Gone::PeerVanished);
         }
+    }
+    if let Stage::Login(_) | Stage::Configuring(_) = state.stage {
+        // They have limits of their own.
+        return step(sa, core, |frame, core, stage| match stage {
+            Stage::Login(login) => login.timeout(frame, core),
+            Stage::Configuring(state) => state.timeout(frame, core),
+            other => Next::same(other),
+        });
     }
     established(sa, core, |state, frame, core| state.timeout(frame, core));
     let Body::V1(state) = &mut sa.body else { return };

@@ -8,9 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::configure::Configuring;
 use super::established::Established;
 use super::hash::Phase1;
 use super::keys::{self, Keys};
+use super::login::Login;
 use super::message::{content, header, send_sealed};
 use super::method::{Method, Seed, methods};
 use super::phase1::{Exchanged, Opening, cookies, exchange, fail, neutral, own_id};
@@ -336,8 +338,12 @@ impl Ready {
         let ids = Box::new((own, peer));
         let lifetime = lifetime(&frame.policy, opening.choice.lifetime);
         let (suite, abilities) = (opening.choice.suite, opening.abilities);
-        let contact = initial_contact;
-        Established::begin(frame, core, (keys, iv, suite), abilities, ids, lifetime, contact).into()
+        let (keys, contact) = ((keys, iv, suite), initial_contact);
+        let sa = Established::begin(frame, core, keys, abilities, ids, lifetime, contact);
+        match opening.choice.method.client(frame.initiator) {
+            Some(client) => Login::begin(frame, core, sa, client).into(),
+            None => Configuring::begin(frame, core, sa).into(),
+        }
     }
 
     /// Opens an encrypted message of phase 1; what is not readable is reported, and nothing moves.

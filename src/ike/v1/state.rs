@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::configure::Configuring;
 use super::established::{Established, Orphaned};
 use super::fragment::Reassembly;
+use super::login::Login;
+use super::method::Client;
 use super::rules::{Bag, Message, sort};
 use super::{aggressive, main_mode, message, proof};
 use crate::crypto::IkeSuite;
@@ -51,6 +54,10 @@ pub enum Stage {
     AwaitProof(Box<proof::Ready>),
     /// The holder of the keys is asked about the peer's signature.
     AwaitVerdict(Box<proof::Ready>),
+    /// See [`Login`].
+    Login(Box<Login>),
+    /// See [`Configuring`].
+    Configuring(Box<Configuring>),
     /// See [`Established`].
     Established(Box<Established>),
     /// See [`Orphaned`].
@@ -147,7 +154,13 @@ impl State {
         if !moved {
             return;
         }
-        let waits = frame.initiator && self.is_opening();
+        // The last message of phase 1 goes again when the one before it does; or by the clock, where
+        // the peer is to begin what follows.
+        let waits = match &self.stage {
+            Stage::Login(login) => frame.initiator && login.waits_for_gateway(),
+            Stage::Configuring(_) => false,
+            _ => frame.initiator && self.is_opening(),
+        };
         self.out = None;
         match sent {
             Some(octets) if waits => {
@@ -167,6 +180,16 @@ impl State {
     pub fn standing(&self) -> Option<Standing<'_>> {
         match &self.stage {
             Stage::Established(state) => Some(state.standing()),
+            _ => None,
+        }
+    }
+
+    /// When the peer last sent something genuine, once there are keys for it.
+    pub(super) fn heard(&self) -> Option<Time> {
+        match &self.stage {
+            Stage::Established(state) => Some(state.heard),
+            Stage::Login(login) => Some(login.heard()),
+            Stage::Configuring(state) => Some(state.heard()),
             _ => None,
         }
     }
@@ -195,6 +218,8 @@ impl State {
     /// The state in a word.
     pub fn word(&self) -> &'static str {
         match self.stage {
+            Stage::Login(ref login) => login.word(),
+            Stage::Configuring(_) => "awaiting Mode Config",
             Stage::AwaitSa(_) => "awaiting Main Mode proposal",
             Stage::AwaitKe(_) => "awaiting Main Mode key exchange",
             Stage::AwaitAnswer(_) => "awaiting Aggressive Mode answer",
@@ -219,6 +244,15 @@ impl State {
         }
     }
 
+    /// Who logged in, in words.
+    pub fn login(&self) -> Option<String> {
+        let (client, user) = self.established()?.login.as_ref()?;
+        Some(match client {
+            Client::We => format!("as {user}"),
+            Client::Peer => format!("{user} (the peer)"),
+        })
+    }
+
     /// The algorithms, once it is established.
     pub fn suite(&self) -> Option<&IkeSuite> {
         self.established().map(|state| &state.suite)
@@ -227,6 +261,10 @@ impl State {
     /// When it is to be looked at next.
     pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
         match &self.stage {
+            Stage::Login(login) => {
+                earliest([login.next_timeout(), self.out.as_ref().map(|out| out.deadline())])
+            }
+            Stage::Configuring(state) => state.next_timeout(),
             Stage::Established(state) => state.next_timeout(frame, core),
             Stage::Orphaned(_) => {
                 let times = frame.children.iter().map(|child| child.hard.or(child.soft));
