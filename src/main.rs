@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&options, &error.to_string()),
     };
     if matches.opt_present("h") {
-        print!("{}", options.usage(BRIEF));
+        println!("{}", options.usage(BRIEF));
         return ExitCode::SUCCESS;
     }
     if matches.opt_present("V") {
@@ -90,7 +90,7 @@ fn options() -> Options {
 }
 
 fn usage(options: &Options, error: &str) -> ExitCode {
-    eprint!("oakd: {error}\n{}", options.usage(BRIEF));
+    eprintln!("oakd: {error}\n{}", options.usage(BRIEF));
     ExitCode::from(2)
 }
 

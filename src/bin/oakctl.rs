@@ -103,7 +103,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&options, &error.to_string()),
     };
     if matches.opt_present("h") {
-        print!("{}", options.usage(BRIEF));
+        println!("{}", options.usage(BRIEF));
         return ExitCode::SUCCESS;
     }
     let action = match action(&matches) {
@@ -136,7 +136,7 @@ fn main() -> ExitCode {
 }
 
 fn usage(options: &Options, error: &str) -> ExitCode {
-    eprint!("oakctl: {error}\n{}", options.usage(BRIEF));
+    eprintln!("oakctl: {error}\n{}", options.usage(BRIEF));
     ExitCode::from(2)
 }
 

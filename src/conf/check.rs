@@ -141,7 +141,7 @@ impl Checker<'_> {
             self.error(place, Problem::says(failure.sentence()));
             return 0;
         }
-        for sentence in rule.warnings() {
+        for (place, sentence) in rule.warnings() {
             self.warn(place, sentence);
         }
         match rule {

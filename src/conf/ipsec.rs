@@ -170,11 +170,15 @@ pub struct Algorithms {
     pub comp: Option<&'static Transform>,
     /// `group`.
     pub group: Option<&'static Transform>,
+    /// Where each stands, in this order.
+    pub places: [Spanned<()>; 4],
 }
 
 /// `main`, `aggressive` or `quick` with what follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
+    /// Where its word stands.
+    pub word: Spanned<()>,
     /// `aggressive` rather than `main`.
     pub aggressive: bool,
     /// Its algorithms.
@@ -426,15 +430,15 @@ impl Rule {
         }
     }
 
-    /// What is legal and unwise about it, each with what to write instead.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What is legal and unwise about it, where, and what to write instead.
+    pub fn warnings(&self) -> Vec<(Place, String)> {
         let mut found = Vec::new();
         let mut weak = |chosen: &Algorithms| {
-            let rows = [chosen.enc, chosen.auth, chosen.group];
-            for row in rows.into_iter().flatten() {
-                let better = WEAK.iter().find(|(word, _)| *word == row.word);
-                found
-                    .extend(better.map(|(word, better)| format!("{word} is weak: write {better}")));
+            let Algorithms { auth, enc, comp, group, places } = chosen;
+            for (row, at) in [auth, enc, comp, group].into_iter().zip(places) {
+                let weak = row.and_then(|row| WEAK.iter().find(|(word, _)| *word == row.word));
+                let says = weak.map(|(word, better)| format!("{word} is weak: write {better}"));
+                found.extend(says.map(|says| (at.place, says)));
             }
         };
         match self {
@@ -442,12 +446,11 @@ impl Rule {
             Self::Sa(rule) => weak(&rule.algorithms),
             Self::Ike(rule) => {
                 rule.phase1.iter().chain(&rule.phase2).for_each(|p| weak(&p.algorithms));
-                if rule.psk.is_some() && rule.phase1.as_ref().is_some_and(|p| p.aggressive) {
-                    found.push(
-                        "aggressive mode shows whoever listens a hash of the psk to guess from: \
-                         write main"
-                            .to_owned(),
-                    );
+                let aggressive = rule.phase1.as_ref().filter(|phase| phase.aggressive);
+                if let Some(phase) = aggressive.filter(|_| rule.psk.is_some()) {
+                    let why = "aggressive mode shows whoever listens a hash of the psk to guess \
+                               from: write main";
+                    found.push((phase.word.place, why.to_owned()));
                 }
             }
         }

@@ -202,8 +202,8 @@ impl Lister<'_> {
     }
 
     fn rule(&mut self, rule: &Rule) -> Result<(), Last> {
-        for sentence in rule.warnings() {
-            self.parsed.remark(Severity::Warning, rule.end(), Problem::says(sentence));
+        for (place, sentence) in rule.warnings() {
+            self.parsed.remark(Severity::Warning, place, Problem::says(sentence));
         }
         let (entries, failure) = expand(rule, &mut self.bundles, self.names, self.files, true);
         for entry in &entries {

@@ -362,22 +362,23 @@ fn ids(cursor: &mut Cursor, ends: &mut Ends) -> Result<(), Fault> {
 
 fn phase(cursor: &mut Cursor, aggressive: bool) -> Result<Phase, Fault> {
     cursor.next();
+    let word = Spanned { value: (), place: cursor.last_place() };
     let algorithms = algorithms(cursor)?;
     let lifetime = match cursor.eat("lifetime") {
         true => Some(cursor.time()?.value),
         false => None,
     };
-    Ok(Phase { aggressive, algorithms, lifetime })
+    Ok(Phase { word, aggressive, algorithms, lifetime })
 }
 
 fn algorithms(cursor: &mut Cursor) -> Result<Algorithms, Fault> {
     let mut chosen = Algorithms::default();
     loop {
-        let (word, table, slot) = match cursor.bare() {
-            Some("auth") => ("auth", AUTH, &mut chosen.auth),
-            Some("enc") => ("enc", ENC, &mut chosen.enc),
-            Some("comp") => ("comp", COMP, &mut chosen.comp),
-            Some("group") => ("group", GROUP, &mut chosen.group),
+        let (word, table, slot, at) = match cursor.bare() {
+            Some("auth") => ("auth", AUTH, &mut chosen.auth, 0),
+            Some("enc") => ("enc", ENC, &mut chosen.enc, 1),
+            Some("comp") => ("comp", COMP, &mut chosen.comp, 2),
+            Some("group") => ("group", GROUP, &mut chosen.group, 3),
             _ => return Ok(chosen),
         };
         cursor.next();
@@ -387,8 +388,9 @@ fn algorithms(cursor: &mut Cursor) -> Result<Algorithms, Fault> {
             continue;
         }
         *slot = transform(&name.value, table);
-        if slot.is_none() {
-            cursor.mark(name.place, unknown(&name.value, table));
+        match *slot {
+            None => cursor.mark(name.place, unknown(&name.value, table)),
+            Some(_) => chosen.places[at].place = name.place,
         }
     }
 }
