@@ -119,6 +119,93 @@ fn with_certificates_too() {
     }
 }
 
+/// Only the gateway has a key; a client trusts the authority above it, or another.
+fn hybrid(mode: Phase1, hers: &str, trusts: bool, change: impl Fn(usize, &mut Policy)) -> Pair {
+    let root = Holder::root("Root", NewKey::P256);
+    let other = Holder::root("Other", NewKey::P256);
+    let gateway = root.host("b.example", NewKey::Rsa(2048));
+    let mut pair = Pair::new();
+    for side in [A, B] {
+        let keys = match side {
+            A => ring(&[file("ca/root.crt", if trusts { root.pem() } else { other.pem() })]),
+            _ => own(&gateway, &[&root]),
+        };
+        let trust = keys.trust();
+        pair.sides[side].ring = Some(keys);
+        pair.input(side, Input::Trust(trust));
+    }
+    start(&mut pair, mode, hers, |side, policy| {
+        policy.auth = Auth::signature(Signature::Rsa);
+        policy.ike1.proof = Ike1Proof::Hybrid;
+        change(side, policy);
+    });
+    pair
+}
+
+#[test]
+fn in_hybrid_authentication_the_gateway_signs_and_the_user_logs_in() {
+    for mode in [Phase1::Main, Phase1::Aggressive] {
+        let mut pair = hybrid(mode, "open sesame", true, |_, _| ());
+        pair.pass(3).assert_up();
+        assert!(logged_in(&pair, A) && logged_in(&pair, B));
+        assert!(is_discreet(&pair));
+        pair.end();
+        let mut pair = hybrid(mode, "open sesame", true, |side, policy| {
+            policy.start = if side == B { Start::Active } else { Start::Passive };
+        });
+        pair.pass(3).assert_up();
+        pair.end();
+    }
+}
+
+#[test]
+fn in_hybrid_authentication_nobody_gets_in_without_the_login() {
+    for mode in [Phase1::Main, Phase1::Aggressive] {
+        let mut pair = hybrid(mode, "guessed", true, |_, _| ());
+        pair.pass(4);
+        assert!(pair.told(B, "the login of alice failed"));
+        assert!(!pair.reported(B, |event| matches!(event, Event::IkeEstablished { .. })));
+        pair.assert_children(0);
+        pair.end();
+    }
+}
+
+#[test]
+fn in_hybrid_authentication_no_password_goes_to_who_is_not_trusted() {
+    for mode in [Phase1::Main, Phase1::Aggressive] {
+        let mut pair = hybrid(mode, "open sesame", false, |_, _| ());
+        pair.pass(4);
+        assert!(pair.reported(A, |event| matches!(event, Event::PeerRejected { .. })));
+        assert!(!pair.reported(B, |event| matches!(event, Event::LoginFailed { .. })));
+        pair.assert_children(0);
+        pair.end();
+    }
+}
+
+#[test]
+fn a_user_who_claims_anothers_identity_takes_nothing_from_it() {
+    // In hybrid authentication nothing proves the identity of phase 1: a second user who calls itself
+    // a.example, and says that it begins anew, leaves Alice's ISAKMP SA alone.
+    let mut pair = hybrid(Phase1::Main, "open sesame", true, |_, _| ());
+    pair.pass(3).assert_up();
+    let password = Secret::from(&b"his own"[..]);
+    pair.sides[B].users.insert("mallory".into(), password.clone());
+    let settings = oakd::ike::Settings::default();
+    let ring = pair.sides[A].ring.take();
+    pair.sides[A] = Pair::with(settings, 9).sides.into_iter().next().unwrap();
+    pair.sides[A].ring = ring;
+    pair.sides[A].users = BTreeMap::from([("mallory".into(), password)]);
+    let mut it = ikev1(A, Phase1::Main);
+    it.auth = Auth::signature(Signature::Rsa);
+    it.ike1 = Ike1Auth { proof: Ike1Proof::Hybrid, xauth: Some(Xauth::As("mallory".into())) };
+    pair.configure(A, vec![it]);
+    pair.pass(3);
+    let logins: Vec<_> =
+        pair.sides[B].engine.sas(pair.now).into_iter().filter_map(|sa| sa.login).collect();
+    assert_eq!(logins.len(), 2, "{logins:?}");
+    assert!(!pair.reported(B, |event| matches!(event, Event::InitialContact { .. })));
+}
+
 #[test]
 fn a_wrong_password_opens_nothing_and_tries_are_counted() {
     let mut pair = login(Phase1::Main, "guessed", |_, _| ());

@@ -181,7 +181,7 @@ start_strongswan() {
 	# Beside the scenario's swanctl.conf there may be extra lines for the daemon itself.
 	cat >"$dir/strongswan.conf" <<-END
 	charon-systemd {
-		load = random nonce openssl kdf pem pkcs1 pkcs8 pubkey x509 revocation constraints kernel-netlink socket-default vici
+		load = random nonce openssl kdf pem pkcs1 pkcs8 pubkey x509 revocation constraints kernel-netlink socket-default xauth-generic vici
 		install_routes = no
 		retransmit_tries = 3
 		retransmit_timeout = 1.0

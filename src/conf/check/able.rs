@@ -2,6 +2,7 @@
 //! does no harm. A line here goes when the daemon learns it.
 
 use super::{Checker, Place, Problem};
+use crate::conf::Ike1Proof;
 use crate::conf::ipsec::IkeRule;
 use crate::conf::syntax::{AuthClause, Ikev2Rule};
 
@@ -22,7 +23,8 @@ impl Checker<'_> {
     /// Words of an `ike` rule that cannot be honoured yet.
     pub(super) fn ike_words_are_able(&mut self, rule: &IkeRule) {
         let place = rule.end.place;
-        if let Some(word) = rule.proof.word() {
+        let able = matches!(rule.proof, Ike1Proof::Usual | Ike1Proof::Hybrid);
+        if let Some(word) = rule.proof.word().filter(|_| !able) {
             let sentence = format!("{word} is not available in an ike rule");
             self.error(place, Problem::says(sentence));
         }

@@ -108,9 +108,10 @@ impl Configuring {
     }
 
     fn answered(self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: &Attributes) -> Next {
-        match answer.config_type {
-            ConfigType::ACK => self.sa.announce(frame, core).into(),
-            _ => self.take(frame, core, answer),
+        match frame.policy.wanted.is_empty() {
+            // It took what it was told.
+            true => self.sa.announce(frame, core).into(),
+            false => self.take(frame, core, answer),
         }
     }
 

@@ -41,7 +41,6 @@ pub struct Transactions {
 struct Own {
     id: MessageId,
     iv: Iv,
-    answer: ConfigType,
     out: Outstanding,
 }
 
@@ -91,16 +90,12 @@ impl Established {
     pub fn ask(&mut self, frame: &mut Frame, core: &mut Core, attributes: Attributes) {
         let id = self.own_id(core);
         let iv = self.iv_of(id);
-        let answer = match attributes.config_type {
-            ConfigType::SET => ConfigType::ACK,
-            _ => ConfigType::REPLY,
-        };
         let message = (ExchangeType::TRANSACTION, id, &iv);
         let sent = self.send(frame, core, message, &[], vec![Payload::Attributes(attributes)]);
         self.transactions.own = sent.map(|(octets, iv)| {
             let backoff = core.settings.backoff;
             let out = Outstanding::new(&octets, core.now, &backoff, &mut *core.random);
-            Box::new(Own { id, iv, answer, out })
+            Box::new(Own { id, iv, out })
         });
     }
 
@@ -156,13 +151,14 @@ impl Established {
                 return None;
             }
         };
-        let awaited = self.transactions.own.as_ref().map(|own| (own.id, own.answer));
+        let awaited = self.transactions.own.as_ref().is_some_and(|own| own.id == id);
         match attributes.config_type {
             ConfigType::REQUEST | ConfigType::SET => {
                 self.keep(Peers { id, iv: plain.next, digest, answer: Vec::new() });
                 Some(Told::Asked(id, attributes))
             }
-            kind if awaited == Some((id, kind)) => {
+            // Some reply where they should acknowledge.
+            ConfigType::REPLY | ConfigType::ACK if awaited => {
                 self.transactions.own = None;
                 self.remember(id);
                 Some(Told::Answer(attributes))
