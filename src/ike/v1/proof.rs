@@ -290,7 +290,12 @@ impl Ready {
             return Next::same(Stage::AwaitVerdict(self));
         }
         match answer {
-            Answer::Proved(_) => self.verified(frame, core),
+            Answer::Proved(proved) => {
+                let identity = self.peer.as_ref().map(|id| neutral(id).to_string());
+                let (identity, by) = (identity.unwrap_or_default(), proved.by);
+                frame.report(core, Event::Authenticated { identity, by });
+                self.verified(frame, core)
+            }
             Answer::Rejected(why) => {
                 let identity = self.peer.as_ref().map(ToString::to_string).unwrap_or_default();
                 self.unproved(frame, core, Event::PeerRejected { identity, why: *why })
