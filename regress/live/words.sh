@@ -6,7 +6,7 @@
 #   inner    10.10.1.1  fd10:1::1                     10.10.2.1  fd10:2::1
 #   outer    10.9.0.1   fd09::1     ----- wire -----  10.9.0.2   fd09::2
 #
-# A host runs the daemon whose configuration its folder holds: oakd.conf, swanctl.conf or iked.conf.
+# A host runs the daemon whose configuration its folder holds: oakd.conf, swanctl.conf, iked.conf or vpnc.conf.
 # Each word that asserts something says what it saw, or ends the scenario with what it did not see.
 
 declare -A inner4=([left]=10.10.1.1 [right]=10.10.2.1) inner6=([left]=fd10:1::1 [right]=fd10:2::1)
@@ -200,6 +200,23 @@ start_strongswan() {
 	STRONGSWAN_CONF=$dir/strongswan.conf run_daemon "$1" charon-systemd
 	eventually test -S "$dir/sock" || fail "$1: charon has no control socket"
 	swan "$1" --load-all --noprompt --file "$dir/swanctl.conf" >>"$dir/log" 2>&1 || fail "$1: swanctl --load-all"
+}
+
+# vpnc, a client: it ends when it is not let in. Its interface gets the address that it was given.
+start_vpnc() {
+	local dir=$work/$1
+	mkdir -p /dev/net
+	[ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
+	cat >"$dir/interface" <<-END
+	#!/bin/sh
+	env >>"$dir/told"
+	[ "\$reason" = connect ] || exit 0
+	ip link set "\$TUNDEV" up
+	ip addr add "\$INTERNAL_IP4_ADDRESS/32" dev "\$TUNDEV"
+	ip route replace ${inner4[${other[$1]}]} dev "\$TUNDEV" src "\$INTERNAL_IP4_ADDRESS"
+	END
+	chmod 755 "$dir/interface"
+	run_daemon "$1" vpnc --no-detach --non-inter --debug 2 --pid-file "$dir/vpnc.pid" --script "$dir/interface" "$dir/vpnc.conf"
 }
 
 swan() { # host swanctl-arguments...

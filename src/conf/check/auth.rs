@@ -12,6 +12,8 @@ use crate::wire::iana::v2::IdType;
 
 /// The largest key in a file, in octets as hexadecimal digits.
 const KEY_FILE_LIMIT: usize = 1024;
+/// What stands before the octets of an ID_KEY_ID.
+const KEY_ID: &str = "keyid:";
 
 impl Checker<'_> {
     pub(super) fn auth(
@@ -99,7 +101,8 @@ impl Checker<'_> {
         Some(Identity { id_type: IdType::ID_FQDN, data: name.into_bytes() })
     }
 
-    /// An identity by its look: an address, `user@host`, `/C=…` (a DN), else a host's name.
+    /// An identity by its look: an address, `user@host`, `/C=…` (a DN), `keyid:…` (opaque octets), else
+    /// a host's name.
     pub(super) fn identity(&mut self, word: &Spanned<String>) -> Option<Identity> {
         let text = word.value.as_str();
         if text.is_empty() || text.len() > NAME_LIMIT {
@@ -115,6 +118,9 @@ impl Checker<'_> {
                     None
                 }
             };
+        }
+        if let Some(octets) = text.strip_prefix(KEY_ID).filter(|octets| !octets.is_empty()) {
+            return Some(Identity { id_type: IdType::ID_KEY_ID, data: octets.into() });
         }
         let (id_type, data) = match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(v4)) => (IdType::ID_IPV4_ADDR, v4.octets().to_vec()),
