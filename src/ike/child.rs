@@ -249,6 +249,14 @@ impl Child {
         self.hard = Some(self.hard.map_or(latest, |hard| hard.min(latest)));
     }
 
+    /// Another carries its traffic: it sends nothing any more, and goes after this time.
+    pub fn retire(&mut self, core: &mut Core, after: Duration) {
+        self.stage = Stage::Ending;
+        self.remove_outbound(core);
+        self.soft = None;
+        self.hard = Some(core.now.after(after));
+    }
+
     /// The kernel did not take the SA of this direction.
     pub fn not_installed(&mut self, direction: Direction) {
         if direction == Direction::Out {

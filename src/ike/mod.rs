@@ -13,6 +13,7 @@ pub mod flow;
 pub mod id;
 pub mod inner;
 pub mod natt;
+pub mod path;
 pub mod policy;
 pub mod pool;
 pub mod proposal;

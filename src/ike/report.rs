@@ -1,7 +1,7 @@
 //! What the operator is told: what there is to tell, in one place. `words` has the sentences,
 //! `explained` takes failures apart.
 
-mod explained;
+pub mod explained;
 mod words;
 
 use std::net::SocketAddr;
@@ -151,6 +151,16 @@ pub enum Event {
     PeerNotAuthenticated {
         /// Who it says it is.
         identity: String,
+    },
+    /// The peer's proof of identity does not decrypt, and with it who it says it is (IKEv1, where the
+    /// pre-shared key makes all keys).
+    ProofUnreadable {
+        /// Our identity.
+        local_id: String,
+        /// Who the peer should be, where that is known.
+        remote_id: Option<String>,
+        /// What came out.
+        why: String,
     },
     /// The peer proved by a key or certificate who it is.
     Authenticated {
@@ -354,12 +364,13 @@ impl Report {
             Internal, KernelFailed, KernelIncapable, LoggedIn, LoginFailed, Message, Misbehaved,
             MovedByRekey, NatFound, NoAnswer, NoGroup, NoPolicy, OtherVersion, PathMoved,
             PathNotProved, PathRefused, PathTried, PeerNotAuthenticated, PeerRejected,
-            QuestionRefused, Refused, Remapped, Superseded, WillRetry,
+            ProofUnreadable, QuestionRefused, Refused, Remapped, Superseded, WillRetry,
         };
         match self.event {
             Disagreed(_)
             | Refused { .. }
             | PeerNotAuthenticated { .. }
+            | ProofUnreadable { .. }
             | PeerRejected { .. }
             | LoginFailed { .. }
             | OtherVersion { .. }

@@ -312,6 +312,18 @@ impl Sa {
         }
     }
 
+    /// The kernel saw packets of a child SA come by another path.
+    pub fn follow(&mut self, core: &mut Core, path: Path) {
+        match self.body {
+            Body::V1(_) => v1::established(self, core, |state, frame, core| {
+                state.follow(frame, core, path);
+            }),
+            Body::V2(_) => v2::established(self, core, |state, frame, core| {
+                state.follow(frame, core, path);
+            }),
+        }
+    }
+
     /// Others have taken note that it is established.
     pub fn settled(&mut self, core: &mut Core) {
         if let Body::V1(_) = self.body {
@@ -414,7 +426,10 @@ impl Sa {
     /// The keys that protect its messages, if there are any yet.
     pub fn keys(&self) -> Option<IkeKeys> {
         match &self.body {
-            Body::V1(_) => None,
+            Body::V1(state) => Some(IkeKeys::V1 {
+                cookie: self.frame.printed_spis().0,
+                key: state.keys()?.cipher.clone(),
+            }),
             Body::V2(state) => {
                 let keys = state.keys()?;
                 let pair = |keys: &Keys| (keys.encryption.clone(), keys.integrity.clone());

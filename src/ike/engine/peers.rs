@@ -36,11 +36,8 @@ impl Engine {
     pub(super) fn mapping(&mut self, spi: EspSpi, remote: SocketAddr) {
         let Some(id) = self.core.by_spi.get(&spi).copied() else { return };
         self.with(id, |sa, core| {
-            let Body::V2(state) = &mut sa.body else { return };
             let path = Path { local: sa.frame.local, remote };
-            if let Some(state) = state.established_mut() {
-                state.follow(&mut sa.frame, core, path);
-            }
+            sa.follow(core, path);
         });
     }
 
@@ -137,10 +134,10 @@ impl Engine {
             self.with(orphan, |sa, core| sa.abandon(core, Gone::Replaced));
         }
         for other in others {
-            let alike = self
-                .table
-                .get(*other)
-                .is_some_and(|it| it.frame.remote.ip() == remote && it.serves(&policy));
+            let alike = self.table.get(*other).is_some_and(|it| {
+                let replaced = it.standing().is_some_and(|it| it.replaced || it.ending);
+                !replaced && it.frame.remote.ip() == remote && it.serves(&policy)
+            });
             if !alike || *other == id {
                 continue;
             }
@@ -166,7 +163,8 @@ impl Engine {
         let (local, remote) = (sa.frame.local, sa.frame.remote);
         let policy = Arc::clone(&sa.frame.policy);
         let coming = self.table.iter().any(|other| other.is_opening() && other.serves(&policy));
-        if coming || self.core.ending {
+        let replaced = sa.standing().is_some_and(|it| it.replaced || it.ending);
+        if coming || replaced || self.core.ending {
             return;
         }
         if let Some(sa) = Sa::open(&mut self.core, policy, local, remote, false) {

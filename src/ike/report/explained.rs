@@ -2,6 +2,13 @@
 
 use super::Event;
 
+/// What a peer that is called by IKEv1 may leave unanswered.
+pub const MAIN_MODE: &str = "Main Mode's proposal";
+/// Likewise.
+pub const AGGRESSIVE_MODE: &str = "Aggressive Mode's proposal";
+/// Likewise.
+pub const MAIN_MODE_PROOF: &str = "Main Mode's proof (do the pre-shared keys differ?)";
+
 /// A failure taken apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Explained {
@@ -89,6 +96,12 @@ impl Event {
                     "write `childsa` with what this kernel can do, on both sides",
                 )
             },
+            Event::ProofUnreadable { .. } => of(
+                "the peer's proof of identity is not readable",
+                self.to_string(),
+                "write the same psk on both sides; where several rules are for the peer's address, see \
+                 that it is this one that it means",
+            ),
             Event::Misbehaved { .. } => of(
                 "the peer broke the protocol",
                 self.to_string(),
@@ -102,13 +115,17 @@ impl Event {
 /// What to look at when nothing comes back.
 fn silence_advice(exchange: &str) -> &'static str {
     match exchange {
-        "IKE_SA_INIT" => {
+        "IKE_SA_INIT" | MAIN_MODE | AGGRESSIVE_MODE => {
             "see whether the peer runs, whether its address is right, and whether UDP 500 passes both \
              ways"
         }
         "IKE_AUTH" => {
             "the peer answered before: see whether UDP 4500 passes (a NAT needs it) and large datagrams \
              with it, and what the peer's log says"
+        }
+        MAIN_MODE_PROOF => {
+            "compare the pre-shared keys, which the peer needs to read what it was sent; see whether UDP \
+             4500 passes (a NAT needs it), and what the peer's log says"
         }
         _ => "the peer was there before: see whether it still runs and has a way to us",
     }

@@ -95,6 +95,14 @@ impl fmt::Display for Event {
                 "the peer, which calls itself {identity}, could not prove it: the pre-shared keys \
                  of the two sides differ"
             ),
+            Event::ProofUnreadable { local_id, remote_id, why } => {
+                let remote_id = remote_id.as_deref().unwrap_or("anybody");
+                write!(
+                    f,
+                    "the peer's proof of identity is not readable ({why}): most likely the \
+                     pre-shared keys differ, ours for {local_id} with {remote_id} and the peer's"
+                )
+            }
             Event::Authenticated { identity, by } => write!(f, "{identity} proved by {by}"),
             Event::LoggedIn { user, peer: true } => write!(f, "the peer logged in as {user}"),
             Event::LoggedIn { user, peer: false } => write!(f, "logged in as {user}"),

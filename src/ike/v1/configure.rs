@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use super::established::Established;
+use super::keys::Keys;
 use super::method::Client;
 use super::state::{Next, Stage};
 use super::transaction::Told;
@@ -65,6 +66,11 @@ impl Configuring {
     /// When it is to be looked at next.
     pub fn next_timeout(&self) -> Option<Time> {
         self.sa.transactions.next_timeout()
+    }
+
+    /// The keys of its messages.
+    pub fn keys(&self) -> &Keys {
+        &self.sa.keys
     }
 
     /// When the peer last sent something genuine.

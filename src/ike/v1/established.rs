@@ -17,8 +17,10 @@ use crate::conf::{Policy, Start, Version, Xauth};
 use crate::crypto::IkeSuite;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed, Owner, Part};
-use crate::ike::event::{Direction, KernelRequest, KernelSelector, Output, SaCounters, Time};
-use crate::ike::natt::KEEPALIVE;
+use crate::ike::event::{
+    Direction, KernelAnswer, KernelRequest, KernelSelector, Output, SaCounters, SaKey, Time,
+};
+use crate::ike::natt::{KEEPALIVE, Path};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Frame, Standing, Who};
 use crate::ike::selector::{Traffic, covers};
@@ -419,8 +421,15 @@ impl Established {
     fn check_children(&mut self, frame: &mut Frame, core: &mut Core) {
         let now = core.now;
         let mut tasks = Vec::new();
+        let mut told = Vec::new();
         for child in &mut frame.children {
             if child.hard.take_if(|hard| *hard <= now).is_some() {
+                // The peer may still send on one that lost a collision until it hears of that.
+                if child.victim.take().is_some() {
+                    child.hard = Some(now.after(GRACE));
+                    told.push((child.agreement.protocol, child.agreement.spi_in));
+                    continue;
+                }
                 let replaced = child.stage == Stage::Ending;
                 let why = if replaced { Gone::Replaced } else { Gone::Expired };
                 tasks.push(Task::DeleteChild(child.id, why));
@@ -428,7 +437,40 @@ impl Established {
                 tasks.push(Task::RekeyChild(child.id));
             }
         }
+        for (protocol, spi) in told {
+            self.send_delete(frame, core, protocol, &[spi]);
+        }
         tasks.into_iter().for_each(|task| self.start(frame, core, task));
+    }
+
+    /// An authentic message, or packets of a child SA, came by this path.
+    pub fn follow(&mut self, frame: &mut Frame, core: &mut Core, path: Path) {
+        if frame.follows(path) {
+            frame.take_path(core, path);
+            self.move_children(frame, core);
+        }
+    }
+
+    /// Child SAs that are elsewhere than the ISAKMP SA go where it is.
+    fn move_children(&mut self, frame: &mut Frame, core: &mut Core) {
+        for child in frame.move_children(core) {
+            self.start(frame, core, Task::DeleteChild(child, Gone::Failed));
+        }
+    }
+
+    /// The kernel moved an SA of a child, or could not.
+    pub fn moved(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        id: ChildId,
+        sa: (Direction, SaKey),
+        answer: &KernelAnswer,
+    ) {
+        if frame.child_moved(core, id, sa, answer) {
+            // We may be elsewhere again meanwhile.
+            self.move_children(frame, core);
+        }
     }
 
     /// A message ID of the peer's is used up.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::configure::Configuring;
 use super::established::Established;
+use super::keys::Keys;
 use super::message;
 use super::method::Client;
 use super::phase1::fail;
@@ -119,6 +120,11 @@ impl Login {
     /// When it is to be looked at next.
     pub fn next_timeout(&self) -> Option<Time> {
         earliest([Some(self.until), self.sa.transactions.next_timeout()])
+    }
+
+    /// The keys of its messages.
+    pub fn keys(&self) -> &Keys {
+        &self.sa.keys
     }
 
     /// When the peer last sent something genuine.

@@ -40,6 +40,7 @@ use super::auth::{Answer, QuestionId};
 use super::child::ChildId;
 use super::core::{Core, Negotiation, Part};
 use super::event::{KernelAnswer, Time};
+use super::natt::Path;
 use super::report::{Event, Gone, Way};
 use super::sa::{Body, Frame, Sa};
 use super::window::Due;
@@ -90,7 +91,7 @@ fn step(sa: &mut Sa, core: &mut Core, work: impl FnOnce(&mut Frame, &mut Core, S
 }
 
 /// Works on the established state, if it is one.
-fn established(
+pub fn established(
     sa: &mut Sa,
     core: &mut Core,
     work: impl FnOnce(&mut Established, &mut Frame, &mut Core),
@@ -154,8 +155,13 @@ pub fn receive(
             // Behind a NAT the peer is wherever its last genuine message came from.
             let now = Some(core.now);
             let genuine = state.heard() == now && (heard != now || before == remote);
-            if genuine && sa.frame.nat.remote {
-                (sa.frame.local, sa.frame.remote) = (local, remote);
+            let path = Path { local, remote };
+            match &state.stage {
+                Stage::Established(_) if genuine => established(sa, core, |state, frame, core| {
+                    state.follow(frame, core, path);
+                }),
+                _ if genuine && sa.frame.follows(path) => sa.frame.take_path(core, path),
+                _ => (),
             }
         }
         Stage::AwaitProof(_) if !sa.frame.initiator => {
@@ -389,6 +395,11 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
         };
         return established(sa, core, |state, frame, core| {
             state.counted(frame, core, id, counters);
+        });
+    }
+    if let Part::Move(direction, old, _) = part {
+        return established(sa, core, |state, frame, core| {
+            state.moved(frame, core, id, (direction, old), &answer);
         });
     }
     let failed = sa.frame.kernel_failed(core, id, part, answer).map(|_| part);

@@ -370,8 +370,10 @@ impl Ready {
             Err(fault) => {
                 core.stats.forged += 1;
                 let event = match self.opening.choice.method.is_shared_key() {
-                    true => Event::PeerNotAuthenticated {
-                        identity: format!("(what it says does not decrypt: {fault})"),
+                    true => Event::ProofUnreadable {
+                        local_id: neutral(&own_id(frame)).to_string(),
+                        remote_id: id::expected(&frame.policy).map(|id| id.to_string()),
+                        why: fault.to_string(),
                     },
                     false => Event::Dropped { why: fault.to_string() },
                 };

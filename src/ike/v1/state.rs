@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::configure::Configuring;
 use super::established::{Established, Orphaned};
 use super::fragment::Reassembly;
+use super::keys::Keys;
 use super::login::Login;
 use super::method::Client;
 use super::rules::{Bag, Message, sort};
@@ -12,7 +13,7 @@ use super::{aggressive, main_mode, message, proof};
 use crate::crypto::IkeSuite;
 use crate::ike::core::Core;
 use crate::ike::event::Time;
-use crate::ike::report::Event;
+use crate::ike::report::{Event, explained};
 use crate::ike::sa::{Frame, Standing};
 use crate::ike::timer::earliest;
 use crate::ike::window::Outstanding;
@@ -202,6 +203,19 @@ impl State {
         }
     }
 
+    /// The keys of its messages, once there are some.
+    pub fn keys(&self) -> Option<&Keys> {
+        match &self.stage {
+            Stage::AwaitOwnProof(ready) | Stage::AwaitProof(ready) | Stage::AwaitVerdict(ready) => {
+                Some(&ready.keys)
+            }
+            Stage::Established(state) => Some(&state.keys),
+            Stage::Login(login) => Some(login.keys()),
+            Stage::Configuring(state) => Some(state.keys()),
+            _ => None,
+        }
+    }
+
     /// Whether the negotiation is still going on.
     pub fn is_opening(&self) -> bool {
         !matches!(self.stage, Stage::Established(_) | Stage::Orphaned(_) | Stage::Gone)
@@ -236,10 +250,10 @@ impl State {
     /// What we sent last, for who does not get an answer.
     pub(super) fn unanswered(&self) -> &'static str {
         match self.stage {
-            Stage::AwaitSa(_) => "Main Mode's proposal",
+            Stage::AwaitSa(_) => explained::MAIN_MODE,
             Stage::AwaitKe(_) => "Main Mode's key exchange",
-            Stage::AwaitAnswer(_) => "Aggressive Mode's proposal",
-            Stage::AwaitProof(_) => "Main Mode's proof (do the pre-shared keys differ?)",
+            Stage::AwaitAnswer(_) => explained::AGGRESSIVE_MODE,
+            Stage::AwaitProof(_) => explained::MAIN_MODE_PROOF,
             _ => "a message",
         }
     }

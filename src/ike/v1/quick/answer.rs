@@ -108,6 +108,7 @@ impl Established {
             hosts: frame.hosts(),
             encapsulation,
             traffic,
+            began: core.now,
             rekeys: replaced.map(|child| child.id),
             step: Step::AwaitSpiForPeer(Box::new(answering)),
             out: None,

@@ -57,6 +57,7 @@ impl Established {
             hosts: frame.hosts(),
             encapsulation: self.encapsulation(frame, policy),
             traffic,
+            began: core.now,
             rekeys,
             step: Step::AwaitSpi(feasible),
             out: None,

@@ -94,10 +94,7 @@ pub fn up(frame: &mut Frame, core: &mut Core, at: usize) {
             let old = frame.children.iter_mut().find(|child| Some(child.id) == old);
             let spi = old.as_ref().map(|old| old.printed_spis().0).unwrap_or_default();
             if let Some(old) = old {
-                old.stage = Stage::Ending;
-                old.remove_outbound(core);
-                old.soft = None;
-                old.hard = Some(core.now.after(GRACE));
+                old.retire(core, GRACE);
             }
             Event::ChildRekeyed { spis, old: spi }
         }
@@ -109,6 +106,27 @@ pub fn up(frame: &mut Frame, core: &mut Core, at: usize) {
     frame.report(core, event);
     let policy = policy_of(frame, core, &traffic);
     core.policies.succeeded(&policy.name);
+    if let Some(loser) = redundant(frame, at) {
+        let loser = &mut frame.children[loser];
+        loser.retire(core, GRACE);
+        loser.victim = Some(loser.id);
+    }
+}
+
+/// Both sides may negotiate the same at once, and IKEv1 says nothing of it: of two children that carry the
+/// same traffic the one with the lowest SPI goes, which both sides know, told to the peer when it surely
+/// receives on the other.
+fn redundant(frame: &Frame, at: usize) -> Option<usize> {
+    let new = frame.children.get(at)?;
+    let twin = frame.children.iter().position(|other| {
+        let alike = other.agreement.traffic == new.agreement.traffic;
+        other.id != new.id && other.stage == Stage::Up && alike
+    })?;
+    let lowest = |at: usize| {
+        let agreement = &frame.children[at].agreement;
+        agreement.spi_in.0.min(agreement.spi_out.0)
+    };
+    Some(if lowest(twin) < lowest(at) { twin } else { at })
 }
 
 /// What could not be had now is tried again later.

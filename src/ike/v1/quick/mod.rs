@@ -48,6 +48,7 @@ pub struct Quick {
     hosts: Hosts,
     encapsulation: Encapsulation,
     traffic: Traffic,
+    began: Time,
     /// The child that it is to replace.
     rekeys: Option<ChildId>,
     step: Step,
@@ -312,12 +313,21 @@ impl Established {
         }
     }
 
-    /// The peer did not go on. If we began, it knows nothing of this ISAKMP SA any more, or is dead:
-    /// `false`, it is closed.
+    /// The peer did not go on. If we began, it may be dead, or know nothing of this ISAKMP SA any more.
+    /// Dead peer detection tells; a peer that has none, and has sent nothing since, is given up: `false`,
+    /// the ISAKMP SA is closed.
     fn given_up(&mut self, frame: &mut Frame, core: &mut Core, quick: &Quick) -> bool {
         match quick.child() {
             None => {
                 quick.abandon(core);
+                self.remember(quick.id);
+                if self.abilities.dpd || self.heard > quick.began {
+                    postpone(frame, core, quick.rekeys, &quick.traffic);
+                    if self.abilities.dpd && self.probe.is_none() {
+                        self.send_probe(frame, core);
+                    }
+                    return true;
+                }
                 self.abandon(core);
                 frame.close(core, Gone::PeerVanished);
                 false
