@@ -22,6 +22,7 @@ mod reload;
 mod signatures;
 mod v1_addresses;
 mod v1_fragments;
+mod v1_further;
 mod v1_login;
 mod v1_phases;
 mod v1_signatures;

@@ -264,8 +264,14 @@ impl Sa {
         }
     }
 
-    /// Its policy is another now: does the least that makes it what that one says.
-    pub fn reconfigure(&mut self, core: &mut Core, policy: Arc<Policy>, effect: Effect) {
+    /// Its policy is another now: does the least that makes it, and these children, what that one says.
+    pub fn reconfigure(
+        &mut self,
+        core: &mut Core,
+        policy: Arc<Policy>,
+        effect: Effect,
+        children: &[ChildId],
+    ) {
         self.frame.policy = Arc::clone(&policy);
         if !self.is_established() {
             let Effect { ike, children, flows, recreate, .. } = effect;
@@ -275,32 +281,55 @@ impl Sa {
             }
             return;
         }
-        if effect.lifetimes {
-            self.frame.children.iter_mut().for_each(|child| child.recount(core, &policy));
-        }
         if let Body::V2(_) = self.body {
             v2::reconfigured(self, core, effect);
         }
-        let ids: Vec<ChildId> = self.frame.children.iter().map(|child| child.id).collect();
         let mut missing = false;
-        for id in ids {
-            let Some(child) = self.frame.children.iter().find(|child| child.id == id) else {
-                continue;
-            };
-            let Agreement { traffic, flows, hosts, .. } = &child.agreement;
-            let fits = !effect.flows || traffic.flows(&policy, *hosts).as_ref() == Some(flows);
-            if effect.recreate || !fits {
-                self.delete_child(core, id, Gone::ByConfiguration);
-                missing = true;
-            } else if effect.children {
-                self.rekey_child(core, id);
-            }
+        for id in children {
+            missing |= !self.reconfigure_child(core, *id, &policy, effect);
         }
         if missing && policy.start == Start::Active && !core.globals.passive {
             self.create_child(core, &policy, None);
         }
         if effect.ike {
             self.rekey(core, true);
+        }
+    }
+
+    /// The same for a child. `false` if it cannot stay.
+    pub fn reconfigure_child(
+        &mut self,
+        core: &mut Core,
+        id: ChildId,
+        policy: &Arc<Policy>,
+        effect: Effect,
+    ) -> bool {
+        let children = &mut self.frame.children;
+        let Some(child) = children.iter_mut().find(|child| child.id == id) else { return true };
+        if effect.lifetimes {
+            child.recount(core, policy);
+        }
+        let Agreement { traffic, flows, hosts, .. } = &child.agreement;
+        let fits = !effect.flows || traffic.flows(policy, *hosts).as_ref() == Some(flows);
+        let stays = !effect.recreate && fits;
+        if !stays {
+            self.delete_child(core, id, Gone::ByConfiguration);
+        } else if effect.children {
+            self.rekey_child(core, id);
+        }
+        stays
+    }
+
+    /// Whether policies other than its own may go over it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.body, Body::V1(_))
+    }
+
+    /// The policy of one of its children.
+    pub fn policy_of(&self, core: &Core, child: &Child) -> Arc<Policy> {
+        match self.body {
+            Body::V1(_) => v1::policy_of(&self.frame, core, &child.agreement.traffic),
+            Body::V2(_) => Arc::clone(&self.frame.policy),
         }
     }
 
@@ -497,7 +526,13 @@ impl Sa {
 
 /// Moves the children of one IKE SA over to another.
 pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
-    for child in std::mem::take(&mut from.frame.children) {
+    // What IKEv1 is still about to make ends where it began.
+    let shared = from.is_shared();
+    let stays = |child: &Child| shared && child.stage == Stage::Installing;
+    let children = std::mem::take(&mut from.frame.children);
+    let (stay, go): (Vec<_>, Vec<_>) = children.into_iter().partition(stays);
+    from.frame.children = stay;
+    for child in go {
         core.by_spi.insert(child.agreement.spi_in, to.frame.id);
         to.frame.adopt(child);
     }

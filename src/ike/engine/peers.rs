@@ -212,16 +212,19 @@ impl Engine {
         if !alike || replaced {
             return;
         }
-        let loser = match first.frame.spis().0 < second.frame.spis().0 {
-            true => first,
-            false => second,
+        let (loser, winner) = match first.frame.spis().0 < second.frame.spis().0 {
+            true => (first, second),
+            false => (second, first),
         };
-        if !loser.frame.initiator {
-            return;
+        let (id, ours, winner) = (loser.id(), loser.frame.initiator, winner.id());
+        let shared = loser.is_shared();
+        if ours {
+            loser.frame.report(&mut self.core, Event::Superseded);
+            let at = self.core.now.after(SUPERSEDED);
+            self.with(id, |sa, core| sa.supersede(core, at));
         }
-        loser.frame.report(&mut self.core, Event::Superseded);
-        let id = loser.id();
-        let at = self.core.now.after(SUPERSEDED);
-        self.with(id, |sa, core| sa.supersede(core, at));
+        if shared {
+            self.inherit(id, winner);
+        }
     }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use super::Engine;
 use crate::conf::diff::{self, Effect, Origin};
 use crate::conf::{Config, Policy, PolicyName, Start};
+use crate::ike::child::ChildId;
 use crate::ike::core::Owner;
 use crate::ike::event::Acquire;
 use crate::ike::policy::{Policies, Running};
 use crate::ike::pool::{Lease, ranges};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Sa;
+use crate::ike::table::SaId;
 use crate::ike::timer::{Timer, jitter};
 use crate::ike::v2::mobike;
 
@@ -118,6 +120,7 @@ impl Engine {
         let woken = self.core.globals.passive && !config.globals.passive;
         self.core.globals = config.globals.clone();
         self.core.signatures = config.policies.iter().any(|policy| policy.auth.signs());
+        let owners = self.owners();
         let old = self.core.policies.take();
         for (index, running) in (0..).zip(&old) {
             self.timers.set(Timer::Policy(index), running.due, None);
@@ -127,7 +130,7 @@ impl Engine {
             diff::plan(&old, &config.policies)
         };
         // What is to be done with the SAs of the policies that were; these live until it is done.
-        let mut fates: HashMap<*const Policy, (Arc<Policy>, Fate)> = HashMap::new();
+        let mut fates = Fates::new();
         let mut seal = |was: Arc<Policy>, fate| fates.insert(Arc::as_ptr(&was), (was, fate));
         for gone in plan.removed.iter().filter_map(|at| old.get(*at)) {
             seal(Arc::clone(&gone.policy), Fate::End);
@@ -165,23 +168,71 @@ impl Engine {
             all.push(running);
         }
         self.core.policies = Policies::new(all);
-        let touched = self.table.ids(|sa| fates.contains_key(&Arc::as_ptr(&sa.frame.policy)));
-        for id in touched {
-            let of = self.table.get(id).map(|sa| Arc::as_ptr(&sa.frame.policy));
-            match of.and_then(|of| fates.get(&of)) {
-                Some((_, Fate::Obey(policy, effect))) => {
-                    let (policy, effect) = (Arc::clone(policy), *effect);
-                    self.with(id, |sa, core| sa.reconfigure(core, policy, effect));
-                }
-                Some((_, Fate::End)) => self.end(id, Gone::ByConfiguration),
-                None => (),
-            }
+        for id in self.table.ids(|sa| is_touched(sa, &owners, &fates)) {
+            self.meet_fate(id, &owners, &fates);
         }
         match woken {
             true => (0..self.core.policies.count()).for_each(|index| self.begin(index)),
             false => begin.into_iter().for_each(|index| self.begin(index)),
         }
         self.core.report(None, None, Event::Configured { policies: config.policies.len() });
+    }
+
+    /// The policy of each child SA, where IKE SAs serve several (IKEv1).
+    fn owners(&self) -> Owners {
+        let shared = self.table.iter().filter(|sa| sa.is_shared());
+        let of = |sa: &Sa| {
+            let children = sa.frame.children.iter();
+            children.map(|child| (child.id, sa.policy_of(&self.core, child))).collect::<Vec<_>>()
+        };
+        shared.flat_map(of).collect()
+    }
+
+    /// An IKE SA and its children do what the policies say now by which they were made.
+    fn meet_fate(&mut self, id: SaId, owners: &Owners, fates: &Fates) {
+        let Some(sa) = self.table.get(id) else { return };
+        let own = Arc::clone(&sa.frame.policy);
+        let fate = |policy: &Arc<Policy>| fates.get(&Arc::as_ptr(policy)).map(|(_, fate)| fate);
+        let children = sa.frame.children.iter().map(|child| {
+            let owner = owners.get(&child.id).unwrap_or(&own);
+            (child.id, Arc::clone(owner))
+        });
+        let (mine, others): (Vec<_>, Vec<_>) =
+            children.partition(|(_, owner)| Arc::ptr_eq(owner, &own));
+        let mine: Vec<ChildId> = mine.into_iter().map(|(id, _)| id).collect();
+        match fate(&own) {
+            Some(Fate::Obey(policy, effect)) => {
+                let (policy, effect) = (Arc::clone(policy), *effect);
+                self.with(id, |sa, core| sa.reconfigure(core, policy, effect, &mine));
+            }
+            Some(Fate::End) => {
+                // Another policy may go over it as well.
+                let stays = sa.is_shared() && sa.is_established();
+                let heir = {
+                    let mut all = self.core.policies.iter().map(|running| &running.policy);
+                    all.find(|policy| stays && sa.serves(policy)).cloned()
+                };
+                let Some(heir) = heir else { return self.end(id, Gone::ByConfiguration) };
+                self.with(id, |sa, core| {
+                    sa.frame.policy = heir;
+                    for child in mine {
+                        sa.delete_child(core, child, Gone::ByConfiguration);
+                    }
+                });
+            }
+            None => (),
+        }
+        for (child, owner) in others {
+            match fate(&owner) {
+                Some(Fate::Obey(policy, effect)) => self.with(id, |sa, core| {
+                    sa.reconfigure_child(core, child, policy, *effect);
+                }),
+                Some(Fate::End) => self.with(id, |sa, core| {
+                    sa.delete_child(core, child, Gone::ByConfiguration);
+                }),
+                None => (),
+            }
+        }
     }
 
     /// An address that somebody had before we began.
@@ -211,6 +262,19 @@ impl Engine {
             self.attempt(index, None);
         }
     }
+}
+
+/// The policies of child SAs.
+type Owners = HashMap<ChildId, Arc<Policy>>;
+
+/// What becomes of SAs, by the policy that was.
+type Fates = HashMap<*const Policy, (Arc<Policy>, Fate)>;
+
+/// Whether an IKE SA or one of its children was made by a policy that is no more as it was.
+fn is_touched(sa: &Sa, owners: &Owners, fates: &Fates) -> bool {
+    let concerns = |policy: &Arc<Policy>| fates.contains_key(&Arc::as_ptr(policy));
+    let mut children = sa.frame.children.iter().filter_map(|child| owners.get(&child.id));
+    concerns(&sa.frame.policy) || children.any(concerns)
 }
 
 /// What becomes of the SAs of a policy that is no more as it was.

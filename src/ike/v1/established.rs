@@ -199,7 +199,8 @@ impl Established {
 
     /// Others have taken note of it: the child SAs are asked for.
     pub fn advance(&mut self, frame: &mut Frame, core: &mut Core) {
-        if !std::mem::take(&mut self.fresh) {
+        // Of two that were opened at once the other one has the children.
+        if !std::mem::take(&mut self.fresh) || self.superseded_at.is_some() {
             return;
         }
         let all = core.policies.iter().map(|running| Arc::clone(&running.policy));

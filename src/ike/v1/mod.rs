@@ -49,6 +49,7 @@ use crate::crypto::sha1;
 use crate::wire::iana::v1::{ExchangeType, PayloadType};
 use crate::wire::v1::{Content, Payload, parse_message};
 use crate::wire::{EspSpi, Header, MessageId};
+pub use established::policy_of;
 use established::{Established, Orphaned};
 pub use open::{first, initiate};
 pub use state::{Came, Next, Stage, State};

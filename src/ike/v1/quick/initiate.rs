@@ -27,6 +27,9 @@ use crate::wire::{EspSpi, Flags, Header};
 /// How long the commit bit makes an initiator wait for CONNECTED.
 const COMMIT: Duration = Duration::from_secs(3);
 
+/// How long an initiator waits until the responder surely receives on a successor.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// What we offered.
 pub struct Offered {
     /// Our SPI.
@@ -145,7 +148,14 @@ impl Established {
         let mut child = Child::new(core, frame.id, agreement, &policy);
         child.replaces = rekeys;
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
-        if !commit {
+        // The responder may receive on the new one only once it has our last message: until then what we
+        // send goes over the old one, if there is one.
+        let wait = match (commit, rekeys) {
+            (true, _) => Some(COMMIT),
+            (false, Some(_)) => Some(SETTLE),
+            (false, None) => None,
+        };
+        if wait.is_none() {
             child.install(core, frame.id, Direction::Out, &keys.outbound, &policy);
         }
         let id = child.id;
@@ -161,9 +171,9 @@ impl Established {
         quick.iv = next;
         quick.out = None;
         quick.last = Some(Box::new((digest, octets)));
-        quick.step = match commit {
-            true => Step::AwaitConnected(id, keys.outbound, core.now.after(COMMIT)),
-            false => Step::Done(core.now.after(LINGER)),
+        quick.step = match wait {
+            Some(wait) => Step::AwaitConnected(id, keys.outbound, core.now.after(wait)),
+            None => Step::Done(core.now.after(LINGER)),
         };
         self.exchanges.push(quick);
     }

@@ -122,11 +122,13 @@ fn redundant(frame: &Frame, at: usize) -> Option<usize> {
         let alike = other.agreement.traffic == new.agreement.traffic;
         other.id != new.id && other.stage == Stage::Up && alike
     })?;
-    let lowest = |at: usize| {
+    let rank = |at: usize| {
         let agreement = &frame.children[at].agreement;
-        agreement.spi_in.0.min(agreement.spi_out.0)
+        let (ours, peers) = (agreement.spi_in.0, agreement.spi_out.0);
+        // Either side may by chance have chosen what the other did.
+        (ours.min(peers), if frame.initiator { ours } else { peers })
     };
-    Some(if lowest(twin) < lowest(at) { twin } else { at })
+    Some(if rank(twin) < rank(at) { twin } else { at })
 }
 
 /// What could not be had now is tried again later.

@@ -1,0 +1,242 @@
+//! IKEv1: what happens after phase 1 and 2 stand, and what goes wrong.
+
+use std::sync::Arc;
+
+use crate::pair::*;
+use crate::v1_phases::{ikev1, v1_pair};
+use oakd::conf::*;
+use oakd::ike::event::*;
+use oakd::ike::view::IkeKeys;
+use oakd::wire::iana::v2::{IntegrityId, PrfId};
+
+/// Policies that go over one phase 1: each with traffic of its own.
+fn both(side: usize, others: &[&str]) -> Vec<Policy> {
+    let own = ikev1(side, Phase1::Main);
+    let more = others.iter().map(|name| Policy {
+        name: PolicyName((*name).into()),
+        flows: vec![match side {
+            A => flow(&format!("10.3.{}.0/24", name.len()), &format!("10.4.{}.0/24", name.len())),
+            _ => flow(&format!("10.4.{}.0/24", name.len()), &format!("10.3.{}.0/24", name.len())),
+        }],
+        ..own.clone()
+    });
+    std::iter::once(own.clone()).chain(more.collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn a_policy_that_goes_takes_only_its_own_children_along() {
+    let mut pair = Pair::new();
+    for side in [B, A] {
+        pair.configure(side, both(side, &["more"]));
+    }
+    pair.pass(3).assert_ike(1);
+    pair.assert_children(2);
+    let kept = both(A, &[]);
+    pair.configure(A, kept);
+    pair.pass(3).assert_up();
+    pair.end();
+}
+
+#[test]
+fn the_policy_that_opened_may_go_and_the_others_stay() {
+    let mut pair = Pair::new();
+    for side in [B, A] {
+        pair.configure(side, both(side, &["more"]));
+    }
+    pair.pass(3).assert_children(2);
+    let spis = pair.sides[A].engine.sas(pair.now)[0].spis.clone();
+    let kept: Vec<_> = both(A, &["more"]).into_iter().skip(1).collect();
+    pair.configure(A, kept);
+    pair.pass(3).assert_up();
+    let sas = pair.sides[A].engine.sas(pair.now);
+    assert_eq!(sas[0].spis, spis, "phase 1 is the same");
+    assert_eq!(sas[0].policy, Some(PolicyName("more".into())));
+    pair.end();
+}
+
+#[test]
+fn another_proposal_of_phase_1_is_negotiated_at_once_and_children_stay() {
+    let mut pair = v1_pair(Phase1::Main, |_, _| ());
+    pair.pass(2).assert_up();
+    let (before, spis) = (pair.inbound(A), pair.sides[A].engine.sas(pair.now)[0].spis.clone());
+    for side in [B, A] {
+        let mut policy = ikev1(side, Phase1::Main);
+        policy.ike_proposals[0].prf = vec![PrfId::PRF_HMAC_SHA2_256];
+        pair.configure(side, vec![policy]);
+    }
+    pair.pass(90).assert_up();
+    let sas = pair.sides[A].engine.sas(pair.now);
+    assert_ne!(sas[0].spis, spis);
+    assert!(sas[0].suite.as_ref().unwrap().contains("SHA2_256"));
+    assert_eq!(pair.inbound(A), before);
+    pair.end();
+}
+
+#[test]
+fn another_proposal_of_phase_2_rekeys_what_is_its_own() {
+    let mut pair = Pair::new();
+    let with = |side: usize, integrity: IntegrityId| {
+        let mut policies = both(side, &["more"]);
+        policies[1].child_proposals[0].integrity = vec![integrity];
+        policies
+    };
+    for side in [B, A] {
+        pair.configure(side, with(side, IntegrityId::AUTH_HMAC_SHA2_256_128));
+    }
+    pair.pass(3).assert_children(2);
+    let integrity = |pair: &Pair| {
+        let sas = pair.sides[A].kernel.sas.values().filter(|sa| sa.direction == Direction::In);
+        let mut all: Vec<_> = sas.filter_map(|sa| sa.integrity.as_ref().map(|it| it.0)).collect();
+        all.sort_unstable();
+        all
+    };
+    for side in [B, A] {
+        pair.configure(side, with(side, IntegrityId::AUTH_HMAC_SHA2_512_256));
+    }
+    pair.pass(15).assert_ike(1);
+    pair.assert_children(2);
+    let (sha256, sha512) =
+        (IntegrityId::AUTH_HMAC_SHA2_256_128, IntegrityId::AUTH_HMAC_SHA2_512_256);
+    assert_eq!(integrity(&pair), [sha256, sha512]);
+    pair.end();
+}
+
+#[test]
+fn both_sides_may_rekey_at_once() {
+    let mut pair = v1_pair(Phase1::Main, |_, _| ());
+    pair.pass(2).assert_up();
+    for _ in 0..3 {
+        for side in [A, B] {
+            pair.command(side, Command::Rekey { name: "test".into(), ike: false });
+        }
+        pair.pass(20).assert_up();
+        for side in [A, B] {
+            pair.command(side, Command::Rekey { name: "test".into(), ike: true });
+        }
+        // Neither takes itself for the one that is to delete the old one.
+        pair.pass(90).assert_up();
+    }
+    pair.end();
+}
+
+#[test]
+fn a_new_mapping_moves_the_children_too() {
+    for mode in [Phase1::Main, Phase1::Aggressive] {
+        let mut pair = Pair::new();
+        pair.nat = Some(ip("198.51.100.9"));
+        for side in [B, A] {
+            let mut policy = ikev1(side, mode);
+            if side == B {
+                policy.peer = None;
+            }
+            let globals = Globals { dpd_check_interval: 20, ..Globals::default() };
+            let config = Arc::new(Config { globals, policies: vec![policy] });
+            pair.input(side, Input::Configure(config));
+        }
+        pair.pass(5).assert_up();
+        pair.nat_adds = 20000;
+        pair.pass(60).assert_up();
+        let sas = pair.sides[B].kernel.sas.values();
+        let ports: Vec<_> = sas.filter_map(|sa| sa.encap).collect();
+        assert!(ports.iter().all(|(one, other)| [*one, *other].contains(&24500)), "{ports:?}");
+        assert!(pair.told(B, "moved: from"));
+        pair.end();
+    }
+}
+
+#[test]
+fn a_quick_mode_without_answer_fails_alone() {
+    let mut pair = Pair::new();
+    for side in [B, A] {
+        pair.configure(side, both(side, &[]));
+    }
+    pair.pass(2).assert_up();
+    let before = pair.inbound(A);
+    // The peer drops Quick Modes without a word, and answers everything else.
+    pair.network = Box::new(|_, datagram| match datagram.octets.get(18) {
+        Some(32) => Fate::Lose,
+        _ => Fate::Deliver,
+    });
+    pair.configure(A, both(A, &["more"]));
+    pair.pass(120).assert_ike(1);
+    assert_eq!(pair.inbound(A), before);
+    assert!(pair.told(A, "no answer to Quick Mode"));
+    pair.network = Box::new(|_, _| Fate::Deliver);
+    pair.configure(B, both(B, &["more"]));
+    pair.pass(600);
+    pair.assert_ike(1);
+    pair.assert_children(2);
+    pair.end();
+}
+
+#[test]
+fn a_peer_that_forgot_everything_is_found_by_a_quick_mode() {
+    let mut pair = v1_pair(Phase1::Main, |_, policy| policy.child_lifetime.seconds = 600);
+    pair.pass(2).assert_up();
+    pair.sides[B].dead = true;
+    pair.pass(800);
+    assert!(pair.told(A, "no answer to Quick Mode"));
+    assert!(pair.told(A, "no answer to R-U-THERE"));
+    assert_eq!(pair.sides[A].kernel.count(Direction::In), 0);
+}
+
+#[test]
+fn the_keys_of_phase_1_are_there_for_who_asks() {
+    let mut pair = v1_pair(Phase1::Main, |_, _| ());
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let wire = std::rc::Rc::clone(&seen);
+    pair.network = Box::new(move |_, datagram| {
+        wire.borrow_mut().push(datagram.octets.clone());
+        Fate::Deliver
+    });
+    pair.pass(2).assert_up();
+    let spis = pair.sides[A].engine.sas(pair.now)[0].spis.clone();
+    let last = seen.borrow().last().unwrap().clone();
+    let keys = [A, B].map(|side| pair.sides[side].engine.keys(&last).unwrap());
+    assert_eq!(keys[0], keys[1]);
+    let IkeKeys::V1 { cookie, key } = &keys[0] else { panic!("{keys:?}") };
+    assert_eq!((cookie, key.octets().len()), (&spis.0, 16));
+    pair.network = Box::new(|_, _| Fate::Deliver);
+    pair.end();
+}
+
+#[test]
+fn a_first_message_that_comes_again_later_opens_nothing_that_lasts() {
+    let mut pair = v1_pair(Phase1::Main, |_, _| ());
+    let first = pair.flying[0].clone();
+    pair.pass(2).assert_up();
+    let before = pair.inbound(A);
+    pair.input(
+        B,
+        Input::Datagram { local: first.local, remote: first.remote, octets: &first.octets },
+    );
+    assert_eq!(pair.sides[B].engine.stats().half_open, 1);
+    pair.pass(120).assert_up();
+    assert_eq!(pair.sides[B].engine.stats().half_open, 0);
+    assert_eq!(pair.inbound(A), before);
+    pair.end();
+}
+
+#[test]
+fn phase_2_on_a_phase_1_that_is_gone_is_told_and_changes_nothing() {
+    let mut pair = v1_pair(Phase1::Main, |_, _| ());
+    let quick = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let wire = std::rc::Rc::clone(&quick);
+    pair.network = Box::new(move |_, datagram| {
+        if datagram.octets.get(18) == Some(&32) && datagram.to == B {
+            wire.borrow_mut().get_or_insert_with(|| datagram.clone());
+        }
+        Fate::Deliver
+    });
+    pair.pass(2).assert_up();
+    pair.command(B, Command::ResetSa);
+    pair.pass(20).assert_up();
+    let quick = quick.borrow().clone().unwrap();
+    pair.input(
+        B,
+        Input::Datagram { local: quick.local, remote: quick.remote, octets: &quick.octets },
+    );
+    assert!(pair.told(B, "Quick Mode for an IKE SA that is not (any more)"));
+    pair.pass(2).assert_up();
+    pair.end();
+}
