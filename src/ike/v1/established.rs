@@ -422,24 +422,18 @@ impl Established {
     fn check_children(&mut self, frame: &mut Frame, core: &mut Core) {
         let now = core.now;
         let mut tasks = Vec::new();
-        let mut told = Vec::new();
+        let newest = newest(frame);
         for child in &mut frame.children {
             if child.hard.take_if(|hard| *hard <= now).is_some() {
-                // The peer may still send on one that lost a collision until it hears of that.
-                if child.victim.take().is_some() {
-                    child.hard = Some(now.after(GRACE));
-                    told.push((child.agreement.protocol, child.agreement.spi_in));
-                    continue;
-                }
                 let replaced = child.stage == Stage::Ending;
                 let why = if replaced { Gone::Replaced } else { Gone::Expired };
                 tasks.push(Task::DeleteChild(child.id, why));
             } else if child.stage == Stage::Up && child.soft.take_if(|it| *it <= now).is_some() {
-                tasks.push(Task::RekeyChild(child.id));
+                match newest.contains(&child.id) {
+                    true => tasks.push(Task::RekeyChild(child.id)),
+                    false => child.soft = child.hard.and_then(|hard| halfway(now, hard)),
+                }
             }
-        }
-        for (protocol, spi) in told {
-            self.send_delete(frame, core, protocol, &[spi]);
         }
         tasks.into_iter().for_each(|task| self.start(frame, core, task));
     }
@@ -498,6 +492,27 @@ impl Established {
             exchange.abandon(core);
         }
     }
+}
+
+/// Of the children that carry the same traffic, those that came to be last. Both sides may negotiate at once, and
+/// peers differ in which of two they keep: neither is deleted, and only one has a successor.
+fn newest(frame: &Frame) -> Vec<ChildId> {
+    let up = frame.children.iter().filter(|child| child.stage == Stage::Up);
+    let mut newest: Vec<&Child> = Vec::new();
+    for child in up {
+        match newest.iter_mut().find(|it| it.agreement.traffic == child.agreement.traffic) {
+            Some(other) if other.created <= child.created => *other = child,
+            Some(_) => (),
+            None => newest.push(child),
+        }
+    }
+    newest.into_iter().map(|child| child.id).collect()
+}
+
+/// When to look again at one that is not to have a successor: the other may be gone by then.
+fn halfway(now: Time, end: Time) -> Option<Time> {
+    let left = end.since(now);
+    (left > GRACE * 2).then(|| now.after(left / 2))
 }
 
 /// A child goes; a policy that lost it hears of it.

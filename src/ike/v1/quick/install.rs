@@ -106,29 +106,6 @@ pub fn up(frame: &mut Frame, core: &mut Core, at: usize) {
     frame.report(core, event);
     let policy = policy_of(frame, core, &traffic);
     core.policies.succeeded(&policy.name);
-    if let Some(loser) = redundant(frame, at) {
-        let loser = &mut frame.children[loser];
-        loser.retire(core, GRACE);
-        loser.victim = Some(loser.id);
-    }
-}
-
-/// Both sides may negotiate the same at once, and IKEv1 says nothing of it: of two children that carry the
-/// same traffic the one with the lowest SPI goes, which both sides know, told to the peer when it surely
-/// receives on the other.
-fn redundant(frame: &Frame, at: usize) -> Option<usize> {
-    let new = frame.children.get(at)?;
-    let twin = frame.children.iter().position(|other| {
-        let alike = other.agreement.traffic == new.agreement.traffic;
-        other.id != new.id && other.stage == Stage::Up && alike
-    })?;
-    let rank = |at: usize| {
-        let agreement = &frame.children[at].agreement;
-        let (ours, peers) = (agreement.spi_in.0, agreement.spi_out.0);
-        // Either side may by chance have chosen what the other did.
-        (ours.min(peers), if frame.initiator { ours } else { peers })
-    };
-    Some(if rank(twin) < rank(at) { twin } else { at })
 }
 
 /// What could not be had now is tried again later.
