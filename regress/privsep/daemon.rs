@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub struct Daemon {
     /// Where it takes IKE.
     pub port: u16,
     process: Child,
+    pid: u32,
 }
 
 /// Whether the cases can run here; says why not.
@@ -74,42 +76,81 @@ impl Daemon {
 
     /// Starts it with this configuration.
     pub fn start_with(text: &str, extra: &[&str]) -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         if !able() {
             return None;
         }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("oakd-privsep-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(directory.join("empty")).unwrap();
-        configure(&directory, text);
+        let directory = fresh(text);
         let log = fs::File::create(directory.join("log")).unwrap();
-        let (ike, natt) = free_ports();
+        let (ike, words) = words(&directory);
         let process = Command::new(env!("CARGO_BIN_EXE_oakd"))
-            .args(["-d", "-v", "-u", "nobody"])
-            .args(["-i", &ike.to_string(), "-p", &natt.to_string()])
-            .arg("-f")
-            .arg(directory.join("oakd.conf"))
-            .arg("-k")
-            .arg(directory.join("keys"))
-            .arg("-l")
-            .arg(directory.join("state"))
-            .arg("-s")
-            .arg(directory.join("sock"))
-            .arg("-c")
-            .arg(directory.join("empty"))
+            .args(words)
             .args(extra)
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut daemon = Self { process, directory, port: ike };
-        let up = eventually(|| {
-            assert!(daemon.process.try_wait().unwrap().is_none(), "ended: {}", daemon.log());
-            daemon.oakctl(&["show", "stats"]).status.success().then_some(())
-        });
-        assert!(up.is_some(), "not up: {}", daemon.log());
+        let mut daemon = Self { pid: process.id(), process, directory, port: ike };
+        daemon.wait_until_up();
         Some(daemon)
+    }
+
+    /// Starts it on a terminal of its own, with these files in its directory, and types these lines as
+    /// they are asked for; what the terminal showed comes along.
+    pub fn start_on_terminal(
+        text: &str,
+        files: &[(&str, &[u8])],
+        lines: &[&str],
+    ) -> Option<(Self, String)> {
+        if !able() {
+            return None;
+        }
+        let directory = fresh(text);
+        for (name, octets) in files {
+            let path = directory.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, octets).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let (port, words) = words(&directory);
+        let log = directory.join("log");
+        let command =
+            format!("exec {} {} 2>{}", env!("CARGO_BIN_EXE_oakd"), words.join(" "), log.display());
+        let mut process = Command::new("script")
+            .args(["-q", "-e", "-f", "-c", &command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut keyboard, mut screen) =
+            (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let mut shown = String::new();
+        for line in lines {
+            let from = shown.len();
+            while !shown[from..].ends_with(": ") {
+                let mut octets = [0; 256];
+                let count = screen.read(&mut octets).unwrap();
+                assert!(
+                    count > 0,
+                    "ended: {shown} {}",
+                    fs::read_to_string(&log).unwrap_or_default()
+                );
+                shown.push_str(&String::from_utf8_lossy(&octets[..count]));
+            }
+            keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+        let script = process.id();
+        let pid = eventually(|| children_of(script).pop()).expect("oakd is not there");
+        let mut daemon = Self { pid, process, directory, port };
+        daemon.wait_until_up();
+        Some((daemon, shown))
+    }
+
+    fn wait_until_up(&mut self) {
+        let up = eventually(|| {
+            assert!(self.process.try_wait().unwrap().is_none(), "ended: {}", self.log());
+            self.oakctl(&["show", "stats"]).status.success().then_some(())
+        });
+        assert!(up.is_some(), "not up: {}", self.log());
     }
 
     /// What it says when it does not start with these arguments.
@@ -164,7 +205,7 @@ impl Daemon {
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.pid
     }
 
     /// The children by role.
@@ -187,9 +228,7 @@ impl Daemon {
 
     /// All child processes, also the dead that nobody has collected.
     pub fn offspring(&self) -> Vec<u32> {
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
-        pids.filter(|pid| status(*pid, "PPid:").first() == Some(&self.pid())).collect()
+        children_of(self.pid())
     }
 
     pub fn child(&self, role: &str) -> u32 {
@@ -214,9 +253,43 @@ impl Drop for Daemon {
             kill(pid, "KILL");
         }
         let _ = self.process.kill();
+        if self.pid != self.process.id() && Path::new(&format!("/proc/{}", self.pid)).exists() {
+            kill(self.pid, "KILL");
+        }
         let _ = self.process.wait();
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// A directory with this configuration.
+fn fresh(text: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("oakd-privsep-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir_all(directory.join("empty")).unwrap();
+    configure(&directory, text);
+    directory
+}
+
+/// The port that it takes IKE on, and its arguments.
+fn words(directory: &Path) -> (u16, Vec<String>) {
+    let (ike, natt) = free_ports();
+    let path = |name: &str| directory.join(name).to_string_lossy().into_owned();
+    let mut words: Vec<String> = ["-d", "-v", "-u", "nobody"].map(Into::into).into();
+    words.extend(["-i".into(), ike.to_string(), "-p".into(), natt.to_string()]);
+    for (option, name) in
+        [("-f", "oakd.conf"), ("-k", "keys"), ("-l", "state"), ("-s", "sock"), ("-c", "empty")]
+    {
+        words.extend([option.into(), path(name)]);
+    }
+    (ike, words)
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
+    pids.filter(|pid| status(*pid, "PPid:").first() == Some(&parent)).collect()
 }
 
 pub fn kill(pid: u32, signal: &str) {

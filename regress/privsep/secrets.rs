@@ -7,8 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use oakd::crypto::Secret;
 use oakd::issuer::{Issuer, Use};
-use oakd::pki::authority::NewKey;
+use oakd::pki::authority::{self, NewKey, Role, Wanted};
+use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
+use openssl::symm::Cipher;
 
 use super::daemon::{Daemon, PSK, eventually, kill};
 
@@ -194,4 +196,53 @@ fn what_expires_is_logged_ahead_and_shown() {
     let first = json.split(|octet| *octet == b'\n').next().unwrap();
     let value: serde_json::Value = serde_json::from_slice(first).unwrap();
     assert_eq!(value["part"], "Authority");
+}
+
+#[test]
+fn passphrases_are_asked_for_at_the_start() {
+    let (local, other) = (PKey::generate_ed25519().unwrap(), NewKey::P256.make().unwrap());
+    let pkcs8 = local.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"one phrase");
+    let issued = {
+        let subject = authority::subject(&[("CN", "gw.example")]).unwrap();
+        let (names, extensions, role) = (&[][..], Vec::new(), Role::Host);
+        let valid = authority::days(1_700_000_000, 36_500);
+        let wanted = Wanted { subject: &subject, names, valid, role, extensions };
+        authority::certify(&other, wanted, (None, &other)).unwrap()
+    };
+    let pkcs12 = Pkcs12::builder().pkey(&other).cert(&issued).build2("another phrase").unwrap();
+    let (pkcs8, pkcs12) = (pkcs8.unwrap(), pkcs12.to_der().unwrap());
+    let files =
+        [("keys/private/a.key", pkcs8.as_slice()), ("keys/private/b.p12", pkcs12.as_slice())];
+    let text = format!("set ca_workers 2\n{}", super::daemon::good());
+    let started = Daemon::start_on_terminal(&text, &files, &["one phrase", "another phrase"]);
+    let Some((daemon, shown)) = started else { return };
+    assert!(shown.contains("Passphrase for private/a.key: "), "{shown}");
+    assert!(shown.contains("Passphrase for private/b.p12: "), "{shown}");
+    daemon
+        .says("ca: 1 pre-shared keys in use, 2 private keys, 0 authorities, 1 other certificates");
+    daemon.says("ca2: 1 pre-shared keys in use, 2 private keys");
+    let key = local.raw_private_key().unwrap();
+    only_in_ca(&daemon, &key);
+    only_in_ca(&daemon, b"one phrase");
+    // A worker that is started again learns them from the other, as nobody is asked again.
+    for role in ["ca", "ca2"] {
+        kill(daemon.child(role), "KILL");
+        daemon.says(&format!("{role} process started again"));
+        only_in_ca(&daemon, &key);
+    }
+    assert!(daemon.oakctl(&["reload"]).status.success());
+    only_in_ca(&daemon, &key);
+    assert!(!daemon.log().contains("passphrase"), "{}", daemon.log());
+}
+
+#[test]
+fn a_wrong_passphrase_is_told() {
+    let key = PKey::generate_ed25519().unwrap();
+    let pem =
+        key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"one phrase").unwrap();
+    let files = [("keys/private/local.key", pem.as_slice())];
+    let started = Daemon::start_on_terminal(&super::daemon::good(), &files, &["another phrase"]);
+    let Some((daemon, _)) = started else { return };
+    daemon.says("private/local.key: its passphrase is another one");
+    assert_eq!(found(daemon.child("ca"), &key.raw_private_key().unwrap()), 0);
 }

@@ -25,6 +25,7 @@ use crate::pki::{self, Keyring};
 
 const IKE: Token = Token(1);
 const READER: Token = Token(2);
+const SHARED: Token = Token(3);
 
 /// How many authorities one message names.
 const AUTHORITIES: usize = 64;
@@ -43,6 +44,8 @@ pub struct Ca {
     ring: Option<Keyring>,
     /// What opens files, as long as this process lives: nobody is asked again.
     passphrases: BTreeMap<String, Secret>,
+    /// Another worker gives its own. They are needed before anything is opened.
+    shared: Option<Link<(), Handed>>,
     coming: Option<Coming>,
     ike: Option<Link<CaTells, AskCa>>,
     look_at: Option<Instant>,
@@ -84,6 +87,19 @@ impl Part for Ca {
                 let (users, files) = (BTreeMap::new(), Vec::new());
                 self.coming = Some(Coming { link, options, keys, users, files });
             }
+            Down::Share => {
+                let mut link: Link<Handed, ()> = Link::new(claimed(descriptor, "a way")?)?;
+                for (file, words) in &self.passphrases {
+                    let (file, words) = (file.clone(), words.clone());
+                    // Whoever is gone by now needs none.
+                    let _ = link.send(&Handed::Passphrase { file, words });
+                }
+            }
+            Down::Shared => {
+                let link = Link::new(claimed(descriptor, "a way")?)?;
+                child.events.watch(&link, SHARED)?;
+                self.shared = Some(link);
+            }
             other => return Err(Fault::Unexpected(format!("ca {other:?}"))),
         }
         Ok(())
@@ -92,6 +108,10 @@ impl Part for Ca {
     fn ready(&mut self, child: &mut Child, token: Token) -> Result<(), Fault> {
         match token {
             IKE => self.questions(child),
+            SHARED => {
+                self.passphrases(child);
+                Ok(())
+            }
             _ => self.secrets(child),
         }
     }
@@ -138,8 +158,27 @@ impl Ca {
         Ok(())
     }
 
+    /// Takes passphrases from another worker.
+    fn passphrases(&mut self, child: &mut Child) {
+        let Some(link) = &mut self.shared else { return };
+        let (handed, end) = batch(link, &mut child.events, SHARED);
+        for (message, _) in handed {
+            if let Handed::Passphrase { file, words } = message {
+                self.passphrases.insert(file, words);
+            }
+        }
+        if end.is_err() {
+            child.events.forget(link);
+            self.shared = None;
+            child.events.again(READER);
+        }
+    }
+
     /// Takes secrets from the reader.
     fn secrets(&mut self, child: &mut Child) -> Result<(), Fault> {
+        if self.shared.is_some() {
+            return Ok(());
+        }
         let Some(coming) = &mut self.coming else { return Ok(()) };
         let (handed, end) = batch(&mut coming.link, &mut child.events, READER);
         for (message, _) in handed {

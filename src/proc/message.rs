@@ -45,6 +45,11 @@ pub enum Down {
     /// A way on which the secrets come from the reader; comes with a descriptor. To `ca`, which answers
     /// with [`Up::SecretsHeld`] or [`Up::SecretsFailed`].
     Secrets,
+    /// Give another `ca` the passphrases on this way; comes with a descriptor.
+    Share,
+    /// A way on which another `ca` gives its passphrases, before [`Down::Secrets`]; comes with a
+    /// descriptor. Nobody else has them any more.
+    Shared,
     /// The addresses that this machine has now, the ones to be preferred first. To `ike`.
     Addresses(Vec<IpAddr>),
     /// Who had which address before. To `ike`, before its first configuration.

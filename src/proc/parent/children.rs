@@ -82,7 +82,10 @@ impl Parent {
         match role {
             Role::Ca(_) => match self.ways.pop() {
                 Some(way) => self.give_way(role, way),
-                None => self.read(Purpose::Ca),
+                None => {
+                    self.share_passphrases(role)?;
+                    self.read(Purpose::Ca);
+                }
             },
             Role::Ike => {
                 self.addresses.forget();

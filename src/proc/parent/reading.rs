@@ -341,6 +341,16 @@ impl Parent {
         }
     }
 
+    /// Has another worker give its passphrases to one that was started, as nobody is asked again.
+    pub(super) fn share_passphrases(&mut self, to: Role) -> io::Result<()> {
+        if let Some(from) = self.workers(|slot| slot.holds_secrets).first().copied() {
+            let (one, other) = imsg::pair()?;
+            self.hand(to, Down::Shared, one);
+            self.hand(from, Down::Share, other);
+        }
+        Ok(())
+    }
+
     /// A way on which the secrets come, to a worker.
     pub(super) fn give_way(&mut self, role: Role, way: OwnedFd) {
         if let Some(slot) = self.slots.get_mut(&role) {
