@@ -176,3 +176,118 @@ fn files_of_any_kind_are_read_or_remarked_on() {
     let found = oakd::pki::files::read(&bag, Some(&(&b"open sesame"[..]).into())).unwrap();
     assert_eq!((found.keys.len(), found.certs.len()), (1, 1));
 }
+
+/// Sequences within each other, so many deep.
+fn nested(levels: usize) -> Vec<u8> {
+    // From the inside to the outside, written backwards.
+    let mut der = Vec::new();
+    for _ in 0..levels {
+        let len = der.len();
+        match u8::try_from(len) {
+            Ok(short) if short < 0x80 => der.push(short),
+            _ => der.extend([len as u8, (len >> 8) as u8, 0x82]),
+        }
+        der.push(0x30);
+    }
+    der.reverse();
+    der
+}
+
+#[test]
+fn hostile_lengths_and_depth_are_refused() {
+    let root = Holder::root("Root", NewKey::P256);
+    let ring = ring(&[file("ca/ca.crt", root.pem())]);
+    let host = root.host("gw", NewKey::P256);
+    let good = host.cert.to_der().unwrap();
+    let start = Instant::now();
+    let mut junk =
+        vec![nested(7000), nested(100), vec![0x30; 20_000], vec![0x30, 0x80], vec![0x30]];
+    // Lengths that promise more than there is, in every form, at every place where an element begins.
+    for (at, octet) in good.iter().enumerate() {
+        if matches!(octet, 0x30 | 0x31 | 6 | 2 | 3 | 4 | 0xa0 | 0xa3) {
+            for length in [
+                &[0x80][..],
+                &[0xff],
+                &[0x84, 0xff, 0xff, 0xff, 0xff],
+                &[0x84, 0x7f, 0xff, 0xff, 0xff],
+                &[0x88, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+                &[0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            ] {
+                junk.push([&good[..=at], length, &good[at + 2..]].concat());
+            }
+        }
+    }
+    for der in junk {
+        let mut rng = vec![Cert::X509(der.clone())];
+        why(&ring, &said(&host, host_id("gw"), rng.clone()));
+        // Behind a certificate that is right nothing may change.
+        rng.insert(0, x509(&host));
+        let _ = ring.judge(&said(&host, host_id("gw"), rng));
+        for cert in [Cert::Crl(der.clone()), Cert::Ocsp(der.clone()), Cert::PublicKey(der)] {
+            let _ = ring.judge(&said(&host, host_id("gw"), vec![x509(&host), cert]));
+        }
+    }
+    // One that is signed, with depth where nobody looks and where names are looked for.
+    for (oid, critical, good) in [("1.3.6.1.4.1.99999.1", false, true), ("2.5.29.30", true, false)]
+    {
+        let mut odd = Oddity::none(&[host_id("gw")]);
+        odd.extensions = vec![extension(oid, critical, &nested(3000))];
+        let host = root.issue("gw", NewKey::P256, odd);
+        let judged = ring.judge(&said(&host, host_id("gw"), vec![x509(&host)]));
+        assert_eq!(judged.is_ok(), good, "{judged:?}");
+    }
+    assert!(start.elapsed() < 6 * SOON, "{:?}", start.elapsed());
+}
+
+#[test]
+fn names_end_where_they_end() {
+    let root = Holder::root("Root", NewKey::P256);
+    let ring = ring(&[file("ca/ca.crt", root.pem())]);
+    // A NUL ends no name, a wildcard stands for nothing, white space is not overlooked.
+    for sly in
+        ["gw.example\0.evil.example", "*.example", "gw.example ", " gw.example", "gw.example."]
+    {
+        let host = root.issue("gw", NewKey::P256, Oddity::none(&[host_id(sly)]));
+        let reason = why(&ring, &said(&host, host_id("gw.example"), vec![x509(&host)]));
+        assert!(reason.contains("not for the identity of the peer"), "{reason}");
+        assert!(!reason.chars().any(char::is_control), "{reason:?}");
+    }
+    // What stands in the common name is no identity.
+    let host = root.issue("gw.example", NewKey::P256, Oddity::none(&[host_id("x.example")]));
+    why(&ring, &said(&host, host_id("gw.example"), vec![x509(&host)]));
+}
+
+#[test]
+fn thousands_of_names_are_read_in_time() {
+    let root = Holder::root("Root", NewKey::P256);
+    let ring = ring(&[file("ca/ca.crt", root.pem())]);
+    let names: Vec<_> = (0..1500).map(|number| host_id(&format!("h{number}.example"))).collect();
+    let host = root.issue("gw", NewKey::P256, Oddity::none(&names));
+    assert!(host.cert.to_der().unwrap().len() < LARGEST_CERT);
+    let start = Instant::now();
+    ring.judge(&said(&host, host_id("h1499.example"), vec![x509(&host)])).unwrap();
+    let reason = why(&ring, &said(&host, host_id("h1500.example"), vec![x509(&host)]));
+    assert!(reason.contains("FQDN h31.example, 1468 more, DN"), "{reason}");
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    assert!(reason.len() < 10_000, "a reason of {} octets", reason.len());
+}
+
+#[test]
+fn lists_that_are_forged_or_strange_revoke_nobody() {
+    let root = Holder::root("Root", NewKey::P256);
+    let host = root.host("gw", NewKey::P256);
+    let serial = host.cert.serial_number().to_bn().unwrap();
+    let dates = (now() - DAY, now() + DAY);
+    let list = authority::revoke(&root.cert, &root.key, &[(serial, now())], 1, dates).unwrap();
+    let list = list.to_der().unwrap();
+    let ring = ring(&[file("ca/ca.crt", root.pem())]);
+    let judged =
+        |list: Vec<u8>| ring.judge(&said(&host, host_id("gw"), vec![x509(&host), Cert::Crl(list)]));
+    judged(list.clone()).unwrap_err();
+    for at in (0..list.len()).step_by(3) {
+        let mut forged = list.clone();
+        forged[at] ^= 0x20;
+        // Whether it counts is known by its signature alone.
+        judged(forged).unwrap();
+    }
+}

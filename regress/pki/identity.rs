@@ -5,8 +5,6 @@ use crate::{host_id, said, why, x509};
 use oakd::conf::{Identity, dn};
 use oakd::pki::authority::{NewKey, Role};
 use oakd::wire::iana::v2::IdType;
-use openssl::asn1::{Asn1Object, Asn1OctetString};
-use openssl::x509::X509Extension;
 
 fn address(octets: &[u8]) -> Identity {
     let id_type = if octets.len() == 4 { IdType::ID_IPV4_ADDR } else { IdType::ID_IPV6_ADDR };
@@ -72,12 +70,6 @@ fn public_bits(host: &Holder) -> Vec<u8> {
     let der = host.key.public_key_to_der().unwrap();
     // The last 65 octets are the point of P-256.
     der[der.len() - 65..].to_vec()
-}
-
-fn extension(oid: &str, critical: bool, der: &[u8]) -> X509Extension {
-    let oid = Asn1Object::from_str(oid).unwrap();
-    let value = Asn1OctetString::new_from_bytes(der).unwrap();
-    X509Extension::new_from_der(&oid, critical, &value).unwrap()
 }
 
 #[test]

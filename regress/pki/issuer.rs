@@ -32,7 +32,7 @@ impl Drop for Place {
 }
 
 /// What the daemon would read from a directory.
-fn files(from: &Path) -> Vec<KeyFile> {
+pub fn files(from: &Path) -> Vec<KeyFile> {
     let mut found = Vec::new();
     for folder in FOLDERS {
         for entry in fs::read_dir(from.join(folder)).into_iter().flatten().flatten() {

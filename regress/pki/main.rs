@@ -6,6 +6,7 @@ mod certs;
 mod hostile;
 mod identity;
 mod issuer;
+mod layout;
 mod revoked;
 mod vectors;
 

@@ -12,6 +12,7 @@ use oakd::pki::authority::{self, NewKey, Role, Wanted};
 use oakd::pki::files::KeyFile;
 use oakd::pki::{Keyring, Options};
 use oakd::wire::iana::v2::IdType;
+use openssl::asn1::{Asn1Object, Asn1OctetString};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509Extension};
 
@@ -151,4 +152,11 @@ pub fn ocsp_answer(
     let answer = std::fs::read(place.join("answer")).unwrap();
     std::fs::remove_dir_all(place).unwrap();
     Some(answer)
+}
+
+/// An extension as it stands there.
+pub fn extension(oid: &str, critical: bool, der: &[u8]) -> X509Extension {
+    let oid = Asn1Object::from_str(oid).unwrap();
+    let value = Asn1OctetString::new_from_bytes(der).unwrap();
+    X509Extension::new_from_der(&oid, critical, &value).unwrap()
 }

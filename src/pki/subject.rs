@@ -39,9 +39,16 @@ pub fn printed(identity: &Identity) -> String {
     }
 }
 
+/// The most names of a certificate that are shown.
+const MOST_NAMES: usize = 32;
+
 /// The identities that a certificate is for, in words.
 pub fn identities(cert: &X509Certificate<'_>) -> Vec<String> {
-    let mut found: Vec<String> = alternatives(cert).iter().map(general).collect();
+    let names = alternatives(cert);
+    let mut found: Vec<String> = names.iter().take(MOST_NAMES).map(general).collect();
+    if names.len() > MOST_NAMES {
+        found.push(format!("{} more", names.len() - MOST_NAMES));
+    }
     if cert.subject().iter().next().is_some() {
         found.push(format!("DN {}", clean(&cert.subject().to_string())));
     }
