@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::certs::*;
 use crate::pair::*;
-use oakd::conf::{Auth, Method, Ocsp, Policy, Signature};
+use crate::v1_phases::ikev1;
+use oakd::conf::{Auth, Method, Ocsp, Phase1, Policy, Signature};
+use oakd::ike::auth::Answer;
 use oakd::ike::event::Input;
 use oakd::ike::report::Event;
 use oakd::pki::authority::{NewKey, Role};
@@ -287,4 +289,29 @@ fn ocsp_answers_are_asked_for_and_sent() {
     pair.assert_up();
     assert!(by(&pair).iter().all(|by| by.ends_with("without an OCSP answer")), "{:?}", by(&pair));
     pair.end();
+}
+
+#[test]
+fn questions_of_ike_sas_that_are_gone_are_forgotten() {
+    for version in ["v2", "v1"] {
+        let mut pair = Pair::new();
+        pair.sides[B].mute = true;
+        for side in [B, A] {
+            let one = if version == "v2" { policy(side) } else { ikev1(side, Phase1::Main) };
+            pair.configure(side, vec![one]);
+        }
+        pair.pass(1);
+        let [(id, _), ..] = pair.sides[B].asked[..] else { panic!("{version}: none was asked") };
+        let (now, engine) = (pair.now, &mut pair.sides[B].engine);
+        let asker = engine.asker(id).expect("nobody waits for the answer");
+        assert_eq!(engine.asker(id), Some(asker), "looking changes nothing");
+        // The initiator gives up, and so does the responder in time.
+        pair.sides[A].dead = true;
+        pair.pass(300);
+        let engine = &mut pair.sides[B].engine;
+        assert_eq!(engine.asker(id), None, "{version}");
+        // An answer that comes so late does nothing.
+        engine.handle(now, Input::Answer(id, Answer::Verified));
+        assert!(engine.poll().is_none());
+    }
 }

@@ -14,7 +14,7 @@ use super::message::{is_encrypted, send_clear};
 use super::method::Method;
 use super::offer::{self, Phase1Choice};
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, abilities, certificate_request, detect, fail, float, nat_d,
+    Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, detect, fail, float, nat_d,
     own_id, vendors,
 };
 use super::proof::{Ready, exchanged};
@@ -58,7 +58,7 @@ pub fn first(
         Payload::Nonce(Nonce(own.1.clone())),
         Payload::Id(own_id(frame)),
     ];
-    payloads.extend(certificate_request(frame, &method));
+    payloads.extend(certificate_requests(frame, core, &method));
     payloads.extend(vendors(core, &frame.policy));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);
     Next::sent(Stage::AwaitAnswer(Box::new(AwaitAnswer { offered, method, own })), octets)
@@ -166,7 +166,7 @@ pub fn prove(
     ];
     payloads.extend(certs);
     payloads.push(proof);
-    payloads.extend(certificate_request(frame, &ready.opening.choice.method));
+    payloads.extend(certificate_requests(frame, core, &ready.opening.choice.method));
     payloads.extend(vendors(core, &frame.policy));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::AGGRESSIVE, &payloads);

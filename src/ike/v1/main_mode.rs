@@ -13,7 +13,7 @@
 use super::message::send_clear;
 use super::offer::{self, Phase1Choice};
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, abilities, certificate_request, detect, fail, float, nat_d,
+    Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, detect, fail, float, nat_d,
     own_id,
 };
 use super::proof::{Ready, exchanged};
@@ -81,7 +81,7 @@ impl AwaitSa {
         let nonce = core.octets(NONCE_LEN);
         let mut payloads =
             vec![Payload::Ke(kex.public().to_vec()), Payload::Nonce(Nonce(nonce.clone()))];
-        payloads.extend(certificate_request(frame, &opening.choice.method));
+        payloads.extend(certificate_requests(frame, core, &opening.choice.method));
         payloads.extend(nat_d(frame, &opening));
         let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
         let stage = Stage::AwaitKe(Box::new(AwaitKe { opening, own: Some((kex, nonce)) }));
@@ -143,7 +143,7 @@ pub fn keyed(frame: &mut Frame, core: &mut Core, ready: Box<Ready>) -> Next {
     }
     let mut payloads =
         vec![Payload::Ke(ready.publics.1.clone()), Payload::Nonce(Nonce(ready.nonce.clone()))];
-    payloads.extend(certificate_request(frame, &ready.opening.choice.method));
+    payloads.extend(certificate_requests(frame, core, &ready.opening.choice.method));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
     Next::sent(Stage::AwaitProof(ready), octets)

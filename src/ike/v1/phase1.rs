@@ -60,12 +60,24 @@ pub fn vendors(core: &Core, policy: &Policy) -> impl Iterator<Item = Payload> + 
     all.map(|octets| Payload::Vendor(octets.to_vec()))
 }
 
-/// The wish for the peer's certificate, by whomever, where the peer signs: some send theirs only when
-/// asked.
-pub fn certificate_request(frame: &Frame, method: &Method) -> Option<Payload> {
-    let (encoding, authority) = (CertEncoding::X509_SIGNATURE, Vec::new());
-    let wanted = method.proof(!frame.initiator) == Proof::Signature;
-    wanted.then_some(Payload::CertReq(CertReq { encoding, authority }))
+/// The most authorities that are named to a peer.
+const MOST_AUTHORITIES: usize = 8;
+
+/// The wish for the peer's certificate where the peer signs, as some send theirs only when asked: by each
+/// authority that we trust (RFC 2408 §3.10), or by whomever where they are many or none.
+pub fn certificate_requests(frame: &Frame, core: &Core, method: &Method) -> Vec<Payload> {
+    if method.proof(!frame.initiator) != Proof::Signature {
+        return Vec::new();
+    }
+    let known = core.trust.authorities.iter().map(|(_, name)| name.clone());
+    let mut names: Vec<Vec<u8>> = known.collect();
+    names.dedup();
+    if names.is_empty() || names.len() > MOST_AUTHORITIES {
+        names = vec![Vec::new()];
+    }
+    let encoding = CertEncoding::X509_SIGNATURE;
+    let request = |authority| Payload::CertReq(CertReq { encoding, authority });
+    names.into_iter().map(request).collect()
 }
 
 /// What the peer's vendor IDs promise. From then on messages may be cut.
