@@ -131,3 +131,31 @@ fn a_peer_that_takes_one_pair_of_addresses_gets_requests_for_such() {
         assert_eq!(pair.sides[B].kernel.count(Direction::Out), number as usize);
     }
 }
+
+#[test]
+fn a_nat_where_the_peer_forbids_it_is_refused() {
+    let (a, b) = ("192.0.2.1", "192.0.2.2");
+    // What it says of its addresses and ports: theirs, ours.
+    let said = |source: &str, port: u16| {
+        let octets = |text: &str| match ip(text) {
+            std::net::IpAddr::V4(v4) => v4.octets(),
+            std::net::IpAddr::V6(_) => unreachable!(),
+        };
+        let mut data = [octets(source), octets(b)].concat();
+        data.extend(port.to_be_bytes());
+        data.extend(500u16.to_be_bytes());
+        Payload::Notify(Notify::with_data(NotifyType::NO_NATS_ALLOWED, data))
+    };
+    for (source, port, fits) in [(a, 500, true), ("10.0.0.9", 500, false), (a, 1024, false)] {
+        let mut pair = Pair::new();
+        pair.configure(B, vec![policy(B)]);
+        let (mut insider, proofs, request, nr) = Insider::open(&mut pair, 1);
+        let mut payloads = auth_payloads(own_octets(&proofs, &request, &nr));
+        payloads.push(said(source, port));
+        let answer = insider.say(&mut pair, ExchangeType::IKE_AUTH, &payloads).unwrap();
+        let refusal = answer.contains(&notify(NotifyType::UNEXPECTED_NAT_DETECTED));
+        assert_eq!(refusal, !fits, "{source} {port}");
+        assert_eq!(pair.sides[B].kernel.count(Direction::In), usize::from(fits));
+        assert_eq!(pair.told(B, "NO_NATS_ALLOWED"), !fits);
+    }
+}

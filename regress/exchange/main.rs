@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod addresses;
+mod agreements;
 #[path = "../util/certs.rs"]
 mod certs;
 mod children;
+mod crowd;
 mod explained;
 mod flood;
 mod fragments;

@@ -374,6 +374,51 @@ fn nomobike_is_honoured_on_either_side() {
     pair.end();
 }
 
+#[test]
+fn an_address_that_cannot_be_one_is_refused_and_the_leader_told() {
+    let mut pair = roaming(0);
+    // A's update comes from nowhere, when it comes first.
+    let mut once = true;
+    pair.network = Box::new(move |_, datagram| {
+        let header = Header::parse(&datagram.octets).unwrap();
+        let update = datagram.to == B && header.exchange == ExchangeType::INFORMATIONAL;
+        match update && std::mem::replace(&mut once, false) {
+            true => Fate::From("224.0.0.1:4500".parse().unwrap()),
+            false => Fate::Deliver,
+        }
+    });
+    pair.addresses(A, &["198.51.100.1"]);
+    pair.pass(10);
+    assert!(pair.told(A, "UNACCEPTABLE_ADDRESSES"), "{:#?}", pair.sides[A].reports);
+    assert_eq!(moved(&pair, B), 0);
+    assert_eq!(goes_to(&pair, B).0, ip("192.0.2.1"));
+}
+
+#[test]
+fn a_reload_after_a_move_leaves_what_moved() {
+    let by_route = |address: &str| {
+        let mut it = policy(A);
+        it.local = Some(Prefix::host(ip(address)));
+        it.local_by_route = true;
+        let mut config = (*config(vec![it])).clone();
+        config.globals.mobike = true;
+        Arc::new(config)
+    };
+    let (mut pair, _) = sides(0, true, |policy| policy.peer = None);
+    pair.addresses(A, &["192.0.2.1"]);
+    pair.addresses(B, &["192.0.2.2"]);
+    pair.input(A, Input::Configure(by_route("192.0.2.1")));
+    pair.pass(2).assert_up();
+    pair.addresses(A, &["198.51.100.1"]);
+    pair.pass(3).assert_up();
+    let (spi, sent) = (pair.inbound(A).spi, pair.sent);
+    pair.input(A, Input::Configure(by_route("198.51.100.1")));
+    pair.pass(5).assert_up();
+    assert_eq!((pair.inbound(A).spi, pair.sent), (spi, sent));
+    // Should the address be one that the IKE SA cannot have, it is made anew.
+    pair.end();
+}
+
 // ---- transport mode behind a NAT ----
 
 #[test]

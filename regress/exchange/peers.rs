@@ -4,6 +4,7 @@ use crate::pair::*;
 use oakd::conf::{Config, Globals, Start};
 use oakd::ike::event::*;
 use oakd::ike::report::{Event, Gone};
+use oakd::wire::iana::v2::GroupId;
 
 fn established(pair: &Pair, side: usize) -> usize {
     let reports = pair.sides[side].reports.iter();
@@ -135,6 +136,57 @@ fn one_ike_sa_for_each_identity_even_from_another_address() {
         // INITIAL_CONTACT does it, from wherever.
         assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 1, "enforced: {enforced}");
         pair.assert_children(1);
+        pair.end();
+    }
+}
+
+#[test]
+fn one_ike_sa_for_each_identity_where_that_is_enforced() {
+    for enforced in [false, true] {
+        let mut pair = Pair::new();
+        // Two tunnels of the same two identities: the second says no INITIAL_CONTACT.
+        let two = |side: usize| {
+            let numbered = |number: usize| {
+                let mut it = policy(side);
+                it.name = oakd::conf::PolicyName(format!("t{number}"));
+                it.start = if side == A { Start::OnDemand } else { Start::Passive };
+                let net = |side: usize| format!("10.{}.{number}.0/24", side + 1);
+                it.flows = vec![flow(&net(side), &net(1 - side))];
+                // The suite tells B which of them is meant.
+                let groups = [GroupId::CURVE25519, GroupId::ECP_256];
+                it.ike_proposals = vec![gcm(&[groups[number]])];
+                it
+            };
+            vec![numbered(0), numbered(1)]
+        };
+        let globals = Globals {
+            enforce_single_ike_sa: enforced,
+            dpd_check_interval: 0,
+            ..Globals::default()
+        };
+        let config = Config { globals, policies: two(B) };
+        pair.input(B, Input::Configure(config.into()));
+        pair.configure(A, two(A));
+        for number in 0..2 {
+            let packet = KernelSelector {
+                src: prefix(&format!("10.1.{number}.5/32")),
+                dst: prefix(&format!("10.2.{number}.5/32")),
+                ip_protocol: 17,
+                src_port: 1,
+                dst_port: 2,
+            };
+            let (local, remote) = (ip("192.0.2.1"), ip("192.0.2.2"));
+            let acquire = Acquire { local, remote, reqid: None, selector: Some(packet) };
+            pair.input(A, Input::Acquire(acquire));
+            pair.pass(5);
+        }
+        let left = if enforced { 1 } else { 2 };
+        pair.assert_ike(left);
+        pair.assert_children(left);
+        if enforced {
+            let sas = pair.sides[B].engine.sas(pair.now);
+            assert_eq!(sas[0].policy.as_ref().map(|name| &*name.0), Some("t1"));
+        }
         pair.end();
     }
 }

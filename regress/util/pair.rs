@@ -34,6 +34,7 @@ pub struct Kernel {
     /// Whether SAs can be moved, and whether their sequence numbers go on then.
     pub moves: Option<bool>,
     pub packets: u64,
+    pub bytes: u64,
     pub last_spi: u32,
     /// CPIs reserved, of SAs or for them.
     pub cpis: BTreeSet<u16>,
@@ -120,8 +121,8 @@ impl Kernel {
                 }
             }
             KernelRequest::QuerySa(_) => {
-                let packets = self.packets;
-                return KernelAnswer::Counters(SaCounters { packets, bytes: 0, idle: None });
+                let (packets, bytes) = (self.packets, self.bytes);
+                return KernelAnswer::Counters(SaCounters { packets, bytes, idle: None });
             }
             KernelRequest::AddFlow(flow) => {
                 self.flows.insert((flow.direction, flow.selector), *flow);
@@ -272,6 +273,7 @@ pub fn policy(side: usize) -> Policy {
         provision: Provision::default(),
         wanted: Vec::new(),
         ike_lifetime: 86400,
+        local_by_route: false,
         reauth: false,
         childless: false,
         child_lifetime: Lifetime { seconds: 3600, bytes: 0 },

@@ -239,6 +239,7 @@ impl Checker<'_> {
             provision,
             wanted,
             ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),
+            local_by_route: false,
             reauth: rule.reauth,
             childless: rule.childless.is_some(),
             child_lifetime: Lifetime {

@@ -22,6 +22,8 @@ pub struct Effect {
     pub recreate: bool,
     /// Lifetimes are counted again.
     pub lifetimes: bool,
+    /// The routes lead from another address of ours: IKE SAs that cannot go there are negotiated anew.
+    pub moved: bool,
 }
 
 impl Effect {
@@ -29,6 +31,7 @@ impl Effect {
     /// negotiations: who starts, the search for a policy, what is given to peers.
     fn of(old: &Policy, new: &Policy) -> Self {
         let (was, is) = (old.child_lifetime, new.child_lifetime);
+        let by_route = old.local_by_route && new.local_by_route;
         // All that is not looked at below; whatever else a policy may get is negotiated anew.
         let rest = Policy {
             name: old.name.clone(),
@@ -37,6 +40,7 @@ impl Effect {
             skip: old.skip,
             default: old.default,
             childless: old.childless,
+            local: if by_route { old.local } else { new.local },
             provision: old.provision.clone(),
             ike_proposals: old.ike_proposals.clone(),
             child_proposals: old.child_proposals.clone(),
@@ -63,6 +67,7 @@ impl Effect {
                 || old.mode != new.mode
                 || old.ipcomp != new.ipcomp,
             lifetimes: old.ike_lifetime != new.ike_lifetime || was.seconds != is.seconds,
+            moved: by_route && old.local != new.local,
         }
     }
 
@@ -71,6 +76,17 @@ impl Effect {
         *self == Self::default()
     }
 }
+
+/// Nothing but the routes is different.
+const MOVED: Effect = Effect {
+    anew: false,
+    ike: false,
+    children: false,
+    flows: false,
+    recreate: false,
+    lifetimes: false,
+    moved: true,
+};
 
 /// Where a policy of the new configuration comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +187,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         let list = match origin {
             Origin::Added => &mut changes.added,
             Origin::Same(_) => &mut changes.unchanged,
+            Origin::Changed(_, MOVED) => &mut changes.unchanged,
             Origin::Changed(_, effect) if effect.anew => &mut changes.changed,
             Origin::Changed(..) => &mut changes.adjusted,
         };
@@ -219,6 +236,24 @@ mod tests {
         assert_eq!(names(&found.removed), ["d"]);
         let same = planned(&new, &new);
         assert!(same.origins.iter().all(|origin| matches!(origin, Origin::Same(_))));
+    }
+
+    #[test]
+    fn an_address_found_by_route_is_no_change_of_the_rule() {
+        let text = "ikev2 a from 10.1.0.0/16 to 10.2.0.0/16 peer 192.0.2.1 psk x\n";
+        let at = |address: &str| {
+            let mut config = config(text);
+            let policy = &mut config.policies[0];
+            policy.local = Some(Prefix::host(address.parse().unwrap()));
+            policy.local_by_route = true;
+            config
+        };
+        let (here, there) = (at("198.51.100.1"), at("198.51.100.2"));
+        assert_eq!(planned(&here, &there).origins, [Origin::Changed(0, MOVED)]);
+        assert_eq!(changes(&here, &there).unchanged.len(), 1);
+        let mut named = there;
+        named.policies[0].local_by_route = false;
+        assert_eq!(changes(&here, &named).changed.len(), 1);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Index {
         let (mut last, mut fallback) = (None, None);
         for at in self.candidates(remote) {
             let Some(policy) = policy(at) else { continue };
-            let here = policy.local.is_none_or(|prefix| prefix.contains(local));
+            let here = policy.is_reached_at(local);
             if policy.skip || !here || !condition(policy) {
                 continue;
             }

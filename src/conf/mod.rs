@@ -214,6 +214,8 @@ pub struct Policy {
     pub flows: Vec<Flow>,
     /// `local`; `None` is `any`.
     pub local: Option<Prefix>,
+    /// The rule names no `local`: that is the address that the routes lead from, at the moment.
+    pub local_by_route: bool,
     /// `peer`; `None` is `any`. A prefix of full length is a fixed peer that can be called.
     pub peer: Option<Prefix>,
     /// `ikesa` proposals in order of preference; never empty.
@@ -290,6 +292,11 @@ impl Policy {
             !requests || name.starts_with("sec") || name.starts_with("ipsec")
         };
         self.iface.as_ref().filter(carries)
+    }
+
+    /// Whether a peer that reaches us at this address may mean it.
+    pub fn is_reached_at(&self, local: IpAddr) -> bool {
+        self.local_by_route || self.local.is_none_or(|prefix| prefix.contains(local))
     }
 
     /// Whether nothing but the name is different.

@@ -4,6 +4,7 @@ mod ends;
 mod peers;
 mod policies;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::event::{
 };
 use super::report::{Event, Gone};
 use super::sa::Sa;
-use super::table::{SaId, Table};
+use super::table::{Key, SaId, Table};
 use super::timer::{Timer, Timers};
 use super::view::{IkeKeys, SaView, Stats};
 use super::{v1, v2};
@@ -36,6 +37,8 @@ pub struct Engine {
     core: Core,
     table: Table,
     timers: Timers,
+    /// The policies that are to call as soon as it is their turn.
+    waiting: VecDeque<u32>,
     shutdown_at: Option<Time>,
 }
 
@@ -46,6 +49,7 @@ impl Engine {
             core: Core::new(random, settings),
             table: Table::default(),
             timers: Timers::default(),
+            waiting: VecDeque::new(),
             shutdown_at: None,
         }
     }
@@ -223,12 +227,13 @@ impl Engine {
         let next = sa.next_timeout(&self.core).map(|time| time.max(soonest));
         self.timers.set(Timer::Sa(sa.id()), sa.frame.deadline, next);
         sa.frame.deadline = next;
-        self.table.put(sa);
+        self.table.put(self.core.now, sa);
     }
 
     /// An IKE SA is over and out of the table.
     fn bury(&mut self, mut sa: Box<Sa>, stood: bool) {
         let why = sa.frame.gone.unwrap_or(Gone::Failed);
+        self.table.forget(&mut sa);
         self.timers.set(Timer::Sa(sa.id()), sa.frame.deadline.take(), None);
         if !sa.frame.initiator {
             self.table.closed(sa.frame.peer_spi);
@@ -256,7 +261,7 @@ impl Engine {
                 self.do_deed(deed);
             } else if let Some((id, answer)) = self.core.loopback.pop_front() {
                 self.kernel(id, answer);
-            } else {
+            } else if !self.call_next() {
                 break;
             }
         }
@@ -316,9 +321,10 @@ impl Engine {
         if let Some(sa) = inbound.filter(|sa| owns(sa, Direction::In)) {
             return Some((sa.id(), Direction::In));
         }
-        // The peer chose this SPI; it need not be unique here, and the case is rare.
-        let outbound = self.table.iter().find(|sa| owns(sa, Direction::Out))?;
-        Some((outbound.id(), Direction::Out))
+        // The peer chose this SPI; it need not be unique here.
+        let there = Key::Remote(key.dst);
+        let outbound = self.table.found(there, |sa| owns(sa, Direction::Out));
+        Some((*outbound.first()?, Direction::Out))
     }
 
     fn answer(&mut self, id: QuestionId, answer: Answer) {
@@ -338,10 +344,14 @@ impl Engine {
             }
             Some(Owner::Child { sa, child, part }) => {
                 let has = |sa: &Sa| sa.frame.children.iter().any(|it| it.id == child);
-                let holder = match self.table.get(sa).is_some_and(has) {
-                    true => Some(sa),
+                let holder = match self.table.get(sa) {
+                    Some(asked) if has(asked) => Some(sa),
                     // It went over to a successor meanwhile.
-                    false => self.table.iter().find(|sa| has(sa)).map(Sa::id),
+                    Some(old) => {
+                        let heirs = self.table.found(Key::Policy(&old.frame.policy), has);
+                        heirs.first().copied()
+                    }
+                    None => self.table.iter().find(|sa| has(sa)).map(Sa::id),
                 };
                 if let (None, Part::Move(_, old, new)) = (holder, part) {
                     return self.core.moved_in_vain((old, new), &answer);
@@ -395,7 +405,7 @@ impl Engine {
                 if let Some(running) = self.core.policies.get_mut(index) {
                     running.due = None;
                 }
-                self.attempt(index, None);
+                self.want_call(index);
             }
             Timer::Shutdown => {
                 for id in self.table.ids(|_| true) {

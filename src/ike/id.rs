@@ -1,5 +1,6 @@
 //! Identities: what we say we are, what the peer must say (RFC 7296 §3.5).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::conf::{Identity, Policy};
@@ -46,12 +47,23 @@ pub fn accepts(policy: &Policy, said: &Id) -> bool {
 
 /// Whether two identities are the same.
 pub fn same(one: &Id, other: &Id) -> bool {
-    let folds = matches!(one.id_type, IdType::ID_FQDN | IdType::ID_RFC822_ADDR);
     one.id_type == other.id_type
-        && match folds {
+        && match folds(one) {
             true => one.data.eq_ignore_ascii_case(&other.data),
             false => one.data == other.data,
         }
+}
+
+/// The octets of an identity, alike for all that are the same.
+pub fn folded(id: &Id) -> Cow<'_, [u8]> {
+    match folds(id) {
+        true => Cow::Owned(id.data.to_ascii_lowercase()),
+        false => Cow::Borrowed(&id.data),
+    }
+}
+
+fn folds(id: &Id) -> bool {
+    matches!(id.id_type, IdType::ID_FQDN | IdType::ID_RFC822_ADDR)
 }
 
 #[cfg(test)]

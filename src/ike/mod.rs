@@ -41,6 +41,8 @@ pub struct Settings {
     pub ports: (u16, u16),
     /// How requests are sent again.
     pub backoff: Backoff,
+    /// How many peers are called at a time; further active policies wait for their turn.
+    pub calls: usize,
     /// How many requests of a peer we take at a time once an IKE SA stands (RFC 7296 §2.3).
     pub window: u8,
     /// How long a peer may take from IKE_SA_INIT to the end of IKE_AUTH.
@@ -67,6 +69,7 @@ impl Default for Settings {
         Self {
             ports: (500, 4500),
             backoff: Backoff::default(),
+            calls: 128,
             window: 4,
             half_open: Duration::from_secs(30),
             cookies_from: 32,

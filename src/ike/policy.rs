@@ -36,6 +36,8 @@ pub struct Running {
     pub failures: u32,
     /// When it is tried next.
     pub due: Option<Time>,
+    /// It is to call as soon as it is its turn.
+    pub waits: bool,
 }
 
 impl Running {
@@ -240,7 +242,9 @@ fn elsewhere(policy: &Policy, major: u8, local: IpAddr, remote: IpAddr) -> Optio
     match (policy.peer, policy.local) {
         _ if policy.skip => Some("it is `skip`: not for peers that call".into()),
         (Some(peer), _) if !peer.contains(remote) => Some(format!("peer is {peer}, not {remote}")),
-        (_, Some(ours)) if !ours.contains(local) => Some(format!("local is {ours}, not {local}")),
+        (_, Some(ours)) if !policy.is_reached_at(local) => {
+            Some(format!("local is {ours}, not {local}"))
+        }
         _ => None,
     }
 }

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::auth::{Answer, QuestionId};
 use super::child::{Agreement, Child, ChildId, Stage};
@@ -15,7 +16,7 @@ use super::natt::{Nat, Path};
 use super::proposal::{self, Kind};
 use super::report::{Event, Gone};
 use super::selector::{Hosts, covers, unserved};
-use super::table::SaId;
+use super::table::{Keys as IndexKeys, SaId};
 use super::v2::established::Task;
 use super::v2::fragment::Fragments;
 use super::v2::mobike::Mobility;
@@ -27,6 +28,9 @@ use crate::conf::{Policy, PolicyName, Proposal, SaProtocol, Start, Version};
 use crate::crypto::cipher::Keys;
 use crate::wire::v2::Id;
 use crate::wire::{EspSpi, Header, IkeSpi, Spi};
+
+/// How long a call of ours counts as one that is being worked on: less than until it is repeated.
+const AT_ONCE: Duration = Duration::from_millis(800);
 
 /// An IKE SA, in whatever state.
 #[derive(Debug)]
@@ -120,6 +124,8 @@ pub struct Frame {
     pub config: Option<Box<Configured>>,
     /// When it came to be.
     pub created: Time,
+    /// By what it is found, as it stands in the table.
+    pub keys: IndexKeys,
     /// When it is to be looked at next, as it stands in the timers.
     pub deadline: Option<Time>,
     /// Message IDs, our outstanding request, the last answer.
@@ -441,6 +447,13 @@ impl Sa {
         }
     }
 
+    /// Whether it is a call of ours that still counts: one that the peer does not answer at once keeps
+    /// nobody busy.
+    pub fn is_calling(&self, now: Time) -> bool {
+        let fresh = now.since(self.frame.created) < AT_ONCE;
+        self.frame.initiator && self.is_opening() && fresh
+    }
+
     /// The name of its policy.
     pub fn policy_name(&self) -> &PolicyName {
         &self.frame.policy.name
@@ -575,6 +588,7 @@ impl Frame {
             is_authenticated: false,
             config: None,
             created: now,
+            keys: IndexKeys::default(),
             deadline: None,
             window: Window::default(),
             children: Vec::new(),

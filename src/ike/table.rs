@@ -1,12 +1,17 @@
 //! Which IKE SA a message belongs to.
 
-use std::collections::HashMap;
+mod index;
+
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::Settings;
+use super::event::Time;
 use super::sa::Sa;
 use crate::conf::Prefix;
 use crate::wire::IkeSpi;
+use index::Index;
+pub use index::{Key, Keys};
 
 /// Names an IKE SA within the engine: the SPI that we chose for it, which is unique here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +36,9 @@ pub struct Table {
     half_open: HashMap<IkeSpi, (SaId, Network)>,
     /// How many of them each network has.
     networks: HashMap<Network, usize>,
+    index: Index,
+    /// The SAs by which we call peers, as long as they count ([`Sa::is_calling`]).
+    calls: BTreeSet<SaId>,
 }
 
 /// The network that a peer calls from: those who hold one address of it mostly hold them all.
@@ -50,14 +58,39 @@ impl Table {
         self.sas.get(&id).map(|sa| &**sa)
     }
 
-    /// Takes an SA out to work on it; [`Table::put`] brings it back.
+    /// Takes an SA out to work on it; [`Table::put`] brings it back, or [`Table::forget`] follows.
     pub fn take(&mut self, id: SaId) -> Option<Box<Sa>> {
         self.sas.remove(&id)
     }
 
     /// Brings an SA (back) in.
-    pub fn put(&mut self, sa: Box<Sa>) {
-        self.sas.insert(sa.id(), sa);
+    pub fn put(&mut self, now: Time, mut sa: Box<Sa>) {
+        let id = sa.id();
+        let keys = Keys::of(&sa);
+        self.index.change(id, std::mem::replace(&mut sa.frame.keys, keys), keys);
+        match sa.is_calling(now) {
+            true => self.calls.insert(id),
+            false => self.calls.remove(&id),
+        };
+        self.sas.insert(id, sa);
+    }
+
+    /// An SA that was taken out does not come back.
+    pub fn forget(&mut self, sa: &mut Sa) {
+        let keys = std::mem::take(&mut sa.frame.keys);
+        self.index.change(sa.id(), keys, Keys::default());
+        self.calls.remove(&sa.id());
+    }
+
+    /// How many calls of ours count at the moment.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The names of the SAs that have this key and fulfil a condition, in a stable order.
+    pub fn found(&self, key: Key<'_>, mut condition: impl FnMut(&Sa) -> bool) -> Vec<SaId> {
+        let all = self.index.of(key);
+        all.filter(|id| self.get(*id).is_some_and(&mut condition)).collect()
     }
 
     /// The SA that this first message of a peer made, if it is still half open.

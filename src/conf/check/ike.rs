@@ -153,6 +153,7 @@ impl Checker<'_> {
             provision,
             wanted,
             ike_lifetime: life(lifetimes[0], LIFETIMES.0),
+            local_by_route: false,
             reauth: false,
             childless: false,
             child_lifetime: Lifetime { seconds: life(lifetimes[1], LIFETIMES.1), bytes: 0 },

@@ -39,6 +39,7 @@ impl Engine {
             return;
         }
         self.core.ending = true;
+        self.waiting.clear();
         self.shutdown_at = Some(self.core.now.after(self.core.settings.farewell));
         self.timers.set(Timer::Shutdown, None, self.shutdown_at);
         for running in self.core.policies.take() {

@@ -9,7 +9,7 @@ use crate::ike::inner::Inner;
 use crate::ike::natt::Path;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Body, Sa, inherit};
-use crate::ike::table::SaId;
+use crate::ike::table::{Key, SaId};
 use crate::wire::EspSpi;
 
 /// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
@@ -57,7 +57,8 @@ impl Engine {
         let Some(sa) = self.table.get(id) else { return };
         let (policy, local, remote) =
             (Arc::clone(&sa.frame.policy), sa.frame.local, sa.frame.remote);
-        if !self.table.ids(|other| other.frame.succeeds == Some(id)).is_empty() {
+        let coming = |other: &Sa| other.frame.succeeds == Some(id);
+        if !self.table.found(Key::Policy(&policy), coming).is_empty() {
             return;
         }
         if let Some(mut new) = Sa::open(&mut self.core, policy, local, remote, false) {
@@ -71,6 +72,7 @@ impl Engine {
         let Some(sa) = self.table.get(id) else { return };
         let Some(standing) = sa.standing() else { return };
         let (created, who) = (sa.frame.created, standing.who());
+        let remote_id = standing.ids.1.clone();
         let succeeds = sa.frame.succeeds;
         let (policy, peer) = (Arc::clone(&sa.frame.policy), sa.frame.remote);
         // An address that sticks to an identity is of use in one IKE SA.
@@ -78,7 +80,7 @@ impl Engine {
         let takes_over = self.core.globals.sticky_address && addressed;
         let major = policy.version.major();
         self.core.policies.succeeded(&policy.name);
-        let others = self.table.ids(|other| {
+        let others = self.table.found(Key::Peer(&remote_id), |other| {
             let standing = other.standing();
             other.id() != id
                 && Some(other.id()) != succeeds
@@ -120,7 +122,7 @@ impl Engine {
         let Some(standing) = sa.standing() else { return };
         let (policy, remote) = (Arc::clone(&sa.frame.policy), sa.frame.remote.ip());
         let (peer, ours) = (standing.who(), sa.frame.initiator);
-        let orphans = self.table.ids(|other| {
+        let orphans = self.table.found(Key::Remote(remote), |other| {
             other.frame.remote.ip() == remote
                 && other.serves(&policy)
                 && other.orphaned_by().is_some_and(|it| it.is(&peer))
@@ -162,9 +164,10 @@ impl Engine {
         let Some(sa) = self.table.get(id) else { return };
         let (local, remote) = (sa.frame.local, sa.frame.remote);
         let policy = Arc::clone(&sa.frame.policy);
-        let coming = self.table.iter().any(|other| other.is_opening() && other.serves(&policy));
+        let coming = |other: &Sa| other.is_opening() && other.serves(&policy);
+        let coming = self.table.found(Key::Remote(remote.ip()), coming);
         let replaced = sa.standing().is_some_and(|it| it.replaced || it.ending);
-        if coming || replaced || self.core.ending {
+        if !coming.is_empty() || replaced || self.core.ending {
             return;
         }
         if let Some(sa) = Sa::open(&mut self.core, policy, local, remote, false) {
@@ -179,12 +182,13 @@ impl Engine {
         let Some(standing) = sa.standing() else { return };
         let (peer, remote) = (standing.who(), sa.frame.remote.ip());
         let policy = Arc::clone(&sa.frame.policy);
-        let heirs = self.table.iter().filter(|other| {
+        let heirs = self.table.found(Key::Remote(remote), |other| {
             let fits =
                 other.standing().is_some_and(|it| !it.ending && !it.replaced && it.who().is(&peer));
             fits && other.id() != id && other.frame.remote.ip() == remote && other.serves(&policy)
         });
-        let heir = heirs.max_by_key(|other| other.standing().map(|it| it.since)).map(Sa::id);
+        let since = |heir: &SaId| self.table.get(*heir)?.standing().map(|it| it.since);
+        let heir = heirs.into_iter().max_by_key(since);
         if let Some(heir) = heir {
             self.inherit(id, heir);
             return self.with(id, |sa, core| sa.abandon(core, Gone::Replaced));

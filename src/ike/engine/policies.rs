@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::conf::diff::{self, Effect, Origin};
-use crate::conf::{Config, Policy, PolicyName, Start};
+use crate::conf::{Config, Policy, PolicyName, Prefix, Start, Version};
 use crate::ike::child::ChildId;
 use crate::ike::core::Owner;
 use crate::ike::event::Acquire;
@@ -15,7 +15,7 @@ use crate::ike::policy::{Policies, Running};
 use crate::ike::pool::{Lease, ranges};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::Sa;
-use crate::ike::table::SaId;
+use crate::ike::table::{Key, SaId};
 use crate::ike::timer::{Timer, jitter};
 use crate::ike::v2::mobike;
 
@@ -69,13 +69,17 @@ impl Engine {
             Some(other)
                 if !local.is_unspecified()
                     && !addresses.contains(&local)
-                    && mobike::allowed(&self.core, &policy) =>
+                    && (policy.local_by_route || mobike::allowed(&self.core, &policy)) =>
             {
                 *other
             }
             _ => local,
         };
-        let mine = self.table.ids(|sa| sa.serves(&policy));
+        let key = match policy.version {
+            Version::V1(_) => Key::Remote(peer),
+            Version::V2 => Key::Policy(&policy),
+        };
+        let mine = self.table.found(key, |sa| sa.serves(&policy));
         let mut standing = None;
         for id in mine {
             let Some(sa) = self.table.get(id) else { continue };
@@ -93,7 +97,8 @@ impl Engine {
         }
         let port = self.core.settings.ports.0;
         let (local, remote) = (SocketAddr::new(local, port), SocketAddr::new(peer, port));
-        let first = self.table.ids(|sa| sa.is_established() && sa.frame.remote.ip() == peer);
+        let there = |sa: &Sa| sa.is_established() && sa.frame.remote.ip() == peer;
+        let first = self.table.found(Key::Remote(peer), there);
         let core = &mut self.core;
         match Sa::open(core, Arc::clone(&policy), local, remote, first.is_empty()) {
             Some(sa) => self.keep(sa),
@@ -122,6 +127,7 @@ impl Engine {
         self.core.signatures = config.policies.iter().any(|policy| policy.auth.signs());
         let owners = self.owners();
         let old = self.core.policies.take();
+        self.waiting.clear();
         for (index, running) in (0..).zip(&old) {
             self.timers.set(Timer::Policy(index), running.due, None);
         }
@@ -153,6 +159,7 @@ impl Engine {
                 traps: Vec::new(),
                 failures: 0,
                 due: None,
+                waits: false,
             });
             match effect {
                 Some(effect) => {
@@ -164,6 +171,9 @@ impl Engine {
                 }
                 None if origin == Origin::Added => begin.push(index),
                 None => self.timers.set(Timer::Policy(index), None, running.due),
+            }
+            if running.waits {
+                self.waiting.push_back(index);
             }
             all.push(running);
         }
@@ -203,6 +213,11 @@ impl Engine {
         match fate(&own) {
             Some(Fate::Obey(policy, effect)) => {
                 let (policy, effect) = (Arc::clone(policy), *effect);
+                let here = |prefix: Prefix| prefix.contains(sa.frame.local.ip());
+                let stays = sa.frame.mobility.is_some() || policy.local.is_none_or(here);
+                if effect.moved && !stays {
+                    return self.end(id, Gone::ByConfiguration);
+                }
                 self.with(id, |sa, core| sa.reconfigure(core, policy, effect, &mine));
             }
             Some(Fate::End) => {
@@ -259,8 +274,30 @@ impl Engine {
             self.core.release(flow);
         }
         if calls && !self.core.globals.passive {
-            self.attempt(index, None);
+            self.want_call(index);
         }
+    }
+
+    /// A policy is to call its peer. Not all call at once, if there are many.
+    pub(super) fn want_call(&mut self, index: u32) {
+        if let Some(running) = self.core.policies.get_mut(index)
+            && !std::mem::replace(&mut running.waits, true)
+        {
+            self.waiting.push_back(index);
+        }
+    }
+
+    /// Has the policy call whose turn it is; `false` if there is none, or enough do.
+    pub(super) fn call_next(&mut self) -> bool {
+        if self.table.calls() >= self.core.settings.calls {
+            return false;
+        }
+        let Some(index) = self.waiting.pop_front() else { return false };
+        if let Some(running) = self.core.policies.get_mut(index) {
+            running.waits = false;
+        }
+        self.attempt(index, None);
+        true
     }
 }
 

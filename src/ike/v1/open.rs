@@ -126,7 +126,7 @@ pub fn first(
     }
     let state = State::new(&frame, core, next, digest);
     table.opened(header.initiator, id, remote.ip());
-    table.put(Box::new(Sa { frame, body: Body::V1(state) }));
+    table.put(core.now, Box::new(Sa { frame, body: Body::V1(state) }));
 }
 
 /// The payloads, and the body of the SA payload as it travelled.

@@ -324,7 +324,7 @@ pub fn request(
     match respond(&mut frame, core, request, &bag, suite, answer) {
         Ok(state) => {
             table.opened(header.initiator, id, remote.ip());
-            table.put(Box::new(Sa { frame, body: Body::V2(state) }));
+            table.put(core.now, Box::new(Sa { frame, body: Body::V2(state) }));
         }
         Err(why) => {
             frame.report(core, Event::Misbehaved { what: why });

@@ -94,7 +94,12 @@ impl Established {
         counters: Option<SaCounters>,
     ) {
         self.asked_traffic = false;
+        let limit = frame.policy.child_lifetime.bytes;
         let child = frame.children.iter_mut().find(|child| child.id == id);
+        // Should what the kernel said of that have got lost.
+        if counters.is_some_and(|it| limit > 0 && it.bytes >= limit / 10 * 9) {
+            self.want(Task::RekeyChild(id));
+        }
         let progressed = child.zip(counters).is_some_and(|(child, counters)| {
             std::mem::replace(&mut child.seen, counters.packets) < counters.packets
         });

@@ -33,6 +33,7 @@ pub fn configuration(options: &Options) -> Result<Checked, Vec<Diagnostic>> {
             let peer = policy.peer.and_then(|peer| peer.as_host());
             let source = peer.and_then(|peer| net::source_for(peer).ok());
             policy.local = source.map(Prefix::host);
+            policy.local_by_route = true;
         }
     }
     Ok(checked)
