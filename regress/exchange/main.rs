@@ -25,6 +25,9 @@ mod signatures;
 mod v1_addresses;
 mod v1_fragments;
 mod v1_further;
+#[path = "../util/v1_insider.rs"]
+mod v1_insider;
+mod v1_insiders;
 mod v1_login;
 mod v1_phases;
 mod v1_signatures;

@@ -6,8 +6,11 @@ use crate::pair::*;
 use crate::v1_phases::{ikev1, v1_pair};
 use oakd::conf::*;
 use oakd::ike::event::*;
+use oakd::ike::report::Event;
 use oakd::ike::view::IkeKeys;
 use oakd::wire::iana::v2::{IntegrityId, PrfId};
+use oakd::wire::iana::vendor;
+use oakd::wire::v1::{Content, Payload, emit_message, parse_message};
 
 /// Policies that go over one phase 1: each with traffic of its own.
 fn both(side: usize, others: &[&str]) -> Vec<Policy> {
@@ -241,5 +244,186 @@ fn phase_2_on_a_phase_1_that_is_gone_is_told_and_changes_nothing() {
     );
     assert!(pair.told(B, "Quick Mode for an IKE SA that is not (any more)"));
     pair.pass(2).assert_up();
+    pair.end();
+}
+
+#[test]
+fn transport_mode_is_between_the_hosts() {
+    let mut pair = v1_pair(Phase1::Main, |side, policy| {
+        policy.mode = Mode::Transport;
+        let hosts = ["192.0.2.1/32", "192.0.2.2/32"];
+        policy.flows = vec![flow(hosts[side], hosts[1 - side])];
+    });
+    pair.pass(2).assert_up();
+    let modes = |side: usize| pair.sides[side].kernel.sas.values().map(|sa| sa.mode);
+    assert!([A, B].into_iter().flat_map(modes).all(|mode| mode == Mode::Transport));
+    pair.end();
+}
+
+#[test]
+fn transport_mode_from_behind_a_nat_is_about_the_addresses_that_each_side_sees() {
+    for mode in [Phase1::Main, Phase1::Aggressive] {
+        let mut pair = Pair::new();
+        pair.nat = Some(ip("198.51.100.9"));
+        for side in [B, A] {
+            let mut policy = ikev1(side, mode);
+            policy.mode = Mode::Transport;
+            policy.flows = vec![match side {
+                A => flow("192.0.2.1/32", "192.0.2.2/32"),
+                _ => flow("192.0.2.2/32", "198.51.100.9/32"),
+            }];
+            if side == B {
+                policy.peer = None;
+            }
+            pair.configure(side, vec![policy]);
+        }
+        pair.pass(5).assert_up();
+        assert!(pair.sides[B].kernel.sas.values().all(|sa| sa.encap.is_some()), "{mode:?}");
+        pair.end();
+    }
+}
+
+#[test]
+fn ah_has_no_cipher() {
+    let mut pair = v1_pair(Phase1::Main, |_, policy| {
+        policy.protocol = SaProtocol::Ah;
+        policy.child_proposals[0].encryption.clear();
+    });
+    pair.pass(2).assert_up();
+    let sas = pair.sides[A].kernel.sas.values();
+    assert!(sas.clone().all(|sa| sa.encryption.is_none() && sa.integrity.is_some()));
+    assert!(sas.clone().all(|sa| sa.key.protocol == SaProtocol::Ah));
+    pair.end();
+}
+
+#[test]
+fn the_shorter_lifetime_counts_whoever_has_it() {
+    let (long, short) =
+        (Lifetime { seconds: 7200, bytes: 64 << 20 }, Lifetime { seconds: 1200, bytes: 16 << 20 });
+    for lifetimes in [[long, short], [short, long]] {
+        let mut pair = v1_pair(Phase1::Main, |side, it| it.child_lifetime = lifetimes[side]);
+        pair.pass(2).assert_up();
+        for side in [A, B] {
+            for sa in pair.sides[side].kernel.sas.values() {
+                let hard = (sa.hard.seconds, sa.hard.bytes);
+                assert_eq!(hard, (1200, 16 << 20), "side {side}, {lifetimes:?}");
+                assert!(sa.soft.bytes < 16 << 20 && sa.soft.bytes > 0);
+            }
+        }
+        // The kernel counts octets, and says when there are enough.
+        let before = pair.inbound(A);
+        pair.expire(A, false);
+        pair.pass(10).assert_up();
+        assert_ne!(pair.inbound(A), before);
+        pair.end();
+    }
+}
+
+/// A network in which nobody says these vendor IDs.
+fn without(vendors: &'static [&'static [u8]]) -> impl FnMut(usize, &Datagram) -> Fate {
+    move |_, datagram| match parse_message(&datagram.octets) {
+        Ok((header, Content::Clear(mut payloads))) => {
+            payloads.retain(|payload| match payload {
+                Payload::Vendor(octets) => !vendors.contains(&octets.as_slice()),
+                _ => true,
+            });
+            Fate::Instead(emit_message(&header, &payloads))
+        }
+        _ => Fate::Deliver,
+    }
+}
+
+#[test]
+fn old_peers_do_nat_traversal_by_the_numbers_of_the_drafts() {
+    for transport in [false, true] {
+        let mut pair = Pair::new();
+        pair.network = Box::new(without(&[vendor::NAT_T]));
+        pair.nat = Some(ip("198.51.100.9"));
+        for side in [B, A] {
+            let mut policy = ikev1(side, Phase1::Main);
+            if transport {
+                policy.mode = Mode::Transport;
+                policy.flows = vec![match side {
+                    A => flow("192.0.2.1/32", "192.0.2.2/32"),
+                    _ => flow("192.0.2.2/32", "198.51.100.9/32"),
+                }];
+            }
+            if side == B {
+                policy.peer = None;
+            }
+            pair.configure(side, vec![policy]);
+        }
+        pair.command(B, Command::Trace(true));
+        pair.pass(5).assert_up();
+        assert!(pair.sides[A].kernel.sas.values().all(|sa| sa.encap.is_some()));
+        let seen = |words: &str| {
+            let reports = pair.sides[B].reports.iter();
+            reports
+                .filter_map(|report| match &report.event {
+                    Event::Message { payloads, .. } => Some(payloads.join("\n")),
+                    _ => None,
+                })
+                .any(|lines| lines.contains(words))
+        };
+        let mode = if transport { "UDP-Encapsulated-Transport" } else { "UDP-Encapsulated-Tunnel" };
+        assert!(seen(mode), "{mode}");
+        assert_eq!(seen("NAT-OA"), transport);
+        pair.end();
+    }
+}
+
+#[test]
+fn without_any_of_the_vendor_ids_there_is_no_nat_traversal() {
+    let mut pair = Pair::new();
+    let all = &[vendor::NAT_T, vendor::NAT_T_02, vendor::NAT_T_02N, vendor::NAT_T_03, vendor::DPD];
+    pair.network = Box::new(without(all));
+    for side in [B, A] {
+        pair.configure(side, vec![ikev1(side, Phase1::Main)]);
+    }
+    pair.pass(5).assert_up();
+    assert!(!pair.told(A, "NAT found"));
+    pair.end();
+}
+
+#[test]
+fn a_peer_that_answers_in_the_other_version_is_told_as_such() {
+    for (ours, theirs) in [(1, 2), (2, 1)] {
+        let mut pair = Pair::new();
+        let mut policy = policy(A);
+        if ours == 1 {
+            policy = ikev1(A, Phase1::Main);
+        }
+        pair.configure(A, vec![policy]);
+        let first = pair.flying.remove(0);
+        // As a daemon that speaks nothing else would say.
+        let mut answer = first.octets[..28].to_vec();
+        answer[8..16].copy_from_slice(&[7; 8]);
+        answer[16..20].copy_from_slice(&match theirs {
+            2 => [0, 0x20, 34, 0x20],
+            _ => [0, 0x10, 5, 0],
+        });
+        answer[24..28].copy_from_slice(&28u32.to_be_bytes());
+        let (local, remote) = (first.remote, first.local);
+        pair.input(A, Input::Datagram { local, remote, octets: &answer });
+        let event = |event: &Event| *event == Event::OtherVersion { ours, theirs };
+        assert!(pair.reported(A, event), "{ours} {theirs}");
+        let word = if theirs == 1 { "an `ike` rule" } else { "an `ikev2` rule" };
+        assert!(pair.told(A, word));
+    }
+}
+
+#[test]
+fn several_quick_modes_go_on_at_once() {
+    let mut pair = Pair::new();
+    let names = ["f", "fo", "foo", "four", "fives", "sixsix"];
+    for side in [B, A] {
+        pair.configure(side, both(side, &names));
+    }
+    // Phase 1 takes six messages; then each Quick Mode begins before any has an answer.
+    pair.pass_millis(75);
+    let under_way = pair.flying.iter().filter(|it| it.octets[18] == 32).count();
+    assert_eq!(under_way, 1 + names.len());
+    pair.pass(5).assert_ike(1);
+    pair.assert_children(1 + names.len());
     pair.end();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::install::up;
-use super::{Quick, Step, in_use, with_lifetime};
+use super::{COMMIT, Quick, Step, Waiting, in_use, with_lifetime};
 use crate::conf::{Lifetime, Policy, Version};
 use crate::crypto::{ChildSuite, KeyExchange, Secret, same};
 use crate::ike::child::{Child, ChildId, DirectionKeys, Stage};
@@ -23,7 +23,7 @@ use crate::ike::v1::{hash, keys, shares, traffic, with_hash};
 use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{EncapsulationMode, ExchangeType, IpsecAttribute, NotifyType};
 use crate::wire::v1::{Id, Nonce, Notify, Payload, Proposal as Offer, Sa};
-use crate::wire::{EspSpi, Header, MessageId, Spi};
+use crate::wire::{EspSpi, Flags, Header, MessageId, Spi};
 
 /// The most Quick Modes of one peer at once.
 const MOST: usize = 32;
@@ -40,6 +40,8 @@ pub struct Answering {
     lifetime: Lifetime,
     /// Ours is shorter than what the peer wants.
     tell: bool,
+    /// The peer set the commit bit.
+    commit: bool,
 }
 
 /// Its inbound half is in the kernel, or on its way there.
@@ -51,6 +53,8 @@ pub struct Prepared {
     payloads: Vec<Payload>,
     digest: [u8; 20],
     lifetime: Lifetime,
+    /// The peer says when we may send.
+    commit: bool,
 }
 
 /// What we take of an offer.
@@ -87,7 +91,8 @@ impl Established {
             return frame.report(core, Event::Dropped { why });
         }
         let considered = self.consider(frame, core, &bag).and_then(|it| {
-            let answering = answering(core, &it, bag)?;
+            let commit = header.flags.contains(Flags::COMMIT);
+            let answering = Answering { commit, ..answering(core, &it, bag)? };
             Ok((it, answering))
         });
         let (considered, answering) = match considered {
@@ -226,6 +231,7 @@ impl Established {
             payloads,
             digest,
             lifetime: answering.lifetime,
+            commit: answering.commit,
         }));
         frame.adopt(child);
         self.exchanges.push(quick);
@@ -276,6 +282,13 @@ impl Established {
             quick.step = Step::AwaitEnd(prepared);
             return self.exchanges.push(quick);
         }
+        if prepared.commit || header.flags.contains(Flags::COMMIT) {
+            let until = core.now.after(COMMIT);
+            let Prepared { child, outbound: keys, lifetime, .. } = *prepared;
+            quick.out = None;
+            quick.step = Step::AwaitConnected(Box::new(Waiting { child, keys, lifetime, until }));
+            return self.exchanges.push(quick);
+        }
         self.remember(quick.id);
         let Some(at) = frame.children.iter().position(|it| it.id == prepared.child) else {
             return;
@@ -317,6 +330,7 @@ fn answering(core: &mut Core, considered: &Considered, bag: Bag) -> Result<Answe
         ids: bag.ids,
         lifetime,
         tell: lifetime != choice.lifetime,
+        commit: false,
     })
 }
 

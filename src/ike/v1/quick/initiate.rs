@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::install::postpone;
-use super::{LINGER, Quick, Step, in_use, with_lifetime};
+use super::{COMMIT, LINGER, Quick, Step, Waiting, in_use, with_lifetime};
 use crate::conf::{Lifetime, Policy, Proposal};
 use crate::crypto::KeyExchange;
 use crate::ike::child::{Agreement, Child, ChildId, ChildKeys};
@@ -23,9 +23,6 @@ use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{ExchangeType, NotifyType};
 use crate::wire::v1::{Id, Nonce, Notify, Payload, Sa};
 use crate::wire::{EspSpi, Flags, Header};
-
-/// How long the commit bit makes an initiator wait for CONNECTED.
-const COMMIT: Duration = Duration::from_secs(3);
 
 /// How long an initiator waits until the responder surely receives on a successor.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -172,7 +169,11 @@ impl Established {
         quick.out = None;
         quick.last = Some(Box::new((digest, octets)));
         quick.step = match wait {
-            Some(wait) => Step::AwaitConnected(id, keys.outbound, core.now.after(wait)),
+            Some(wait) => {
+                let until = core.now.after(wait);
+                let waiting = Waiting { child: id, keys: keys.outbound, lifetime, until };
+                Step::AwaitConnected(Box::new(waiting))
+            }
             None => Step::Done(core.now.after(LINGER)),
         };
         self.exchanges.push(quick);

@@ -1,8 +1,6 @@
 //! Child SAs in the kernel: what Quick Mode does when they are there, or cannot be.
 
-use std::sync::Arc;
-
-use super::{LINGER, Quick, Step};
+use super::{LINGER, Quick, Step, Waiting, with_lifetime};
 use crate::ike::child::{ChildId, Stage};
 use crate::ike::core::{Core, Part};
 use crate::ike::event::Direction;
@@ -66,16 +64,18 @@ impl Established {
             child.map(|child| child.agreement.spi_out)
         };
         let waits = |quick: &Quick| match &quick.step {
-            Step::AwaitConnected(id, ..) => spi.is_none() || spi_of(*id) == spi,
+            Step::AwaitConnected(waiting) => spi.is_none() || spi_of(waiting.child) == spi,
             _ => false,
         };
         let Some(at) = self.exchanges.iter().position(|quick| waits(quick)) else { return };
         let quick = &mut self.exchanges[at];
         let done = Step::Done(core.now.after(LINGER));
-        let policy = Arc::clone(&quick.policy);
-        if let Step::AwaitConnected(id, keys, _) = std::mem::replace(&mut quick.step, done)
-            && let Some(child) = frame.children.iter_mut().find(|child| child.id == id)
-        {
+        let Step::AwaitConnected(waiting) = std::mem::replace(&mut quick.step, done) else {
+            return;
+        };
+        let policy = with_lifetime(&quick.policy, waiting.lifetime);
+        let Waiting { child, keys, .. } = *waiting;
+        if let Some(child) = frame.children.iter_mut().find(|it| it.id == child) {
             child.install(core, frame.id, Direction::Out, &keys, &policy);
         }
     }

@@ -39,6 +39,9 @@ use install::postpone;
 /// How long a Quick Mode that is done repeats its last message.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// How long the commit bit makes the other side wait for CONNECTED.
+const COMMIT: Duration = Duration::from_secs(3);
+
 /// A Quick Mode.
 pub struct Quick {
     /// Its message ID.
@@ -63,8 +66,8 @@ enum Step {
     AwaitSpi(Vec<Proposal>),
     /// We offered.
     AwaitAnswer(Box<initiate::Offered>),
-    /// The peer set the commit bit: what we send waits until it says so, or until this time.
-    AwaitConnected(ChildId, DirectionKeys, Time),
+    /// What we send waits until the peer surely receives.
+    AwaitConnected(Box<Waiting>),
     /// The peer offered and we take it, as soon as there is an SPI.
     AwaitSpiForPeer(Box<answer::Answering>),
     /// The kernel is given the inbound half.
@@ -73,6 +76,14 @@ enum Step {
     AwaitEnd(Box<answer::Prepared>),
     /// It is done; our last message may have been lost.
     Done(Time),
+}
+
+/// A child whose outbound half waits: until the peer says CONNECTED, or until a time.
+struct Waiting {
+    child: ChildId,
+    keys: DirectionKeys,
+    lifetime: Lifetime,
+    until: Time,
 }
 
 impl std::fmt::Debug for Quick {
@@ -89,8 +100,9 @@ impl Quick {
 
     /// When it is to be looked at next.
     pub fn next_timeout(&self) -> Option<Time> {
-        let until = match self.step {
-            Step::Done(until) | Step::AwaitConnected(_, _, until) => Some(until),
+        let until = match &self.step {
+            Step::Done(until) => Some(*until),
+            Step::AwaitConnected(waiting) => Some(waiting.until),
             _ => None,
         };
         earliest([until, self.out.as_ref().map(|out| out.deadline())])
@@ -107,7 +119,7 @@ impl Quick {
 
     fn child(&self) -> Option<ChildId> {
         match &self.step {
-            Step::AwaitConnected(id, ..) => Some(*id),
+            Step::AwaitConnected(waiting) => Some(waiting.child),
             Step::AwaitInbound(prepared) | Step::AwaitEnd(prepared) => Some(prepared.child),
             _ => None,
         }
@@ -230,10 +242,10 @@ impl Established {
             Step::AwaitEnd(prepared) => {
                 self.ended(frame, core, quick, prepared, (header, datagram));
             }
-            Step::AwaitConnected(child, keys, until) => {
+            Step::AwaitConnected(waiting) => {
                 let iv = quick.iv;
                 let opened = self.open(frame, core, (header, datagram), &iv, &[]);
-                quick.step = Step::AwaitConnected(child, keys, until);
+                quick.step = Step::AwaitConnected(waiting);
                 self.exchanges.push(quick);
                 if opened.is_some() {
                     self.connected(frame, core, None);
@@ -276,7 +288,7 @@ impl Established {
                     self.remember(quick.id);
                     continue;
                 }
-                Step::AwaitConnected(_, _, until) if *until <= now => {
+                Step::AwaitConnected(waiting) if waiting.until <= now => {
                     let id = quick.child();
                     let children = frame.children.iter().find(|child| Some(child.id) == id);
                     let spi = children.map(|child| child.agreement.spi_out);

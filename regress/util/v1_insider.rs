@@ -1,0 +1,163 @@
+//! Side A played by hand in IKEv1: a peer with the right key that may say anything.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use crate::pair::*;
+use oakd::conf::{Phase1 as Mode, Policy};
+use oakd::crypto::{KeyExchange, Random, SeededRandom, psk_skeyid};
+use oakd::ike::event::Input;
+use oakd::ike::v1::hash::{self, Phase1};
+use oakd::ike::v1::keys::{self, Cookies, Keys};
+use oakd::ike::v1::offer;
+use oakd::ike::v1::protect::{self, Iv};
+use oakd::wire::iana::v1::{AuthMethod, ExchangeType, IdType};
+use oakd::wire::v1::*;
+use oakd::wire::{Flags, Header, IkeSpi, MessageId};
+
+pub struct Insider {
+    pub cookies: Cookies,
+    pub keys: Keys,
+    pub iv: Iv,
+    random: SeededRandom,
+    last_id: u32,
+}
+
+/// What side B sent since, datagram by datagram.
+pub fn heard(pair: &mut Pair) -> Vec<Vec<u8>> {
+    let (mine, rest) = std::mem::take(&mut pair.flying).into_iter().partition(|it| it.to == A);
+    pair.flying = rest;
+    let mine: Vec<Datagram> = mine;
+    mine.into_iter().map(|it| it.octets).collect()
+}
+
+/// Hands side B a message.
+pub fn hand(pair: &mut Pair, octets: &[u8]) {
+    let (local, remote) = (pair.sides[B].address, pair.sides[A].address);
+    pair.input(B, Input::Datagram { local, remote, octets });
+}
+
+impl Insider {
+    /// Does Aggressive Mode with side B, which has this policy's mirror.
+    pub fn open(pair: &mut Pair, policy: &Policy) -> Self {
+        assert_eq!(policy.version, oakd::conf::Version::V1(Mode::Aggressive));
+        let mut random = SeededRandom::new(77);
+        let mut own = [0; 8];
+        random.fill(&mut own);
+        let kex = KeyExchange::generate(policy.ike_proposals[0].groups[0], &mut random).unwrap();
+        let offered = offer::phase1(policy, AuthMethod::PRE_SHARED_KEY);
+        let own_id = policy.local_id.clone().unwrap();
+        let id = Id { id_type: IdType(own_id.id_type.0), protocol: 0, port: 0, data: own_id.data };
+        let nonce = vec![9; 20];
+        let payloads = [
+            Payload::Sa(offered.clone()),
+            Payload::Ke(kex.public().to_vec()),
+            Payload::Nonce(Nonce(nonce.clone())),
+            Payload::Id(id.clone()),
+        ];
+        let exchange = ExchangeType::AGGRESSIVE;
+        let first = Header::v1(IkeSpi(own), IkeSpi::ZERO, exchange, Flags::default(), MessageId(0));
+        hand(pair, &emit_message(&first, &payloads));
+        let answer = heard(pair).pop().expect("an answer");
+        let (header, content) = parse_message(&answer).unwrap();
+        let Content::Clear(payloads) = content else { panic!("an answer in clear") };
+        let (mut ke, mut nr, mut chosen) = (None, None, None);
+        for payload in payloads {
+            match payload {
+                Payload::Ke(body) => ke = Some(body),
+                Payload::Nonce(body) => nr = Some(body.0),
+                Payload::Sa(sa) => chosen = Some(sa),
+                _ => (),
+            }
+        }
+        let (ke, nr) = (ke.unwrap(), nr.unwrap());
+        let suite = offer::accept_phase1(&offered, &chosen.unwrap()).unwrap().suite;
+        let cookies = Cookies(IkeSpi(own), header.responder);
+        let own_public = kex.public().to_vec();
+        let shared = kex.shared(&ke).unwrap();
+        let psk = &pair.sides[B].psk;
+        let skeyid = psk_skeyid(suite.prf, psk, &[&*nonce, &nr].concat()).unwrap();
+        let keys = keys::derive(&suite, &skeyid, &shared, cookies).unwrap();
+        let publics = (&*own_public, &*ke);
+        let iv = Iv::phase1(keys.prf, keys.block, publics);
+        let sa = Payload::Sa(offered).body();
+        let proof = Phase1 { publics, cookies, sa: &sa };
+        let proof = proof.initiator(keys.prf, &skeyid, &id.body());
+        let third = Header::v1(cookies.0, cookies.1, exchange, Flags::default(), MessageId(0));
+        let (octets, iv) = protect::seal(&keys, &iv, &third, &[Payload::Hash(proof)]).unwrap();
+        hand(pair, &octets);
+        Self { cookies, keys, iv, random, last_id: 100 }
+    }
+
+    /// A message ID that was not used.
+    pub fn fresh(&mut self) -> MessageId {
+        self.last_id += 1;
+        MessageId(self.last_id)
+    }
+
+    pub fn header(&self, exchange: ExchangeType, id: MessageId, flags: Flags) -> Header {
+        Header::v1(self.cookies.0, self.cookies.1, exchange, flags, id)
+    }
+
+    /// Seals a message whose hash is right.
+    pub fn seal(&self, header: &Header, before: &[u8], payloads: Vec<Payload>) -> (Vec<u8>, Iv) {
+        let iv = self.iv.phase2(self.keys.prf, header.message_id);
+        protect::seal_hashed(&self.keys, &iv, header, before, payloads).unwrap()
+    }
+
+    /// Tells B something in an informational exchange.
+    pub fn tell(&mut self, pair: &mut Pair, payload: Payload) {
+        let id = self.fresh();
+        let header = self.header(ExchangeType::INFORMATIONAL, id, Flags::default());
+        let (octets, _) = self.seal(&header, &[], vec![payload]);
+        hand(pair, &octets);
+    }
+
+    /// Opens what B sent in an exchange of its own.
+    pub fn read(&self, octets: &[u8]) -> (Header, Vec<Payload>) {
+        let header = Header::parse(octets).unwrap();
+        let iv = self.iv.phase2(self.keys.prf, header.message_id);
+        let plain = protect::open(&self.keys, &iv, &header, &octets[28..]).unwrap();
+        (header, plain.payloads)
+    }
+
+    /// Begins a Quick Mode: its first message, where the cipher's chain stands, our nonce.
+    pub fn quick(&mut self, policy: &Policy, spi: u32, flags: Flags) -> (Vec<u8>, Header, Iv) {
+        let encapsulation = offer::Encapsulation { mode: policy.mode, udp: None };
+        let sa = offer::phase2(
+            &policy.child_proposals,
+            policy.protocol,
+            encapsulation,
+            policy.child_lifetime,
+            oakd::wire::EspSpi(spi),
+        );
+        let subnet = |text: &str| {
+            let prefix = prefix(text);
+            Payload::Id(Id::of_subnet(prefix.address(), prefix.length()))
+        };
+        let payloads = vec![
+            Payload::Sa(sa),
+            Payload::Nonce(Nonce(NONCE.to_vec())),
+            subnet("10.1.0.0/24"),
+            subnet("10.2.0.0/24"),
+        ];
+        let id = self.fresh();
+        let header = self.header(ExchangeType::QUICK_MODE, id, flags);
+        let (octets, iv) = self.seal(&header, &[], payloads);
+        (octets, header, iv)
+    }
+
+    /// Ends a Quick Mode that B answered.
+    pub fn conclude(&self, header: &Header, iv: &Iv, answer: &[u8]) -> Vec<u8> {
+        let of = Header::parse(answer).unwrap();
+        let plain = protect::open_hashed(&self.keys, iv, &of, &answer[28..], &NONCE).unwrap();
+        let nr = plain.payloads.iter().find_map(|payload| match payload {
+            Payload::Nonce(nonce) => Some(nonce.0.clone()),
+            _ => None,
+        });
+        let proof = hash::third(&self.keys, header.message_id, (&NONCE, &nr.unwrap()));
+        let payloads = [Payload::Hash(proof)];
+        protect::seal(&self.keys, &plain.next, header, &payloads).unwrap().0
+    }
+}
+
+/// Our nonce in Quick Mode.
+const NONCE: [u8; 16] = [5; 16];
