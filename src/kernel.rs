@@ -5,10 +5,12 @@
 //! deadline and a failure path here, and exactly one answer goes back to the engine for each.
 //!
 //! What an earlier run of the daemon left in the kernel is found by the reqids, which come from a
-//! range of our own; it carries traffic until its successor stands and is removed then ([`stale`]).
+//! range of our own, or by a record of it ([`record`]); it carries traffic until its successor stands
+//! and is removed then ([`stale`]).
 
 mod link;
 mod plan;
+mod record;
 mod stale;
 mod translate;
 
@@ -25,6 +27,8 @@ use crate::ike::event::{
 use crate::wire::EspSpi;
 pub use link::PfKey;
 use plan::{Companion, Companions, Plan};
+use record::Record;
+pub use record::{Kept, Left, Note};
 use stale::Stale;
 
 /// How long an answer may take before we ask what became of it.
@@ -115,6 +119,7 @@ pub struct Kernel<L> {
     inputs: VecDeque<Input<'static>>,
     capabilities: Option<Capabilities>,
     stale: Stale,
+    record: Record,
     companions: Companions,
 }
 
@@ -128,6 +133,7 @@ impl<L: Link> Kernel<L> {
             inputs: VecDeque::new(),
             capabilities: None,
             stale: Stale::default(),
+            record: Record::default(),
             companions: Companions::default(),
         }
     }
@@ -137,6 +143,16 @@ impl<L: Link> Kernel<L> {
         &self.link
     }
 
+    /// What an earlier run has kept; to be told before [`Kernel::start`].
+    pub fn earlier(&mut self, left: Vec<Left>) {
+        self.record.earlier(left);
+    }
+
+    /// The next change of what is to be kept for a later run.
+    pub fn note(&mut self) -> Option<Note> {
+        self.record.note()
+    }
+
     /// Registers for ACQUIRE and EXPIRE, learns what the kernel can do, and looks for what an
     /// earlier run left.
     pub fn start(&mut self, now: Time) {
@@ -144,6 +160,10 @@ impl<L: Link> Kernel<L> {
             self.ask(now, None, Asked::Register(protocol), &Request::Register(protocol));
         }
         self.stale.begin(now);
+        for flow in self.record.left_flows() {
+            let reqid = translate::reqid_to_kernel(flow.reqid, self.link.behaviour());
+            self.stale.found_flow(translate::flow(&flow, reqid));
+        }
         self.ask(now, None, Asked::DumpSas, &Request::Dump(None));
         self.ask(now, None, Asked::DumpFlows, &Request::DumpFlows);
         self.readable(now);
@@ -194,6 +214,9 @@ impl<L: Link> Kernel<L> {
                     self.stale.adopt(&bypass);
                     self.ask(now, None, Asked::AddFlow, &Request::AddFlow(Box::new(bypass)));
                 }
+                if !behaviour.reqids {
+                    self.record.add_flow(&flow);
+                }
                 let flow = translate::flow(&flow, reqid(flow.reqid));
                 self.stale.adopt(&flow);
                 (Asked::AddFlow, Request::AddFlow(Box::new(flow)))
@@ -202,6 +225,7 @@ impl<L: Link> Kernel<L> {
                 for bypass in translate::neighbour_discovery(&flow, &behaviour) {
                     self.remove(now, Request::DeleteFlow(Box::new(bypass)));
                 }
+                self.record.remove_flow(&flow);
                 let flow = translate::flow(&flow, reqid(flow.reqid));
                 (Asked::DeleteFlow, Request::DeleteFlow(Box::new(flow)))
             }
@@ -217,6 +241,9 @@ impl<L: Link> Kernel<L> {
                 Ok(Incoming::Acquire(acquire)) => self.acquire(now, acquire),
                 Ok(Incoming::Expire(expire)) => {
                     let hard = expire.hard;
+                    if hard {
+                        self.record.remove_sa(&expire.sa.id);
+                    }
                     if let Some(key) = translate::sa_key(&expire.sa.id) {
                         if hard {
                             self.forget(now, &key);
@@ -262,6 +289,9 @@ impl<L: Link> Kernel<L> {
         for request in self.stale.due(now) {
             self.remove(now, request);
         }
+        if self.stale.is_over(now) {
+            self.record.forget_earlier();
+        }
     }
 
     /// Whether the kernel has not yet told all that an earlier run left.
@@ -275,6 +305,7 @@ impl<L: Link> Kernel<L> {
         for request in self.stale.all() {
             self.remove(now, request);
         }
+        self.record.forget_earlier();
     }
 
     fn remove(&mut self, now: Time, request: Request) {
@@ -317,6 +348,7 @@ impl<L: Link> Kernel<L> {
         request: &Request,
         plan: Option<Box<Plan>>,
     ) {
+        self.keep(request);
         self.seq = self.seq.checked_add(1).unwrap_or(1);
         let first = self.seq;
         let deadline = now.after(PATIENCE);
@@ -331,6 +363,23 @@ impl<L: Link> Kernel<L> {
                 self.pending.insert(first, pending);
             }
             Err(refusal) => self.failed(now, pending, refusal.errno, refusal.reason),
+        }
+    }
+
+    /// Keeps what the kernel will not tell as ours, from before it is there until after.
+    fn keep(&mut self, request: &Request) {
+        let behaviour = self.link.behaviour();
+        let tells = |reqid| behaviour.reqids && translate::reqid_is_ours(reqid, behaviour);
+        match request {
+            Request::Add(sa) | Request::Update(sa) if !tells(sa.reqid) => {
+                self.record.add_sa(&sa.id());
+            }
+            Request::Move(to) if !tells(to.reqid) => {
+                self.record.remove_sa(&to.id);
+                self.record.add_sa(&SaId { src: to.src, dst: to.dst, ..to.id });
+            }
+            Request::Delete(id) => self.record.remove_sa(id),
+            _ => (),
         }
     }
 
@@ -387,7 +436,9 @@ impl<L: Link> Kernel<L> {
         }
         let ours = |reqid| translate::reqid_is_ours(reqid, self.link.behaviour());
         match &reply.data {
-            ReplyData::SaInfo(info) if ours(info.reqid) => self.stale.found_sa(info.id),
+            ReplyData::SaInfo(info) if ours(info.reqid) || self.record.left_sa(info) => {
+                self.stale.found_sa(info.id);
+            }
             ReplyData::Flow(info) if !info.forward && !info.per_socket => {
                 let flow = &info.flow;
                 if flow.transforms.iter().any(|t| ours(t.reqid))
@@ -491,6 +542,9 @@ impl<L: Link> Kernel<L> {
                 }
             }
             _ => (),
+        }
+        if let Asked::AddSa { sa, .. } = &pending.asked {
+            self.record.remove_sa(sa);
         }
         let Some(owner) = pending.owner else { return };
         let answer = if gone { KernelAnswer::Done } else { KernelAnswer::Failed(reason) };

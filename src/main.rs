@@ -73,7 +73,7 @@ fn options() -> Options {
         .optopt(
             "l",
             "",
-            &format!("directory for leases and what is set (default {STATE})"),
+            &format!("directory for leases and what is set or held (default {STATE})"),
             "DIRECTORY",
         )
         .optflag("n", "", "check the configuration and exit")

@@ -15,6 +15,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Room for the control data of one message: one descriptor or one packet information, with spare.
 const CONTROL_ROOM: usize = 256;
@@ -406,6 +407,15 @@ pub fn set_title(role: &str) {
         // SAFETY: PR_SET_NAME reads at most 16 octets of a terminated string.
         unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
     }
+}
+
+/// How long the machine has been running; on some systems without the time it slept.
+pub fn uptime() -> Option<Duration> {
+    // SAFETY: a timespec of zeroes is valid.
+    let mut time: libc::timespec = unsafe { zeroed() };
+    // SAFETY: the pointer is to a live local, which the call fills in.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) }).ok()?;
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
 /// The effective user is root.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod left;
 mod manual;
 mod real;
 mod scripted;

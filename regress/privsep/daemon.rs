@@ -68,6 +68,15 @@ fn free_ports() -> (u16, u16) {
     (a.local_addr().unwrap().port(), b.local_addr().unwrap().port())
 }
 
+/// Starts one in this directory; and the port where it takes IKE.
+fn spawn(directory: &Path, extra: &[&str]) -> (Child, u16) {
+    let log = fs::File::create(directory.join("log")).unwrap();
+    let (ike, words) = words(directory);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oakd"));
+    let command = command.args(words).args(extra).stdin(Stdio::null()).stderr(log);
+    (command.spawn().unwrap(), ike)
+}
+
 impl Daemon {
     /// Starts it; `None` where it cannot be.
     pub fn start(extra: &[&str]) -> Option<Self> {
@@ -80,18 +89,24 @@ impl Daemon {
             return None;
         }
         let directory = fresh(text);
-        let log = fs::File::create(directory.join("log")).unwrap();
-        let (ike, words) = words(&directory);
-        let process = Command::new(env!("CARGO_BIN_EXE_oakd"))
-            .args(words)
-            .args(extra)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut daemon = Self { pid: process.id(), process, directory, port: ike };
+        let (process, port) = spawn(&directory, extra);
+        let mut daemon = Self { pid: process.id(), process, directory, port };
         daemon.wait_until_up();
         Some(daemon)
+    }
+
+    /// Kills it in one blow, children and all, and starts another in its place.
+    pub fn crash(&mut self, text: &str, extra: &[&str]) {
+        let children: Vec<u32> = self.children().into_values().collect();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        children.iter().for_each(|child| kill(*child, "KILL"));
+        let there = |child: &u32| Path::new(&format!("/proc/{child}/exe")).exists();
+        eventually(|| (!children.iter().any(there)).then_some(())).expect("they die");
+        self.configure(text);
+        (self.process, self.port) = spawn(&self.directory, extra);
+        self.pid = self.process.id();
+        self.wait_until_up();
     }
 
     /// Starts it on a terminal of its own, with these files in its directory, and types these lines as

@@ -37,6 +37,38 @@ fn the_daemon_starts_on_each_kernel_and_leaves_it_empty() {
 }
 
 #[test]
+fn what_a_crash_left_is_known_to_the_next_daemon_on_each_kernel() {
+    for dialect in pfkey::Dialect::all() {
+        let name = dialect.name;
+        let path = std::env::temp_dir().join(format!("oakd-crash-{name}-{}", std::process::id()));
+        let socket = path.clone();
+        std::thread::spawn(move || relay::serve(&socket, Some(dialect)));
+        eventually(|| path.exists().then_some(())).expect("a scripted kernel");
+        let at = format!("{name}:{}", path.display());
+        let rule = |word: &str| {
+            format!(
+                "ikev2 \"home\" {word} esp from 10.0.1.0/24 to 10.0.2.0/24 \
+                 local 127.0.0.1 peer 127.0.0.2 psk \"not much of a secret\"\n"
+            )
+        };
+        let Some(mut daemon) = Daemon::start_with(&rule("ondemand"), &["-K", &at]) else { return };
+        let held = path.with_extension("held");
+        let told = || fs::read_to_string(&held).unwrap_or_default();
+        let flows = if name == "linux" { "3 flows\n" } else { "2 flows\n" };
+        let up = eventually(|| (told() == flows).then_some(()));
+        assert!(up.is_some(), "{name}: {}\n{}", told(), daemon.log());
+        // The next one has no use for flows, but knows that these are its own to take down.
+        daemon.crash(&rule("passive"), &["-K", &at]);
+        assert_eq!(told(), flows, "{name}: they wait for a successor");
+        daemon.signal("TERM");
+        assert!(daemon.wait().1, "{name}: {}", daemon.log());
+        let empty = eventually(|| (told() == "0 flows\n").then_some(()));
+        assert!(empty.is_some(), "{name}: {}\n{}", told(), daemon.log());
+        let _ = (fs::remove_file(&path), fs::remove_file(&held));
+    }
+}
+
+#[test]
 fn what_is_no_kernel_is_told() {
     for (at, why) in [
         ("plan9:/tmp/x", "a dialect of openbsd"),

@@ -328,7 +328,7 @@ pub struct KernelSelector {
 }
 
 /// A flow (OpenBSD) or kernel policy (elsewhere) in one direction.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KernelFlow {
     /// The direction. (Where a kernel has a third, forwarding, the kernel side adds it to `In`.)
     pub direction: Direction,

@@ -19,6 +19,7 @@ const ON_THE_WAY: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub struct Stale {
     end: Time,
+    waits: bool,
     sas: Vec<(Time, SaId)>,
     flows: Vec<Flow>,
 }
@@ -27,6 +28,7 @@ impl Stale {
     /// The search begins.
     pub fn begin(&mut self, now: Time) {
         self.end = now.after(GRACE);
+        self.waits = true;
     }
 
     /// An SA of ours that we do not know.
@@ -57,10 +59,14 @@ impl Stale {
         }
     }
 
-    /// When something is to be removed.
+    /// When something is to be removed, or is over.
     pub fn next_timeout(&self) -> Option<Time> {
-        let flows = (!self.flows.is_empty()).then_some(self.end);
-        self.sas.iter().map(|(at, _)| *at).chain(flows).min()
+        self.sas.iter().map(|(at, _)| *at).chain(self.waits.then_some(self.end)).min()
+    }
+
+    /// Whether nothing waits for a successor any more; it is said once.
+    pub fn is_over(&mut self, now: Time) -> bool {
+        self.end <= now && std::mem::take(&mut self.waits)
     }
 
     /// What is to be removed now.

@@ -24,6 +24,7 @@ use crate::ike::Engine;
 use crate::ike::event::{Command, Input, Output, Time};
 use crate::ike::pool::Lease;
 use crate::ike::report::{Level, Report, Way};
+use crate::kernel::Left;
 use crate::net::{Datagram, Net, Sockets};
 use crate::pki::CertView;
 
@@ -66,6 +67,8 @@ pub struct Ike {
     configured: bool,
     /// Who had which address before; for the engine, once it knows the pools.
     leases: Vec<Lease>,
+    /// What an earlier run has in the kernel, until that is there.
+    left: Vec<Left>,
     /// The engine is through, and the parent is not told yet.
     finished: bool,
 }
@@ -90,6 +93,7 @@ impl Default for Ike {
             waiting: None,
             configured: false,
             leases: Vec::new(),
+            left: Vec::new(),
             finished: false,
         }
     }
@@ -117,7 +121,7 @@ impl Part for Ike {
                 let fd = claimed(descriptor, "a socket")?;
                 child.events.watch(&fd, KERNEL)?;
                 self.kernel = Road::open(fd, &dialect)?;
-                self.kernel.start(self.now);
+                self.kernel.start(self.now, std::mem::take(&mut self.left));
             }
             Down::ConfigBegin(globals) => {
                 self.coming = Some(Config { globals, policies: Vec::new() });
@@ -126,6 +130,7 @@ impl Part for Ike {
                 self.coming.get_or_insert_default().policies.push(*policy);
             }
             Down::Leases(leases) => self.leases.extend(leases),
+            Down::Left(left) => self.left.extend(left),
             Down::ConfigEnd => self.waiting = self.coming.take().map(Arc::new),
             Down::Addresses(addresses) => self.handle(Input::Addresses(addresses)),
             Down::Shutdown => self.handle(Input::Command(Command::Shutdown)),
@@ -327,11 +332,18 @@ impl Ike {
         }
     }
 
-    /// The engine took down what is its own; what an earlier run left has to be known to be removed.
+    /// Has the parent keep what is ours in the kernel, and ends when it is time: the engine took down what is its
+    /// own; what an earlier run left has to be known to be removed.
     fn finish(&mut self, child: &mut Child) -> Result<(), Fault> {
-        if self.finished && !self.kernel.is_searching() {
+        let ends = self.finished && !self.kernel.is_searching();
+        if ends {
             self.finished = false;
             self.kernel.sweep(self.now);
+        }
+        while let Some(note) = self.kernel.note() {
+            child.parent.send(&Up::Kept(note)).map_err(Fault::Parent)?;
+        }
+        if ends {
             child.parent.send(&Up::Finished).map_err(Fault::Parent)?;
         }
         Ok(())

@@ -23,6 +23,7 @@ use crate::ike::inner::HostChange;
 use crate::ike::pool::Lease;
 use crate::ike::report::{Report, Way, concerns};
 use crate::ike::view::{IkeKeys, SaView, Stats};
+use crate::kernel::{Left, Note};
 use crate::log::{Detail, Line};
 use crate::net::Spec;
 use crate::pki::CertView;
@@ -54,6 +55,9 @@ pub enum Down {
     Addresses(Vec<IpAddr>),
     /// Who had which address before. To `ike`, before its first configuration.
     Leases(Vec<Lease>),
+    /// What an earlier run has in the kernel that does not tell whose it is. To `ike`, before the
+    /// kernel.
+    Left(Vec<Left>),
     /// A new configuration begins. To `ike`.
     ConfigBegin(Globals),
     /// One policy of it.
@@ -90,6 +94,8 @@ pub enum Up {
     Host(HostChange),
     /// Keep who has this address. From `ike`.
     Lease(Lease),
+    /// Keep what is ours in the kernel, or no longer. From `ike`.
+    Kept(Note),
     /// Everything is taken down. From `ike`.
     Finished,
 }

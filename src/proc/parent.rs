@@ -3,10 +3,12 @@
 mod addresses;
 mod children;
 mod host;
+mod journal;
 mod leases;
 mod open;
 mod options;
 mod reading;
+mod record;
 mod resolver;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +35,7 @@ use children::{Running, Slot};
 use host::Host;
 use leases::Leases;
 use reading::{Purpose, Reading};
+use record::Record;
 
 /// How long the engine may take to say goodbye and clear the kernel.
 const FAREWELL: Duration = Duration::from_secs(6);
@@ -61,6 +64,8 @@ struct Parent {
     /// What is set on this host, and who has which address.
     host: Host,
     leases: Leases,
+    /// What is ours in the kernel and does not tell so.
+    record: Record,
     /// The configuration in force; its secrets are in `ca` alone.
     config: Config,
     /// The rules that wait for host names.
@@ -123,7 +128,7 @@ pub fn run(options: Options) -> Result<(), String> {
     let mut events = Loop::new().map_err(|e| said("event loop", &e))?;
     events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
     let addresses = Addresses::watch(&mut events, &mut log);
-    let (host, leases) = open::state(&options.state, &mut log);
+    let (host, leases, record) = open::state(&options, &mut log);
     sandbox::veil(&program, &options.socket, &options.state).map_err(|e| said("unveil", &e))?;
     sandbox::enter(Role::Parent).map_err(|e| said("sandbox", &e))?;
     let names_due = names_due(&draft.unresolved);
@@ -138,6 +143,7 @@ pub fn run(options: Options) -> Result<(), String> {
         listener,
         host,
         leases,
+        record,
         config: std::mem::take(&mut draft.config),
         unresolved: std::mem::take(&mut draft.unresolved),
         print: draft.print,
@@ -272,6 +278,11 @@ impl Parent {
             (Role::Ike, Up::Lease(lease)) => {
                 if let Err(error) = self.leases.keep(lease) {
                     self.log.error(format!("who has which address is not kept: {error}"));
+                }
+            }
+            (Role::Ike, Up::Kept(note)) => {
+                if let Err(error) = self.record.note(note) {
+                    self.log.error(format!("what is ours in the kernel is not kept: {error}"));
                 }
             }
             (Role::Ike, Up::Finished) if self.ending.is_some() => {

@@ -10,7 +10,7 @@ use crate::crypto::{Random, SystemRandom};
 use crate::ike::event::{
     Capabilities, Input, KernelAnswer, KernelRequest, RequestId, SaCounters, Time,
 };
-use crate::kernel::{Kernel, PfKey};
+use crate::kernel::{Kernel, Left, Note, PfKey};
 use crate::wire::EspSpi;
 use crate::wire::iana::v2::{EncryptionId, IntegrityId};
 
@@ -50,10 +50,19 @@ impl Road {
         }
     }
 
-    /// Learns what the kernel can do and what an earlier run left.
-    pub fn start(&mut self, now: Time) {
+    /// Learns what the kernel can do and what an earlier run left, which has kept some of it.
+    pub fn start(&mut self, now: Time, left: Vec<Left>) {
         if let Self::Real(kernel, _) = self {
+            kernel.earlier(left);
             kernel.start(now);
+        }
+    }
+
+    /// The next change of what is to be kept for a later run.
+    pub fn note(&mut self) -> Option<Note> {
+        match self {
+            Self::Real(kernel, _) => kernel.note(),
+            Self::None | Self::Pretended(_) => None,
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Behaviour {
     pub spi_range: (u32, u32),
     /// Whether GETSPI for one SPI (min == max) can succeed: never on FreeBSD.
     pub spi_exact: bool,
+    /// Whether flows and SAs have reqids at all. OpenBSD's are tied by addresses and identities.
+    pub reqids: bool,
     /// Largest reqid that ties a flow to its SAs.
     pub reqid_max: u32,
     /// Whether HARD and SOFT lifetimes must come both or not at all.

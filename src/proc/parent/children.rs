@@ -21,8 +21,8 @@ const LIVED: Duration = Duration::from_secs(30);
 /// How much of a configuration may wait until a child has read it, in octets: some 100,000 policies.
 const CONFIGURATION: usize = 64 * 1024 * 1024;
 
-/// How many leases are told at once: as many as surely fit into a message.
-const LEASES_AT_ONCE: usize = 32;
+/// How many leases, or things in the kernel, are told at once: as many as surely fit into a message.
+const TOLD_AT_ONCE: usize = 32;
 
 /// A child that runs.
 pub(super) struct Running {
@@ -111,8 +111,11 @@ impl Parent {
                 };
                 self.tell(role, Down::Settings(settings));
                 let leases: Vec<Lease> = self.leases.all().collect();
-                for some in leases.chunks(LEASES_AT_ONCE) {
+                for some in leases.chunks(TOLD_AT_ONCE) {
                     self.tell(role, Down::Leases(some.to_vec()));
+                }
+                for some in self.record.all().chunks(TOLD_AT_ONCE) {
+                    self.tell(role, Down::Left(some.to_vec()));
                 }
                 if let Some(fd) = self.kernel.as_ref().map(OwnedFd::try_clone).transpose()? {
                     let dialect = self.options.kernel.dialect.clone();

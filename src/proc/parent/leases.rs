@@ -1,31 +1,25 @@
 //! Who has which address, in a file: it outlives every process and the machine's restart.
 //!
-//! Each line is an address and its holder's octets; the last line of an address counts. The file is
-//! written anew when it has grown to twice what it says.
+//! Each line is an address and its holder's octets; the last line of an address counts.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::journal::{Journal, hexadecimal, octets};
 use crate::ike::pool::{Holder, Lease};
 
 /// The name of the file in the directory for state.
 const NAME: &str = "leases";
 /// How many leases are kept; more are not remembered.
 const MOST: usize = 1 << 18;
-/// Lines beyond twice the leases that are borne before the file is written anew.
-const SLACK: usize = 1024;
 
 /// The leases that are known.
 #[derive(Debug, Default)]
 pub struct Leases {
-    path: PathBuf,
     known: BTreeMap<IpAddr, Holder>,
-    file: Option<File>,
-    lines: usize,
+    journal: Journal,
 }
 
 impl Leases {
@@ -35,15 +29,10 @@ impl Leases {
     ///
     /// The file is there and cannot be read or written; then nothing will be kept.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        let path = directory.join(NAME);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            other => other?,
-        };
+        let text = Journal::read(directory, NAME)?;
         let known: BTreeMap<_, _> = text.lines().filter_map(read).take(MOST).collect();
-        let mut leases = Self { path, known, file: None, lines: 0 };
-        leases.write_anew()?;
-        Ok(leases)
+        let journal = Journal::begin(directory, NAME, &lines(&known))?;
+        Ok(Self { known, journal })
     }
 
     /// All of them.
@@ -67,49 +56,29 @@ impl Leases {
         }
         let line = line(address, &holder);
         self.known.insert(address, holder);
-        self.lines += 1;
-        if self.lines > 2 * self.known.len() + SLACK {
-            return self.write_anew();
-        }
-        match &mut self.file {
-            Some(file) => file.write_all(line.as_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    fn write_anew(&mut self) -> io::Result<()> {
-        let fresh = self.path.with_extension("new");
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(true).write(true).mode(0o600);
-        let mut file = options.open(&fresh)?;
-        let text: String =
-            self.known.iter().map(|(address, holder)| line(*address, holder)).collect();
-        file.write_all(text.as_bytes())?;
-        fs::rename(&fresh, &self.path)?;
-        self.lines = self.known.len();
-        self.file = Some(file);
-        Ok(())
+        let known = &self.known;
+        self.journal.add(&line, known.len(), || lines(known))
     }
 }
 
+fn lines(known: &BTreeMap<IpAddr, Holder>) -> Vec<String> {
+    known.iter().map(|(address, holder)| line(*address, holder)).collect()
+}
+
 fn line(address: IpAddr, holder: &Holder) -> String {
-    let hex: String = holder.octets().iter().map(|octet| format!("{octet:02x}")).collect();
-    format!("{address} {hex}\n")
+    format!("{address} {}", hexadecimal(holder.octets()))
 }
 
 fn read(line: &str) -> Option<(IpAddr, Holder)> {
     let (address, hex) = line.split_once(' ')?;
-    if !hex.is_ascii() || hex.len() % 2 != 0 {
-        return None;
-    }
-    let octets: Result<Vec<u8>, _> =
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16)).collect();
-    Some((address.parse().ok()?, Holder::from_octets(&octets.ok()?)?))
+    Some((address.parse().ok()?, Holder::from_octets(&octets(hex)?)?))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::host::Host;
 use super::leases::Leases;
+use super::record::Record;
 use super::{KernelAt, Options};
 use crate::conf::{self, Checked, Diagnostic, Family, Prefix, Start};
 use crate::ike::report::Level;
@@ -109,17 +110,40 @@ pub fn udp(
 }
 
 /// Opens what earlier daemons kept, and takes back what they left set on this host.
-pub fn state(directory: &Path, log: &mut Log) -> (Host, Leases) {
+pub fn state(options: &Options, log: &mut Log) -> (Host, Leases, Record) {
+    let directory = &options.state;
+    let mut failed = |error: io::Error, what: &str| {
+        log.error(format!("{}: {error}; {what}", directory.display()));
+    };
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    let opened = made.and_then(|()| Leases::open(directory));
-    let leases = opened.unwrap_or_else(|error| {
-        log.error(format!(
-            "{}: {error}; who has which address will not be known after a restart",
-            directory.display()
-        ));
+    let leases = made.and_then(|()| Leases::open(directory)).unwrap_or_else(|error| {
+        failed(error, "who has which address will not be known after a restart");
         Leases::default()
     });
-    (Host::open(directory, log), leases)
+    let mut record = Record::open(directory).unwrap_or_else(|error| {
+        failed(error, "not all that is left in the kernel will be known after a crash");
+        Record::default()
+    });
+    if let Some(flows) = told_flows(&options.kernel) {
+        record.compare(&flows);
+    }
+    (Host::open(directory, log), leases, record)
+}
+
+/// The flows in a kernel that tells them only to who has this much privilege (OpenBSD).
+fn told_flows(at: &KernelAt) -> Option<Vec<pfkey::Flow>> {
+    let dialect = pfkey::Dialect::by_name(&at.dialect).filter(|_| at.relay.is_none())?;
+    // Elsewhere this is not how it is told.
+    let octets = pfkey::socket::dump(pfkey::socket::Dump::Flows).ok()?;
+    let mut flows = Vec::new();
+    for message in pfkey::message::split(&octets) {
+        if let Ok(pfkey::Incoming::Reply(reply)) = dialect.interpret(message)
+            && let pfkey::ReplyData::Flow(info) = reply.data
+        {
+            flows.push(info.flow);
+        }
+    }
+    Some(flows)
 }
 
 /// Opens the road to the kernel's SADB.
