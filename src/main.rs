@@ -7,7 +7,7 @@ use getopts::{Matches, Options};
 use oakd::log::Detail;
 use oakd::net::{IKE_PORT, NATT_PORT};
 use oakd::proc::child::{self, Part};
-use oakd::proc::{Role, ca, control, ike, parent, reader, relay};
+use oakd::proc::{Role, ca, control, ike, options, parent, reader, relay};
 
 const FILE: &str = "/etc/oakd.conf";
 const KEYS: &str = "/etc/oakd";
@@ -95,7 +95,7 @@ fn usage(options: &Options, error: &str) -> ExitCode {
 }
 
 /// What the parent is to do, from the arguments.
-fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
+fn parent_options(matches: &Matches) -> Result<options::Options, String> {
     if let Some(extra) = matches.free.first() {
         return Err(format!("unexpected argument {extra}"));
     }
@@ -119,7 +119,7 @@ fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
         let (name, value) = parts.ok_or(format!("-D {definition}: want macro=value"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
-    let options = parent::Options {
+    let options = options::Options {
         file,
         macros: macros.collect::<Result<_, String>>()?,
         foreground: matches.opt_present("d"),
@@ -139,7 +139,7 @@ fn parent_options(matches: &Matches) -> Result<parent::Options, String> {
         relay: matches.opt_present("R"),
         kernel: match matches.opt_str("K") {
             Some(text) => text.parse().map_err(|error| format!("-K {error}"))?,
-            None => parent::KernelAt::here(),
+            None => options::KernelAt::here(),
         },
     };
     match options.ports {
@@ -154,8 +154,8 @@ fn absolute(path: &str) -> Result<PathBuf, String> {
 }
 
 /// Reads and checks the configuration, and tells of everything that is not right.
-fn check(options: &parent::Options) -> Result<(), String> {
-    let checked = parent::configuration(options).map_err(|errors| parent::in_full(&errors))?;
+fn check(options: &options::Options) -> Result<(), String> {
+    let checked = options::configuration(options).map_err(|errors| oakd::conf::in_full(&errors))?;
     for diagnostic in &checked.diagnostics {
         eprintln!("{diagnostic}");
     }

@@ -40,6 +40,13 @@ pub struct Diagnostic {
     pub mark: (u32, u32),
 }
 
+impl Diagnostic {
+    /// One line without what stands in the file, which may be a key: for the log.
+    pub fn brief(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file)?;
@@ -115,6 +122,11 @@ pub(super) fn distance(a: &str, b: &str) -> usize {
         before = std::mem::replace(&mut above, row);
     }
     above[b.len()]
+}
+
+/// All of it, with the lines shown: for whoever sits before the screen.
+pub fn in_full(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use std::net::IpAddr;
 
 pub use addressing::{AddressPool, CfgOption, Provision, Wanted};
 pub use auth::{Auth, EapMethod, Ike1Auth, Ike1Proof, Method, Signature, Xauth};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, in_full};
 pub use lookup::Index;
 pub use parse::parse;
 pub use print::print;

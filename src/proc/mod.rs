@@ -20,6 +20,7 @@ pub mod control;
 pub mod ike;
 pub mod imsg;
 pub mod message;
+pub mod options;
 pub mod parent;
 pub mod poll;
 pub mod reader;

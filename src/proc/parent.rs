@@ -6,7 +6,6 @@ mod host;
 mod journal;
 mod leases;
 mod open;
-mod options;
 mod reading;
 mod record;
 mod resolver;
@@ -24,6 +23,7 @@ use mio::Token;
 use super::child::batch;
 use super::imsg;
 use super::message::{Down, Up};
+use super::options::Options;
 use super::poll::Loop;
 use super::{Role, sandbox};
 use crate::conf::{Config, PolicyName};
@@ -46,9 +46,6 @@ const NAMES_AGAIN: Duration = Duration::from_secs(60);
 
 const SIGNALS: Token = Token(0);
 const ADDRESSES: Token = Token(64);
-
-pub use open::{configuration, in_full};
-pub use options::{KernelAt, Options};
 
 /// The parent.
 struct Parent {

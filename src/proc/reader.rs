@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::imsg::{self, Link};
-use super::parent::{Options, configuration};
+use super::options::{Options, configuration};
 use super::{Role, sandbox};
 use crate::conf::{Checked, Diagnostic, Globals, Policy, PolicyName, PolicySecret, UserSecret};
 use crate::crypto::Secret;

@@ -6,11 +6,12 @@ use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::reading::Purpose;
-use super::{Options, Parent, token};
+use super::{Parent, token};
 use crate::ike::pool::Lease;
 use crate::proc::Role;
 use crate::proc::imsg::{self, Link};
 use crate::proc::message::{Down, Settings, Up};
+use crate::proc::options::Options;
 
 /// The first pause before a restart; it doubles with each early death.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -10,45 +10,11 @@ use std::path::Path;
 use super::host::Host;
 use super::leases::Leases;
 use super::record::Record;
-use super::{KernelAt, Options};
-use crate::conf::{self, Checked, Diagnostic, Family, Prefix, Start};
+use crate::conf::Family;
 use crate::ike::report::Level;
 use crate::log::Log;
 use crate::net::{self, Spec};
-
-/// Reads and checks the configuration as the options want it.
-///
-/// # Errors
-///
-/// What is wrong, place by place.
-pub fn configuration(options: &Options) -> Result<Checked, Vec<Diagnostic>> {
-    let files = &conf::system::SystemFiles;
-    let names = &conf::system::SystemNames;
-    let mut checked = conf::load(&options.file, &options.macros, files, names)?;
-    checked.config.globals.passive |= options.passive;
-    for policy in &mut checked.config.policies {
-        policy.force_natt |= options.force_natt;
-        // Who calls a peer, or catches traffic to it, must know his own address. Without a route
-        // it stays open, and the peer will take the address it sees for a translated one.
-        if policy.start != Start::Passive && policy.local.is_none() {
-            let peer = policy.peer.and_then(|peer| peer.as_host());
-            let source = peer.and_then(|peer| net::source_for(peer).ok());
-            policy.local = source.map(Prefix::host);
-            policy.local_by_route = true;
-        }
-    }
-    Ok(checked)
-}
-
-/// All of it, with the lines shown: for whoever sits before the screen.
-pub fn in_full(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-/// One line without what stands in the file, which may be a key: for the log.
-pub fn in_brief(diagnostic: &Diagnostic) -> String {
-    diagnostic.to_string().lines().next().unwrap_or_default().to_owned()
-}
+use crate::proc::options::{KernelAt, Options};
 
 /// The user and the directory must be there before anything is started.
 pub fn check_user(options: &Options) -> Result<(), String> {

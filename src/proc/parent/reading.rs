@@ -7,12 +7,14 @@ use std::process::{Child as Process, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::children::Slot;
-use super::{Options, Parent, in_full, names_due, open, token};
+use super::{Parent, names_due, token};
+use crate::conf::in_full;
 use crate::conf::{Config, Diagnostic, PolicyName, Severity, diff};
 use crate::proc::Role;
 use crate::proc::child::batch;
 use crate::proc::imsg::{self, Link};
 use crate::proc::message::{ClientId, Down};
+use crate::proc::options::Options;
 use crate::proc::reader::{self, Order, Told};
 
 /// How long a reader may take.
@@ -240,7 +242,7 @@ impl Parent {
                 ));
             }
         }
-        errors.iter().for_each(|error| self.log.error(open::in_brief(error)));
+        errors.iter().for_each(|error| self.log.error(error.brief()));
         if let Purpose::Reload(Some(client)) = purpose {
             let errors = match errors.is_empty() {
                 true => why.to_owned(),
@@ -291,7 +293,7 @@ impl Parent {
     pub(super) fn remark(&mut self, draft: &Draft) {
         for remark in &draft.diagnostics {
             if remark.severity == Severity::Warning {
-                self.log.notice(open::in_brief(remark));
+                self.log.notice(remark.brief());
             }
         }
         draft.remarks.iter().for_each(|remark| self.log.notice(remark.clone()));

@@ -1,10 +1,12 @@
-//! What the parent is told on the command line.
+//! What the daemon is told on the command line, and the configuration as it wants it.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conf::{self, Checked, Diagnostic, Prefix, Start};
 use crate::log::Detail;
+use crate::net;
 
 /// What the command line said.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,4 +73,28 @@ impl std::str::FromStr for KernelAt {
         let path = std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
         Ok(Self { dialect: dialect.into(), relay: Some(path) })
     }
+}
+
+/// Reads and checks the configuration as the options want it.
+///
+/// # Errors
+///
+/// What is wrong, place by place.
+pub fn configuration(options: &Options) -> Result<Checked, Vec<Diagnostic>> {
+    let files = &conf::system::SystemFiles;
+    let names = &conf::system::SystemNames;
+    let mut checked = conf::load(&options.file, &options.macros, files, names)?;
+    checked.config.globals.passive |= options.passive;
+    for policy in &mut checked.config.policies {
+        policy.force_natt |= options.force_natt;
+        // Who calls a peer, or catches traffic to it, must know his own address. Without a route
+        // it stays open, and the peer will take the address it sees for a translated one.
+        if policy.start != Start::Passive && policy.local.is_none() {
+            let peer = policy.peer.and_then(|peer| peer.as_host());
+            let source = peer.and_then(|peer| net::source_for(peer).ok());
+            policy.local = source.map(Prefix::host);
+            policy.local_by_route = true;
+        }
+    }
+    Ok(checked)
 }
