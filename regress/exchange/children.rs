@@ -1,7 +1,7 @@
 //! Life after the handshake: rekeying, deletion, liveness, acquire, expire, shutdown.
 
 use crate::pair::*;
-use oakd::conf::{Lifetime, Start};
+use oakd::conf::{Lifetime, Policy, Start};
 use oakd::ike::event::*;
 use oakd::ike::report::{Event, Gone};
 use oakd::wire::iana::v2::GroupId;
@@ -234,6 +234,22 @@ fn a_shutdown_does_not_wait_for_a_dead_peer() {
     pair.pass(3);
     assert!(pair.sides[A].finished);
     assert!(pair.sides[A].kernel.sas.is_empty() && pair.sides[A].kernel.flows.is_empty());
+}
+
+#[test]
+fn a_configuration_that_comes_after_the_end_was_asked_for_is_not_acted_upon() {
+    for up in [false, true] {
+        let mut pair = Pair::plain();
+        if up {
+            pair.pass(1).assert_up();
+        }
+        pair.command(A, Command::Shutdown);
+        let on_demand = Policy { start: Start::OnDemand, ..policy(A) };
+        pair.configure(A, vec![on_demand]);
+        pair.pass(3);
+        assert!(pair.sides[A].finished && pair.sides[A].engine.sas(pair.now).is_empty());
+        assert!(pair.sides[A].kernel.flows.is_empty());
+    }
 }
 
 #[test]

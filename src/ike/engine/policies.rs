@@ -122,6 +122,10 @@ impl Engine {
 
     /// The difference between two configurations is acted upon.
     pub(super) fn configure(&mut self, config: &Config) {
+        // One that comes after the end was asked for would put flows where they are taken down.
+        if self.core.ending {
+            return;
+        }
         let woken = self.core.globals.passive && !config.globals.passive;
         self.core.globals = config.globals.clone();
         self.core.signatures = config.policies.iter().any(|policy| policy.auth.signs());
