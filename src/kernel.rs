@@ -60,6 +60,11 @@ pub trait Link {
 
     /// How this kernel behaves.
     fn behaviour(&self) -> &Behaviour;
+
+    /// Whether the road is closed for good.
+    fn is_closed(&self) -> bool {
+        false
+    }
 }
 
 /// What a request was about, for when the answer comes.
@@ -121,6 +126,8 @@ pub struct Kernel<L> {
     stale: Stale,
     record: Record,
     companions: Companions,
+    /// That of encrypted packets.
+    rdomain: u16,
 }
 
 impl<L: Link> Kernel<L> {
@@ -135,7 +142,13 @@ impl<L: Link> Kernel<L> {
             stale: Stale::default(),
             record: Record::default(),
             companions: Companions::default(),
+            rdomain: 0,
         }
+    }
+
+    /// The daemon's sockets are in this rdomain, and so are encrypted packets.
+    pub fn in_rdomain(self, rdomain: u16) -> Self {
+        Self { rdomain, ..self }
     }
 
     /// The road, for its descriptor.
@@ -186,7 +199,7 @@ impl<L: Link> Kernel<L> {
                 (Asked::DeleteSa, Request::Delete(id))
             }
             KernelRequest::AddSa(sa) => {
-                let spec = match translate::sa(&sa, &behaviour) {
+                let spec = match translate::sa(&sa, &behaviour, self.rdomain) {
                     Ok(spec) => spec,
                     Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
                 };

@@ -261,6 +261,31 @@ pub fn set_option(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &[u8]) -
     check(status)
 }
 
+/// The routing domain that a socket is in, where there is such a thing.
+#[cfg(target_os = "openbsd")]
+pub fn rdomain(fd: BorrowedFd<'_>) -> Option<u16> {
+    let mut table: c_int = 0;
+    let mut len = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: both pointers are to live locals, and the option is an int.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RTABLE,
+            (&raw mut table).cast(),
+            &raw mut len,
+        )
+    })
+    .ok()?;
+    u16::try_from(table).ok()
+}
+
+/// The routing domain that a socket is in, where there is such a thing.
+#[cfg(not(target_os = "openbsd"))]
+pub fn rdomain(_fd: BorrowedFd<'_>) -> Option<u16> {
+    None
+}
+
 /// A request to a device that reads a structure of the size that its number says.
 #[cfg(not(target_os = "linux"))]
 fn ioctl(fd: BorrowedFd<'_>, request: u64, octets: &mut [u8]) -> io::Result<()> {

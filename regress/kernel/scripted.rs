@@ -325,6 +325,31 @@ fn tags_taps_and_rdomains_are_openbsds() {
 }
 
 #[test]
+fn encrypted_packets_are_in_the_rdomain_of_the_daemon() {
+    let road = Road::new("openbsd", US);
+    for domain in [3, 4] {
+        road.kernel.borrow_mut().add_rdomain(domain);
+    }
+    let kernel = Kernel::new(road.clone()).in_rdomain(3);
+    let mut scene = Scene { kernel, road, id: 0 };
+    scene.add(KernelSa { rdomain: Some(4), ..out_sa(0x1234_5678) });
+    assert_eq!(sas(&scene.road)[0].rdomain, Some((4, 3)));
+}
+
+#[test]
+fn an_sa_that_is_not_used_lives_as_long_as_one_that_is() {
+    everywhere(|mut scene| {
+        let mut sa = out_sa(0x1234_5678);
+        (sa.soft.seconds, sa.hard.seconds) = (100, 200);
+        scene.add(sa);
+        scene.road.kernel.borrow_mut().advance(150);
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 1, "{}", scene.road.dialect.name);
+        scene.road.kernel.borrow_mut().advance(60);
+        assert_eq!(scene.road.kernel.borrow().sa_count(), 0, "{}", scene.road.dialect.name);
+    });
+}
+
+#[test]
 fn ah_protects_without_cipher() {
     everywhere(|mut scene| {
         let mut sa = out_sa(0x1234_5678);

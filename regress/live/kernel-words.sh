@@ -43,15 +43,28 @@ heard() {
 	say "$1: oakctl -m: $(grep -E -m1 -- "$2" "$work/$1/pfkey" | cut -c1-100)"
 }
 
-# on_kernel HOST DIALECT: its oakd, when it is started next, serves a scripted kernel of this dialect.
-# kernel_holds HOST LINE, kernel_empty HOST: what that kernel comes to hold.
-declare -A kernel=()
+# on_kernel HOST DIALECT: its oakd, when it is started next, serves a scripted kernel of this dialect; the
+# kernel that runs, if the dialect is `real`: both through the relay.
+# kernel_holds HOST LINE, kernel_empty HOST: what a scripted kernel comes to hold.
+# kernel_gone HOST: the relay dies.
+declare -A kernel=() relay=()
 on_kernel() {
-	local path=$work/$1/kernel-$2
-	on "$1" "$OAKD_PROGRAMS/examples/pfkey-relay" "$path" "$2" >>"$work/$1/log" 2>&1 &
-	eventually test -S "$path" || fail "$1: no scripted kernel"
-	kernel[$1]="-K $2:$path"
-	say "$1: on a scripted kernel of $2"
+	local path=$work/$1/kernel-$2 dialect=$2 scripted=$2
+	if [ "$2" = real ]; then
+		dialect=linux scripted=
+	fi
+	on "$1" "$OAKD_PROGRAMS/examples/pfkey-relay" "$path" $scripted >>"$work/$1/log" 2>&1 &
+	relay[$1]=$path
+	eventually test -S "$path" || fail "$1: no kernel behind a relay"
+	kernel[$1]="-K $dialect:$path"
+	say "$1: on a ${scripted:-real} kernel through a relay"
+}
+kernel_gone() {
+	local pid
+	for pid in $(pgrep -f "pfkey-relay ${relay[$1]}"); do
+		kill "$pid"
+	done
+	say "$1: the relay is gone"
 }
 kernel_holds() {
 	eventually grep -qsE -- "$2" "${kernel[$1]#*:}.held" || fail "$1: its kernel does not hold: $2"

@@ -13,13 +13,14 @@ pub struct PfKey {
     dialect: &'static Dialect,
     pid: u32,
     buffer: Box<[u8]>,
+    closed: bool,
 }
 
 impl PfKey {
     /// A road over this socket. Answers are told by this process's id, which OpenBSD insists on.
     pub fn new(socket: Socket, dialect: &'static Dialect) -> Self {
         let buffer = vec![0; MESSAGE_MAX].into_boxed_slice();
-        Self { socket, dialect, pid: std::process::id(), buffer }
+        Self { socket, dialect, pid: std::process::id(), buffer, closed: false }
     }
 }
 
@@ -54,8 +55,15 @@ impl Link for PfKey {
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 Some(Err("the kernel's messages came faster than they were read".into()))
             }
-            Err(_) => None,
+            Err(_) => {
+                self.closed = true;
+                None
+            }
         }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
     }
 
     fn pid(&self) -> u32 {

@@ -176,8 +176,6 @@ fn priority(selector: &KernelSelector) -> u32 {
         + ports
 }
 
-/// The rdomain of encrypted packets: that of the daemon's own sockets.
-const ENCRYPTED_RDOMAIN: u16 = 0;
 /// The priority of the narrowest protected flow; bypasses go before it.
 const FIRST_PRIORITY: u32 = 1000;
 /// ICMPv6 and its neighbour solicitation and advertisement (RFC 4861 §4.3, §4.4).
@@ -270,8 +268,8 @@ pub fn moved(to: &SaMove, info: &pfkey::SaInfo) -> pfkey::Move {
     }
 }
 
-/// An SA with its reqid as the kernel gets it.
-pub fn sa(sa: &KernelSa, behaviour: &Behaviour) -> Result<pfkey::SaSpec, String> {
+/// An SA as the kernel gets it. Its encrypted packets are in `rdomain`: that of the daemon's sockets.
+pub fn sa(sa: &KernelSa, behaviour: &Behaviour, rdomain: u16) -> Result<pfkey::SaSpec, String> {
     let reqid = sa_reqid(sa, behaviour)?;
     let key = |secret: &Secret| pfkey::Secret::from(secret.octets());
     let spi = pfkey::Spi(sa.key.spi.0);
@@ -294,6 +292,10 @@ pub fn sa(sa: &KernelSa, behaviour: &Behaviour) -> Result<pfkey::SaSpec, String>
     spec.replay_window = sa.replay_window;
     spec.soft = lifetime(sa.soft);
     spec.hard = lifetime(sa.hard);
+    if behaviour.soft_deletes_unused {
+        // It may be unused until then; the engine has timers of its own for rekeying.
+        spec.soft.add_seconds = spec.hard.add_seconds;
+    }
     spec.encap = sa.encap.map(|(src_port, dst_port)| pfkey::Encap { src_port, dst_port });
     spec.inner_ipv6 = sa.selector.map(|selector| selector.src.address().is_ipv6());
     spec.tag.clone_from(&sa.tag);
@@ -301,8 +303,8 @@ pub fn sa(sa: &KernelSa, behaviour: &Behaviour) -> Result<pfkey::SaSpec, String>
     // The SA's own domain, where its packets are looked up, and the one that they come out in.
     let clear = sa.rdomain.and_then(|domain| u16::try_from(domain).ok());
     spec.rdomain = clear.map(|clear| match sa.direction {
-        Direction::In => (ENCRYPTED_RDOMAIN, clear),
-        Direction::Out => (clear, ENCRYPTED_RDOMAIN),
+        Direction::In => (rdomain, clear),
+        Direction::Out => (clear, rdomain),
     });
     spec.iface = match (&sa.iface, behaviour.interface) {
         (None, _) | (Some(_), Interface::Reqid { .. }) => None,

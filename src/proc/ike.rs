@@ -58,6 +58,8 @@ pub struct Ike {
     keys_told: HashSet<(String, String)>,
     /// The port that IKE shares with ESP.
     encap_port: u16,
+    /// Where our sockets are.
+    rdomain: u16,
     failures: BTreeMap<Failed, Event>,
     /// A configuration that is being handed over.
     coming: Option<Config>,
@@ -88,6 +90,7 @@ impl Default for Ike {
             watch: Watch::Nothing,
             keys_told: HashSet::new(),
             encap_port: crate::net::NATT_PORT,
+            rdomain: 0,
             failures: BTreeMap::new(),
             coming: None,
             waiting: None,
@@ -120,7 +123,7 @@ impl Part for Ike {
             Down::Kernel(dialect) => {
                 let fd = claimed(descriptor, "a socket")?;
                 child.events.watch(&fd, KERNEL)?;
-                self.kernel = Road::open(fd, &dialect)?;
+                self.kernel = Road::open(fd, &dialect, self.rdomain)?;
                 self.kernel.start(self.now, std::mem::take(&mut self.left));
             }
             Down::ConfigBegin(globals) => {
@@ -148,7 +151,14 @@ impl Part for Ike {
             CONTROL => self.asked(child),
             RELAY => self.relayed(child),
             KERNEL => {
+                let was_closed = self.kernel.is_closed();
                 self.kernel.readable(self.now);
+                if self.kernel.is_closed() && !was_closed {
+                    child.log.error(
+                        "the way to the kernel is closed: what is there stays, and nothing can be \
+                         changed; start the relay, and then oakd, again",
+                    );
+                }
                 Ok(())
             }
             at if workers::TOKENS.contains(&at.0) => {
@@ -186,7 +196,7 @@ impl Ike {
     fn set_up(&mut self, child: &mut Child, settings: &Settings) {
         let own = crate::ike::Settings { ports: settings.ports, ..Default::default() };
         self.engine = Engine::new(Box::new(SystemRandom), own);
-        self.encap_port = settings.ports.1;
+        (self.encap_port, self.rdomain) = (settings.ports.1, settings.rdomain);
         if settings.relayed {
             self.net = Net::Relayed(None);
         }

@@ -111,6 +111,8 @@ pub struct Settings {
     pub kernel: bool,
     /// The ports for IKE, and for IKE and ESP in UDP.
     pub ports: (u16, u16),
+    /// The routing domain of the sockets (OpenBSD).
+    pub rdomain: u16,
 }
 
 /// A connection of an oakctl; never used twice.

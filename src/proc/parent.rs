@@ -12,7 +12,7 @@ mod resolver;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Child as Process;
@@ -56,6 +56,7 @@ struct Parent {
     signals: UnixStream,
     slots: BTreeMap<Role, Slot>,
     udp: Vec<(Spec, OwnedFd)>,
+    rdomain: u16,
     kernel: Option<OwnedFd>,
     listener: UnixListener,
     /// What is set on this host, and who has which address.
@@ -113,6 +114,7 @@ pub fn run(options: Options) -> Result<(), String> {
         false => Some(open::kernel(&options.kernel)?),
     };
     let udp = open::udp(&options, decoupled, &mut log)?;
+    let rdomain = udp.first().and_then(|(_, fd)| sys::rdomain(fd.as_fd()));
     let listener = open::listener(&options.socket)?;
     if !options.foreground {
         nix::unistd::daemon(true, false).map_err(|e| said("going to the background", &e))?;
@@ -136,6 +138,7 @@ pub fn run(options: Options) -> Result<(), String> {
         signals,
         slots: BTreeMap::new(),
         udp,
+        rdomain: rdomain.unwrap_or_default(),
         kernel,
         listener,
         host,

@@ -10,7 +10,7 @@ use crate::crypto::{Random, SystemRandom};
 use crate::ike::event::{
     Capabilities, Input, KernelAnswer, KernelRequest, RequestId, SaCounters, Time,
 };
-use crate::kernel::{Kernel, Left, Note, PfKey};
+use crate::kernel::{Kernel, Left, Link, Note, PfKey};
 use crate::wire::EspSpi;
 use crate::wire::iana::v2::{EncryptionId, IntegrityId};
 
@@ -33,12 +33,13 @@ impl Road {
         Self::Pretended([Input::Capabilities(everything())].into())
     }
 
-    /// The kernel behind a PF_KEY socket that the parent opened, and what it speaks.
-    pub fn open(fd: OwnedFd, dialect: &str) -> io::Result<Self> {
+    /// The kernel behind a PF_KEY socket that the parent opened, and what it speaks; `rdomain` is that
+    /// of the daemon's other sockets.
+    pub fn open(fd: OwnedFd, dialect: &str, rdomain: u16) -> io::Result<Self> {
         let unknown = || io::Error::other(format!("no dialect of PF_KEY is called {dialect}"));
         let dialect = Dialect::by_name(dialect).ok_or_else(unknown)?;
         let road = PfKey::new(Socket::from_fd(fd)?, dialect);
-        Ok(Self::Real(Box::new(Kernel::new(road)), false))
+        Ok(Self::Real(Box::new(Kernel::new(road).in_rdomain(rdomain)), false))
     }
 
     /// Whether the engine has been told what the kernel can do.
@@ -82,6 +83,11 @@ impl Road {
         if let Self::Real(kernel, _) = self {
             kernel.readable(now);
         }
+    }
+
+    /// Whether there is no way to the kernel any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Real(kernel, _) if kernel.link().is_closed())
     }
 
     /// The next thing to tell the engine.

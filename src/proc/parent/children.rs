@@ -109,6 +109,7 @@ impl Parent {
                     relayed: self.relayed(),
                     kernel: self.kernel.is_some(),
                     ports: self.options.ports,
+                    rdomain: self.rdomain,
                 };
                 self.tell(role, Down::Settings(settings));
                 let leases: Vec<Lease> = self.leases.all().collect();
