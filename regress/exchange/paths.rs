@@ -395,6 +395,33 @@ fn an_address_that_cannot_be_one_is_refused_and_the_leader_told() {
 }
 
 #[test]
+fn no_nat_is_called_through_where_the_policy_forbids_it() {
+    let no_nat = |policy: &mut Policy| policy.no_nat = policy.start == Start::Active;
+    // Without one all is as ever, and a move says so again.
+    let mut pair = roaming_with(0, no_nat);
+    pair.addresses(A, &["198.51.100.1"]);
+    pair.pass(3).assert_up();
+    assert_eq!(goes_to(&pair, B).0, ip("198.51.100.1"));
+    // A NAT comes between: the peer refuses to go along.
+    pair.nat = Some(ip("203.0.113.7"));
+    pair.addresses(A, &["10.0.0.5"]);
+    pair.pass(10);
+    assert!(pair.told(A, "UNEXPECTED_NAT_DETECTED"), "{:#?}", pair.sides[A].reports);
+    assert_eq!(goes_to(&pair, B).0, ip("198.51.100.1"));
+    // Through one from the start nothing begins.
+    let (mut pair, active) = sides(0, true, |policy| {
+        no_nat(policy);
+        if policy.start == Start::Passive {
+            policy.peer = None;
+        }
+    });
+    pair.nat = Some(ip("203.0.113.7"));
+    pair.input(A, Input::Configure(active));
+    pair.pass(5).assert_children(0);
+    assert!(pair.told(A, "a NAT is on the way, which `nonat` forbids"));
+}
+
+#[test]
 fn a_reload_after_a_move_leaves_what_moved() {
     let by_route = |address: &str| {
         let mut it = policy(A);

@@ -275,6 +275,7 @@ pub fn policy(side: usize) -> Policy {
         ike_lifetime: 86400,
         local_by_route: false,
         reauth: false,
+        no_nat: false,
         childless: false,
         child_lifetime: Lifetime { seconds: 3600, bytes: 0 },
         tag: None,

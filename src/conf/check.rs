@@ -241,6 +241,7 @@ impl Checker<'_> {
             ike_lifetime: self.seconds(rule.ike_lifetime.as_ref(), 0),
             local_by_route: false,
             reauth: rule.reauth,
+            no_nat: self.no_nat(rule),
             childless: rule.childless.is_some(),
             child_lifetime: Lifetime {
                 seconds: self.seconds(rule.lifetime.as_ref(), CHILD_SECONDS),
@@ -258,6 +259,15 @@ impl Checker<'_> {
             }
             !policy.flows.is_empty()
         })
+    }
+
+    /// `nonat`, which does not go with `natt`.
+    fn no_nat(&mut self, rule: &Ikev2Rule) -> bool {
+        if let (Some(no_nat), Some(_)) = (&rule.no_nat, &rule.natt) {
+            let sentence = "\"nonat\" forbids what \"natt\" pretends: write one of them";
+            self.error(no_nat.place, Problem::says(sentence));
+        }
+        rule.no_nat.is_some()
     }
 
     fn name_of(&self, rule: &Ikev2Rule) -> String {

@@ -242,6 +242,8 @@ pub struct Policy {
     pub ike_lifetime: u32,
     /// `reauth`: at the end of it both sides prove anew who they are, by a new IKE SA.
     pub reauth: bool,
+    /// `nonat`: no NAT may be on the way (NO_NATS_ALLOWED, RFC 4555).
+    pub no_nat: bool,
     /// `childless`: we open the IKE SA without a child SA where the peer can (RFC 6023).
     pub childless: bool,
     /// `lifetime` and `bytes` of child SAs.

@@ -114,6 +114,7 @@ fn write_rule(out: &mut String, rule: &Ikev2Rule, secrets: bool) -> fmt::Result 
         rule.mode.as_ref().map(|m| if m.value == Mode::Tunnel { "tunnel" } else { "transport" }),
     );
     flag(out, rule.natt.as_ref().map(|_| "natt"));
+    flag(out, rule.no_nat.as_ref().map(|_| "nonat"));
     flag(out, rule.childless.as_ref().map(|_| "childless"));
     flag(
         out,

@@ -135,6 +135,8 @@ pub struct Ikev2Rule {
     pub mode: Option<Spanned<Mode>>,
     /// `natt`.
     pub natt: Option<Spanned<()>>,
+    /// `nonat`.
+    pub no_nat: Option<Spanned<()>>,
     /// `childless`.
     pub childless: Option<Spanned<()>>,
     /// `esp` or `ah`.

@@ -261,6 +261,8 @@ pub enum Event {
         /// Before the peer.
         remote: bool,
     },
+    /// A NAT was found on the way, and the policy forbids that.
+    NatForbidden,
     /// Messages and packets go by another path.
     PathMoved {
         /// Our address and the peer's, before.
@@ -362,8 +364,8 @@ impl Report {
             ChildRekeyed, Configured, Disagreed, Dropped, Finished, Fragmented, FragmentsShrink,
             HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
             Internal, KernelFailed, KernelIncapable, LoggedIn, LoginFailed, Message, Misbehaved,
-            MovedByRekey, NatFound, NoAnswer, NoGroup, NoPolicy, OtherVersion, PathMoved,
-            PathNotProved, PathRefused, PathTried, PeerNotAuthenticated, PeerRejected,
+            MovedByRekey, NatForbidden, NatFound, NoAnswer, NoGroup, NoPolicy, OtherVersion,
+            PathMoved, PathNotProved, PathRefused, PathTried, PeerNotAuthenticated, PeerRejected,
             ProofUnreadable, QuestionRefused, Refused, Remapped, Superseded, WillRetry,
         };
         match self.event {
@@ -378,6 +380,7 @@ impl Report {
             | QuestionRefused { .. }
             | KernelIncapable { .. }
             | NoGroup { .. }
+            | NatForbidden
             | Internal { .. } => Level::Error,
             IkeEstablished { .. }
             | IkeDeleted { .. }

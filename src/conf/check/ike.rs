@@ -155,6 +155,7 @@ impl Checker<'_> {
             ike_lifetime: life(lifetimes[0], LIFETIMES.0),
             local_by_route: false,
             reauth: false,
+            no_nat: false,
             childless: false,
             child_lifetime: Lifetime { seconds: life(lifetimes[1], LIFETIMES.1), bytes: 0 },
             tag: rule.tag.clone(),

@@ -24,6 +24,7 @@ const CLAUSES: &[&str] = &[
     "tunnel",
     "transport",
     "natt",
+    "nonat",
     "childless",
     "inet",
     "inet6",
@@ -115,6 +116,7 @@ fn clause(cursor: &mut Cursor, rule: &mut Ikev2Rule) -> Result<(), Fault> {
         "inet6" => once(cursor, &mut rule.family, Spanned { value: Family::Inet6, place })?,
         "ipcomp" => once(cursor, &mut rule.ipcomp, Spanned { value: (), place })?,
         "natt" => once(cursor, &mut rule.natt, Spanned { value: (), place })?,
+        "nonat" => once(cursor, &mut rule.no_nat, Spanned { value: (), place })?,
         "childless" => once(cursor, &mut rule.childless, Spanned { value: (), place })?,
         "ikesa" | "childsa" => return transforms(cursor, rule),
         "config" | "request" => {

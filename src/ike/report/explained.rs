@@ -62,6 +62,11 @@ impl Event {
                      `peer any`",
                 )
             },
+            Event::NatForbidden => of(
+                "the peer is not called through a NAT",
+                self.to_string(),
+                "take the NAT out of the way, or leave out `nonat`",
+            ),
             Event::NoGroup { groups } => Explained {
                 ours: groups.clone(),
                 ..of(

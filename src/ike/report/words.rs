@@ -161,6 +161,7 @@ impl fmt::Display for Event {
                 (false, true) => "NAT found before the peer",
                 (false, false) => "no NAT found",
             }),
+            Event::NatForbidden => f.write_str("a NAT is on the way, which `nonat` forbids"),
             Event::PathMoved { from, to } => {
                 write!(f, "moved: from {} with {} to {} with {}", from.0, from.1, to.0, to.1)
             }

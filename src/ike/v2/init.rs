@@ -247,6 +247,11 @@ impl AwaitInitResponse {
         if self.unknown_source {
             nat.get_or_insert_default().local = true;
         }
+        if frame.policy.no_nat && nat.is_some_and(Nat::found) {
+            frame.report(core, Event::NatForbidden);
+            frame.close(core, Gone::Failed);
+            return Ok(State::Gone);
+        }
         float(frame, core, nat);
         frame.fragments.negotiated(core, &bag.notifies);
         let shared = self.kex.shared(&ke.data).map_err(|error| error.to_string())?;

@@ -167,6 +167,9 @@ fn refusal_advice(error: NotifyType) -> &'static str {
         NotifyType::FAILED_CP_REQUIRED => {
             "the peer serves only who asks for an address: write `request addr`"
         }
+        NotifyType::UNEXPECTED_NAT_DETECTED => {
+            "a NAT is on the way: take it out of the way, or leave out `nonat`"
+        }
         NotifyType::NO_ADDITIONAL_SAS => "the peer allows no more SAs",
         NotifyType::INVALID_SYNTAX => {
             "the peer did not understand the message: a fault of one side"

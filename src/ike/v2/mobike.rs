@@ -13,7 +13,7 @@
 //! The follower goes nowhere before the check has come back by the new path: the addresses of a datagram
 //! are not protected, and nobody is to be able to turn traffic upon a third party, or away.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::established::{Active, Established, Task};
 use super::message::send_request;
@@ -78,7 +78,29 @@ pub fn announcement(frame: &Frame, core: &Core) -> Vec<Payload> {
     }
     let mut payloads = vec![Payload::Notify(Notify::new(NotifyType::MOBIKE_SUPPORTED))];
     payloads.extend(additional(&further(frame, core)));
+    payloads.extend(no_nats(frame));
     payloads
+}
+
+/// Says that no NAT may be on the way, where the policy wants that and we decide (RFC 4555 §3.9).
+fn no_nats(frame: &Frame) -> Option<Payload> {
+    let Path { local, remote } = frame.path();
+    let says = || Notify::with_data(NotifyType::NO_NATS_ALLOWED, ends(local, remote));
+    (frame.initiator && frame.policy.no_nat).then(|| Payload::Notify(says()))
+}
+
+/// Both addresses and ports of a datagram, its source first (RFC 4555 §4.2.7).
+fn ends(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(36);
+    for ip in [source.ip(), destination.ip()] {
+        match ip {
+            IpAddr::V4(v4) => octets.extend(v4.octets()),
+            IpAddr::V6(v6) => octets.extend(v6.octets()),
+        }
+    }
+    octets.extend(source.port().to_be_bytes());
+    octets.extend(destination.port().to_be_bytes());
+    octets
 }
 
 /// What the peer's IKE_AUTH message says of it.
@@ -100,16 +122,7 @@ pub fn heard(frame: &mut Frame, core: &Core, bag: &Bag) {
 /// that we see (RFC 4555 §3.8).
 pub fn forbidden_nat(bag: &Bag, path: Path) -> bool {
     let Some(notify) = bag.notify(NotifyType::NO_NATS_ALLOWED) else { return false };
-    let mut seen = Vec::new();
-    for ip in [path.remote.ip(), path.local.ip()] {
-        match ip {
-            IpAddr::V4(v4) => seen.extend(v4.octets()),
-            IpAddr::V6(v6) => seen.extend(v6.octets()),
-        }
-    }
-    seen.extend(path.remote.port().to_be_bytes());
-    seen.extend(path.local.port().to_be_bytes());
-    notify.data != seen
+    notify.data != ends(path.remote, path.local)
 }
 
 /// Where a request goes that was sent so often already.
@@ -279,6 +292,7 @@ impl Established {
         payloads.push(Payload::Notify(Notify::with_data(NotifyType::COOKIE2, cookie.clone())));
         payloads.extend(hashes(frame, path));
         payloads.extend(announced(&further));
+        payloads.extend(no_nats(frame));
         if let Some(mobility) = frame.mobility.as_deref_mut() {
             mobility.announced = further.into();
         }
