@@ -53,7 +53,13 @@ pub struct Window {
     answering: bool,
     /// The last answers, kept for duplicates; the newest last.
     answers: Vec<Box<[u8]>>,
-    held: Option<Box<Vec<Held>>>,
+    early: Option<Box<Early>>,
+}
+
+/// The datagrams of requests whose turn has not come; there are hardly ever any.
+#[derive(Debug, Default)]
+struct Early {
+    held: Vec<Held>,
 }
 
 /// A datagram of a request whose turn has not come.
@@ -77,7 +83,7 @@ impl Default for Window {
             untold: false,
             answering: false,
             answers: Vec::new(),
-            held: None,
+            early: None,
         }
     }
 }
@@ -225,7 +231,7 @@ impl Window {
 
     /// An authentic datagram of a request whose turn has not come is kept until then, within bounds.
     pub fn hold(&mut self, id: MessageId, path: Path, octets: &[u8]) {
-        let held = self.held.get_or_insert_default();
+        let held = &mut self.early.get_or_insert_default().held;
         let total: usize = held.iter().map(|it| it.octets.len()).sum();
         let (most, most_octets) = MOST_HELD;
         let again = held.iter().any(|it| *it.octets == *octets);
@@ -236,7 +242,8 @@ impl Window {
 
     /// Whether something is kept whose turn it is now.
     pub fn is_due(&self) -> bool {
-        !self.answering && self.held.iter().any(|held| held.iter().any(|it| it.id == self.expected))
+        !self.answering
+            && self.early.iter().flat_map(|early| &early.held).any(|it| it.id == self.expected)
     }
 
     /// Takes it.
@@ -244,12 +251,12 @@ impl Window {
         if self.answering {
             return None;
         }
-        let held = self.held.as_mut()?;
+        let held = &mut self.early.as_mut()?.held;
         held.retain(|it| it.id >= self.expected);
         let at = held.iter().position(|it| it.id == self.expected);
         let due = at.map(|at| held.remove(at));
         if held.is_empty() {
-            self.held = None;
+            self.early = None;
         }
         due
     }
@@ -440,11 +447,11 @@ mod tests {
         for number in 0..200u8 {
             window.hold(MessageId(1), path, &[number; 2000]);
         }
-        let held = window.held.as_ref().unwrap();
+        let held = &window.early.as_ref().unwrap().held;
         assert_eq!(held.len(), MOST_HELD.1 / 2000);
         for number in 0..200u8 {
             window.hold(MessageId(1), path, &[number; 2]);
         }
-        assert_eq!(window.held.as_ref().unwrap().len(), MOST_HELD.0);
+        assert_eq!(window.early.as_ref().unwrap().held.len(), MOST_HELD.0);
     }
 }

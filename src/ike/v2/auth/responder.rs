@@ -101,7 +101,7 @@ impl AwaitAuthRequest {
             return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
         };
         if let Err(event) = self.select(frame, core, &remote_id, &bag, method) {
-            frame.report(core, event);
+            frame.report(core, *event);
             return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
         }
         let asked = (&remote_id, &mut bag);
@@ -127,7 +127,7 @@ impl AwaitAuthRequest {
         said: &Id,
         bag: &Bag,
         method: AuthMethod,
-    ) -> Result<(), Event> {
+    ) -> Result<(), Box<Event>> {
         let suite = self.protection.suite;
         let allows = |policy: &Policy| {
             policy.ike_proposals.iter().any(|proposal| {
@@ -168,7 +168,7 @@ impl AwaitAuthRequest {
                 let whom = wanted.map(|id| format!(" that wants to talk to {id}"));
                 let whom = whom.unwrap_or_default();
                 let wanted = format!("{said}{whom} with AUTH by {method}");
-                Err(Event::NoPolicy { wanted, candidates })
+                Err(Box::new(Event::NoPolicy { wanted, candidates }))
             }
         }
     }

@@ -88,7 +88,7 @@ impl Offering {
         let old = rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
         let protocol = policy.protocol;
         let kind = if first { Kind::FirstChild(protocol) } else { Kind::Child(protocol) };
-        let offered = proposal::offer(&frame.feasible(core, &policy)?, kind, &Spi::None);
+        let offered = proposal::offer(&frame.feasible(core, policy)?, kind, &Spi::None);
         let hosts = frame.hosts();
         Some(Self {
             protocol,
