@@ -10,6 +10,7 @@
 //! The responder's hash shows whoever asks something to guess the pre-shared key from; a policy has
 //! to name this mode.
 
+use super::encryption::{self, Own};
 use super::message::{is_encrypted, send_clear};
 use super::method::Method;
 use super::offer::{self, Phase1Choice};
@@ -18,7 +19,7 @@ use super::phase1::{
     own_id, vendors,
 };
 use super::proof::{Ready, exchanged};
-use super::rules::{Bag, Message, sort};
+use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Came, Next, Stage};
 use crate::conf;
 use crate::crypto::KeyExchange;
@@ -35,7 +36,7 @@ pub struct AwaitAnswer {
     /// How it will prove who it is.
     pub method: Method,
     /// Its half of the key exchange, and its nonce.
-    pub own: (KeyExchange, Vec<u8>),
+    pub own: Own,
 }
 
 impl std::fmt::Debug for AwaitAnswer {
@@ -65,11 +66,14 @@ pub fn first(
 }
 
 impl AwaitAnswer {
+    /// The message that it waits for.
+    pub fn awaited(&self) -> Message {
+        Message::AggressiveSecond(self.method.layout, self.method.proof(false))
+    }
+
     /// The responder answered, with its proof.
     pub fn answer(self: Box<Self>, frame: &mut Frame, core: &mut Core, came: Came<'_>) -> Next {
-        let bag = match came
-            .sorted(Message::AggressiveSecond(self.method.layout, self.method.proof(false)))
-        {
+        let bag = match came.sorted(self.awaited()) {
             Ok(bag) => bag,
             Err(why) => return came.drop(frame, core, Stage::AwaitAnswer(self), why),
         };
@@ -93,6 +97,9 @@ impl AwaitAnswer {
         let sa = Payload::Sa(offered).body();
         let opening = Opening { mode, choice, sa, abilities: abilities(frame, core, &bag) };
         detect(frame, core, &opening, &bag);
+        if opening.choice.method.layout != Layout::Plain {
+            return open(frame, core, opening, Some((kex, nonce)), bag);
+        }
         go_on(frame, core, opening, (kex, nonce), bag)
     }
 }
@@ -104,6 +111,11 @@ pub fn respond(
     (choice, sa): (Phase1Choice, Vec<u8>),
     bag: Bag,
 ) -> Next {
+    if choice.method.layout != Layout::Plain {
+        let mode = conf::Phase1::Aggressive;
+        let opening = Opening { mode, choice, sa, abilities: abilities(frame, core, &bag) };
+        return open(frame, core, opening, None, bag);
+    }
     let group = choice.suite.group;
     let kex = match KeyExchange::generate(group, &mut *core.random) {
         Ok(kex) => kex,
@@ -113,6 +125,14 @@ pub fn respond(
     let opening = Opening { mode, choice, sa, abilities: abilities(frame, core, &bag) };
     let nonce = core.octets(NONCE_LEN);
     go_on(frame, core, opening, (kex, nonce), bag)
+}
+
+/// What is encrypted is to be decrypted; the rules made sure that it is there.
+fn open(frame: &mut Frame, core: &mut Core, opening: Opening, own: Option<Own>, bag: Bag) -> Next {
+    match encryption::open(frame, core, opening, own, bag) {
+        Ok(next) => next,
+        Err((what, ..)) => fail(frame, core, Event::Misbehaved { what }),
+    }
 }
 
 fn go_on(
@@ -157,6 +177,9 @@ pub fn prove(
         let Some(octets) = ready.send(frame, core, &payloads) else { return Stage::Gone.into() };
         let next = ready.established(frame, core);
         return Next::sent(next.stage, octets);
+    }
+    if ready.opening.choice.method.layout != Layout::Plain {
+        return encryption::answer(frame, core, ready, Some(proof));
     }
     let mut payloads = vec![
         Payload::Sa(ready.opening.choice.answer.clone()),

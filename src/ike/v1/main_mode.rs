@@ -10,6 +10,7 @@
 //! Established
 //! ```
 
+use super::encryption::{self, Own};
 use super::message::send_clear;
 use super::offer::{self, Phase1Choice};
 use super::phase1::{
@@ -38,7 +39,7 @@ pub struct AwaitSa {
 pub struct AwaitKe {
     opening: Opening,
     /// The initiator's half.
-    own: Option<(KeyExchange, Vec<u8>)>,
+    own: Option<Own>,
 }
 
 impl std::fmt::Debug for AwaitKe {
@@ -79,6 +80,9 @@ impl AwaitSa {
             abilities: abilities(frame, core, &bag),
         };
         let nonce = core.octets(NONCE_LEN);
+        if opening.choice.method.layout != Layout::Plain {
+            return encryption::third(frame, core, opening, (kex, nonce));
+        }
         let mut payloads =
             vec![Payload::Ke(kex.public().to_vec()), Payload::Nonce(Nonce(nonce.clone()))];
         payloads.extend(certificate_requests(frame, core, &opening.choice.method));
@@ -106,12 +110,33 @@ pub fn respond(
 }
 
 impl AwaitKe {
+    /// An initiator sent its public value.
+    pub fn initiators(opening: Opening, own: Own) -> Stage {
+        Stage::AwaitKe(Box::new(Self { opening, own: Some(own) }))
+    }
+
+    /// The message that it waits for.
+    pub fn awaited(&self) -> Message {
+        Message::MainKe(self.opening.choice.method.layout)
+    }
+
     /// The peer's public value came.
     pub fn exchange(self: Box<Self>, frame: &mut Frame, core: &mut Core, came: Came<'_>) -> Next {
-        let mut bag = match came.sorted(Message::MainKe(Layout::Plain)) {
+        let mut bag = match came.sorted(self.awaited()) {
             Ok(bag) => bag,
             Err(why) => return came.drop(frame, core, Stage::AwaitKe(self), why),
         };
+        if self.opening.choice.method.layout != Layout::Plain {
+            let Self { opening, own } = *self;
+            detect(frame, core, &opening, &bag);
+            return match encryption::open(frame, core, opening, own, bag) {
+                Ok(next) => next,
+                Err((why, opening, own)) => {
+                    let same = Stage::AwaitKe(Box::new(Self { opening, own }));
+                    came.drop(frame, core, same, why)
+                }
+            };
+        }
         let (Some(ke), Some(nonce)) = (bag.ke.take(), bag.nonce.take()) else {
             return came.drop(frame, core, Stage::AwaitKe(self), "no key exchange".into());
         };
@@ -141,6 +166,9 @@ pub fn keyed(frame: &mut Frame, core: &mut Core, ready: Box<Ready>) -> Next {
         float(frame, core, &ready.opening);
         return ready.prove(frame, core);
     }
+    if ready.opening.choice.method.layout != Layout::Plain {
+        return encryption::answer(frame, core, ready, None);
+    }
     let mut payloads =
         vec![Payload::Ke(ready.publics.1.clone()), Payload::Nonce(Nonce(ready.nonce.clone()))];
     payloads.extend(certificate_requests(frame, core, &ready.opening.choice.method));
@@ -157,8 +185,10 @@ pub fn prove(
     proof: Payload,
     certs: Vec<Payload>,
 ) -> Next {
-    let mut payloads = vec![Payload::Id(own_id(frame))];
-    payloads.extend(certs);
+    // Under public key encryption identities are told by now.
+    let told = ready.opening.choice.method.layout != Layout::Plain;
+    let id = (!told).then(|| Payload::Id(own_id(frame)));
+    let mut payloads: Vec<_> = id.into_iter().chain(certs).collect();
     payloads.push(proof);
     if frame.initiator {
         payloads.extend(ready.initial_contact(frame));

@@ -11,6 +11,7 @@ pub mod aggressive;
 pub mod algorithms;
 pub mod config;
 pub mod configure;
+pub mod encryption;
 pub mod established;
 pub mod fragment;
 pub mod hash;
@@ -47,7 +48,7 @@ use super::window::Due;
 use crate::conf::{Policy, SaProtocol};
 use crate::crypto::sha1;
 use crate::wire::iana::v1::{ExchangeType, PayloadType};
-use crate::wire::v1::{Content, Payload, parse_message};
+use crate::wire::v1::{Content, Payload, parse_closed_message, parse_message};
 use crate::wire::{EspSpi, Header, MessageId};
 pub use established::policy_of;
 use established::{Established, Orphaned};
@@ -224,7 +225,8 @@ fn phase1_message(
     digest: [u8; 20],
     (local, remote): (SocketAddr, SocketAddr),
 ) {
-    let payloads = match parse_message(datagram) {
+    let Body::V1(state) = &sa.body else { return };
+    let payloads = match parse_closed_message(datagram, state.closed()) {
         Ok((_, Content::Clear(payloads))) => {
             core.ladder(Way::In, local, remote, || message::rung(header, &payloads));
             payloads
@@ -271,6 +273,8 @@ fn phase1_message(
 /// The holder of the secrets answered.
 pub fn answer(sa: &mut Sa, core: &mut Core, question: QuestionId, answer: Answer) {
     step(sa, core, |frame, core, stage| match stage {
+        Stage::AwaitSealed(state) => state.answer(frame, core, question, answer),
+        Stage::AwaitOpened(state) => state.answer(frame, core, question, answer),
         Stage::AwaitSkeyid(state) => state.answer(frame, core, question, answer),
         Stage::AwaitOwnProof(state) => state.signed(frame, core, question, answer),
         Stage::AwaitVerdict(state) => state.verdict(frame, core, question, answer),

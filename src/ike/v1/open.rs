@@ -8,7 +8,7 @@ use super::method::{Method, methods};
 use super::offer::{self, Phase1Choice};
 use super::phase1::{NONCE_LEN, exchange, neutral, vendors};
 use super::rules::{Bag, Message, Method as Layout, sort};
-use super::{Next, Stage, State, aggressive, main_mode, message};
+use super::{Next, Stage, State, aggressive, encryption, main_mode, message};
 use crate::conf::{Phase1, Policy, Version};
 use crate::crypto::{KeyExchange, sha1};
 use crate::ike::core::{Core, Deed};
@@ -17,9 +17,10 @@ use crate::ike::report::{Disagreement, Event, Way};
 use crate::ike::sa::{Body, Frame, Sa};
 use crate::ike::table::{Crowd, SaId, Table};
 use crate::wire::header::HEADER_LEN;
-use crate::wire::iana::v1::{ExchangeType, IkeAttribute, NotifyType, PayloadType};
+use crate::wire::iana::v1::{AuthMethod, ExchangeType, IkeAttribute, NotifyType, PayloadType};
 use crate::wire::v1::{
-    Content, Notify, Payload, Sa as SaPayload, body_of, emit_message, parse_message,
+    Content, Notify, Payload, Sa as SaPayload, body_of, emit_message, parse_closed_message,
+    parse_opaque,
 };
 use crate::wire::{Flags, Header, MessageId};
 
@@ -61,7 +62,10 @@ pub fn initiate(
             // One public value goes with one group (RFC 2409 §5).
             let offered = only_group(offered, group.0);
             let nonce = core.octets(NONCE_LEN);
-            aggressive::first(&frame, core, offered, method, (kex, nonce))
+            match method.layout {
+                Layout::Plain => aggressive::first(&frame, core, offered, method, (kex, nonce)),
+                _ => encryption::first(&frame, core, offered, method, (kex, nonce)),
+            }
         }
     };
     let state = State::new(&frame, core, next, [0; 20]);
@@ -92,7 +96,7 @@ pub fn first(
         ExchangeType::AGGRESSIVE => Phase1::Aggressive,
         _ => Phase1::Main,
     };
-    let (bag, sa) = match read(core, mode, header, datagram, (local, remote)) {
+    let (bag, sa, layout) = match read(core, mode, header, datagram, (local, remote)) {
         Ok(read) => read,
         Err((why, notify)) => {
             core.stats.malformed += 1;
@@ -105,6 +109,11 @@ pub fn first(
         let notify = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN);
         return refuse(core, header, notify, local, remote);
     };
+    if mode == Phase1::Aggressive && choice.method.layout != layout {
+        let what = "several ways of authentication in Aggressive Mode, where one has to be".into();
+        core.report(Some(remote), Some(&policy.name), Event::Misbehaved { what });
+        return refuse(core, header, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN), local, remote);
+    }
     let crowd = table.crowd(remote.ip(), &core.settings, mode == Phase1::Aggressive);
     if let Crowd::Refuse = crowd {
         let why = "too many IKE SAs of Aggressive Mode are half open".into();
@@ -129,16 +138,24 @@ pub fn first(
     table.put(core.now, Box::new(Sa { frame, body: Body::V1(state) }));
 }
 
-/// The payloads, and the body of the SA payload as it travelled.
+/// The payloads, the body of the SA payload as it travelled, and which way the payloads are ordered.
 fn read(
     core: &mut Core,
     mode: Phase1,
     header: &Header,
     datagram: &[u8],
     (local, remote): (SocketAddr, SocketAddr),
-) -> Result<(Bag, Vec<u8>), (String, Notify)> {
+) -> Result<(Bag, Vec<u8>, Layout), (String, Notify)> {
     let malformed = |why: String| (why, Notify::new(NotifyType::PAYLOAD_MALFORMED));
-    let content = match parse_message(datagram) {
+    let layout = match mode {
+        Phase1::Main => Layout::Plain,
+        Phase1::Aggressive => layout(header, datagram),
+    };
+    let message = match mode {
+        Phase1::Main => Message::MainSa,
+        Phase1::Aggressive => Message::AggressiveFirst(layout),
+    };
+    let content = match parse_closed_message(datagram, message.opaque()) {
         Ok((_, content)) => content,
         Err(error) => return Err((error.to_string(), Notify::answering(&error))),
     };
@@ -148,11 +165,24 @@ fn read(
     core.ladder(Way::In, local, remote, || rung(header, &payloads));
     let octets = header.message(datagram).get(HEADER_LEN..).unwrap_or_default();
     let sa = body_of(header.next_payload_v1(), octets, PayloadType::SA).unwrap_or_default();
-    let message = match mode {
-        Phase1::Main => Message::MainSa,
-        Phase1::Aggressive => Message::AggressiveFirst(Layout::Plain),
-    };
-    sort(message, payloads).map(|bag| (bag, sa.to_vec())).map_err(malformed)
+    sort(message, payloads).map(|bag| (bag, sa.to_vec(), layout)).map_err(malformed)
+}
+
+/// How the payloads of a first message of Aggressive Mode are ordered: by the way of authentication that
+/// stands first in its proposal.
+fn layout(header: &Header, datagram: &[u8]) -> Layout {
+    let octets = header.message(datagram).get(HEADER_LEN..).unwrap_or_default();
+    let any = Message::AggressiveFirst(Layout::Revised).opaque();
+    let payloads = parse_opaque(header.next_payload_v1(), octets, any).unwrap_or_default();
+    let transforms = payloads.iter().filter_map(|payload| match payload {
+        Payload::Sa(sa) => sa.proposals.first()?.transforms.first(),
+        _ => None,
+    });
+    let mut methods = transforms.filter_map(|transform| {
+        let number = transform.ike(IkeAttribute::AUTHENTICATION_METHOD)?;
+        Method::of(AuthMethod(u16::try_from(number).ok()?))
+    });
+    methods.next().map_or(Layout::Plain, |method| method.layout)
 }
 
 /// The policy and suite for a peer that is known by its address, in Aggressive Mode by its identity.

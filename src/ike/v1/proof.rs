@@ -145,7 +145,7 @@ impl Ready {
             nonce,
             keys,
             iv,
-            peer: None,
+            peer: told.ids.first().cloned(),
             initial_contact: false,
             requests: requests(&told),
             skeyid,
@@ -233,9 +233,13 @@ impl Ready {
         if method.proof(!frame.initiator) == Kind::Hash {
             return match bag.hash.as_deref().is_some_and(|theirs| same(&hash, theirs)) {
                 true => self.verified(frame, core),
-                false => {
+                false if method.is_shared_key() => {
                     let identity = said.to_string();
                     self.unproved(frame, core, Event::PeerNotAuthenticated { identity })
+                }
+                false => {
+                    let what = format!("the hash of {said} is wrong: it does not hold its key");
+                    self.unproved(frame, core, Event::Misbehaved { what })
                 }
             };
         }
@@ -247,6 +251,17 @@ impl Ready {
         let verify = Verify { identity, octets: hash, proof, certs };
         self.question = Some(core.ask(frame.id, Question::Verify(Box::new(verify))));
         Stage::AwaitVerdict(self).into()
+    }
+
+    /// Who the peer says it is.
+    pub fn peer_id(&self) -> Option<Neutral> {
+        self.peer.as_ref().map(neutral)
+    }
+
+    /// As [`Ready::refuses`], of what the peer said already.
+    pub fn is_refused(&self, frame: &mut Frame, core: &Core) -> Option<Event> {
+        let said = self.peer_id()?;
+        self.refuses(frame, core, &said)
     }
 
     /// Whether the peer may not call itself so: what to report then. Another policy for the same
@@ -417,7 +432,8 @@ fn lifetime(policy: &Arc<Policy>, peers: Option<Duration>) -> Option<Duration> {
     }
 }
 
-fn refused(answer: Answer) -> Event {
+/// What to report when a question is not answered.
+pub fn refused(answer: Answer) -> Event {
     match answer {
         Answer::Refused(reason) => Event::QuestionRefused { reason },
         _ => Event::QuestionRefused { reason: "an answer to another question".into() },

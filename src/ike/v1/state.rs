@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::configure::Configuring;
+use super::encryption::{AwaitOpened, AwaitSealed};
 use super::established::{Established, Orphaned};
 use super::fragment::Reassembly;
 use super::keys::Keys;
@@ -18,6 +19,7 @@ use crate::ike::sa::{Frame, Standing};
 use crate::ike::timer::earliest;
 use crate::ike::window::Outstanding;
 use crate::wire::Header;
+use crate::wire::iana::v1::PayloadType;
 use crate::wire::v1::Payload;
 
 /// How often an answer is repeated to a peer that has proved nothing yet.
@@ -45,6 +47,10 @@ pub enum Stage {
     AwaitSa(Box<main_mode::AwaitSa>),
     /// See [`main_mode::AwaitKe`].
     AwaitKe(Box<main_mode::AwaitKe>),
+    /// See [`AwaitSealed`].
+    AwaitSealed(Box<AwaitSealed>),
+    /// See [`AwaitOpened`].
+    AwaitOpened(Box<AwaitOpened>),
     /// See [`aggressive::AwaitAnswer`].
     AwaitAnswer(Box<aggressive::AwaitAnswer>),
     /// See [`proof::AwaitSkeyid`].
@@ -237,6 +243,8 @@ impl State {
             Stage::AwaitSa(_) => "awaiting Main Mode proposal",
             Stage::AwaitKe(_) => "awaiting Main Mode key exchange",
             Stage::AwaitAnswer(_) => "awaiting Aggressive Mode answer",
+            Stage::AwaitSealed(_) => "awaiting encryption for the peer",
+            Stage::AwaitOpened(_) => "awaiting decryption of what the peer says",
             Stage::AwaitSkeyid(_) => "awaiting SKEYID",
             Stage::AwaitOwnProof(_) => "awaiting own proof",
             Stage::AwaitProof(_) => "awaiting the peer's proof",
@@ -244,6 +252,15 @@ impl State {
             Stage::Established(_) => "established",
             Stage::Orphaned(_) => "deleted, with child SAs left",
             Stage::Gone => "over",
+        }
+    }
+
+    /// The payloads of the peer's next message that are encrypted each by itself.
+    pub(super) fn closed(&self) -> &'static [PayloadType] {
+        match &self.stage {
+            Stage::AwaitKe(state) => state.awaited().opaque(),
+            Stage::AwaitAnswer(state) => state.awaited().opaque(),
+            _ => &[],
         }
     }
 

@@ -193,6 +193,19 @@ pub struct Opened {
 /// A header or payload that does not parse; a version other than 1.
 /// [`Notify::answering`] says what to tell the peer.
 pub fn parse_message(datagram: &[u8]) -> Result<(Header, Content), Error> {
+    parse_closed_message(datagram, &[])
+}
+
+/// As [`parse_message`], where payloads of these types are encrypted each by itself: their bodies come
+/// back as they are.
+///
+/// # Errors
+///
+/// As [`parse_message`].
+pub fn parse_closed_message(
+    datagram: &[u8],
+    opaque: &[PayloadType],
+) -> Result<(Header, Content), Error> {
     let header = Header::parse(datagram)?;
     if header.version.major() != 1 {
         return Err(Error::header(Reason::MajorVersion(header.version)));
@@ -201,7 +214,7 @@ pub fn parse_message(datagram: &[u8]) -> Result<(Header, Content), Error> {
     if header.flags.contains(Flags::ENCRYPTION) {
         return Ok((header, Content::Encrypted(octets.to_vec())));
     }
-    let payloads = parse_chain(header.next_payload_v1(), octets, HEADER_LEN, 0, &[])?.payloads;
+    let payloads = parse_chain(header.next_payload_v1(), octets, HEADER_LEN, 0, opaque)?.payloads;
     Ok((header, Content::Clear(payloads)))
 }
 
