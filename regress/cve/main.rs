@@ -7,7 +7,7 @@
 //! | CVE-2023-23009: a traffic selector with a wrong length crashed | libreswan | [`v2::a_selector_that_lies_about_its_length_is_refused`] |
 //! | CVE-2023-38710: rekeying with protocol 0 or 1 and no SPI ran into an assertion | libreswan | [`v2::rekeying_by_a_wrong_protocol_is_refused`] |
 //! | CVE-2016-5361: a responder sent its first answer again and again, unasked | libreswan | [`v2::answers_to_strangers_do_not_amplify`] |
-//! | CVE-2018-0131, CVE-2017-17305, CVE-2018-8753, CVE-2018-9129: the answer to public key encryption told whether a ciphertext was well formed (Bleichenbacher) | Cisco IOS, Huawei, Clavister, ZyXEL | [`v1::a_ciphertext_that_is_none_is_answered_like_any_other`], [`v1::what_was_encrypted_for_us_is_read_the_same_whether_it_was_or_not`] |
+//! | CVE-2018-0131, CVE-2017-17305, CVE-2018-8753, CVE-2018-9129: the answer to public key encryption told whether a ciphertext was well formed (Bleichenbacher) | Cisco IOS, Huawei, Clavister, ZyXEL | [`v1::a_ciphertext_that_is_none_is_answered_like_any_other`], [`v1::what_was_encrypted_for_us_is_read_the_same_whether_it_was_or_not`], [`v1_encryption::nothing_that_comes_back_tells_which_ciphertext_was_well_formed`] |
 //! | CVE-2018-5389: a hash to guess a weak pre-shared key from, shown by Aggressive Mode | the protocol | [`v1::aggressive_mode_with_a_shared_key_is_warned_about`] |
 //! | CVE-2016-10396: fragments out of order took ever more time and memory | racoon | [`v1::fragments_without_end_are_bounded`] |
 //! | CVE-2004-0221: a delete payload that lies about its contents read past the end | isakmpd | [`v1::a_payload_of_no_length_ends_the_message`] |
@@ -28,5 +28,6 @@ mod insider;
 #[path = "../util/pair.rs"]
 mod pair;
 mod v1;
+mod v1_encryption;
 mod v1_engine;
 mod v2;

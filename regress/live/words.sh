@@ -339,7 +339,7 @@ shown() { ctl "$1" show "$2" 2>>"$work/$1/log" | grep -qiE -- "$3"; }
 # trace_from HOST [PEER]: oakctl trace on HOST from now on; the ladder, the datagrams and the keys into files.
 trace_from() {
 	local dir=$work/$1
-	timeout 60 "$OAKD_PROGRAMS/oakctl" -S "$dir/sock" -w "$dir/pcap" -K "$dir/keys" trace ${2:+"$2"} >"$dir/ladder" 2>&1 &
+	timeout 60 "$OAKD_PROGRAMS/oakctl" -S "$dir/sock" -w "$dir/pcap" -K "$dir/trace-keys" trace ${2:+"$2"} >"$dir/ladder" 2>&1 &
 	eventually grep -qs 'keys of IKE SAs' "$dir/log" || fail "$1: nobody traces"
 	say "$1: traced"
 }
@@ -355,7 +355,7 @@ decrypts() {
 	say "$1: Wireshark reads $2 = $3"
 }
 wireshark_reads() {
-	cp "$work/$1/keys" "$work/$1/.config/wireshark/ikev2_decryption_table"
+	cp "$work/$1/trace-keys" "$work/$1/.config/wireshark/ikev2_decryption_table"
 	HOME=$work/$1 timeout 20 tshark -r "$work/$1/pcap" -T fields -e ip.src -e "$2" >"$work/$1/tshark" 2>"$work/$1/tshark.err" &&
 		grep -qF -- "$3" <(cut -f 2- "$work/$1/tshark")
 }

@@ -3,6 +3,7 @@
 
 #[path = "../util/certs.rs"]
 mod certs;
+mod encryption;
 mod hostile;
 mod identity;
 mod issuer;

@@ -2,8 +2,6 @@
 //! does no harm. A line here goes when the daemon learns it.
 
 use super::{Checker, Place, Problem};
-use crate::conf::Ike1Proof;
-use crate::conf::ipsec::IkeRule;
 use crate::conf::syntax::{AuthClause, Ikev2Rule};
 
 impl Checker<'_> {
@@ -17,16 +15,6 @@ impl Checker<'_> {
         if let AuthClause::Eap(method) = &clause.value {
             let sentence = format!("\"eap {}\" is not available: write psk", method.word());
             self.error(clause.place, Problem::says(sentence));
-        }
-    }
-
-    /// Words of an `ike` rule that cannot be honoured yet.
-    pub(super) fn ike_words_are_able(&mut self, rule: &IkeRule) {
-        let place = rule.end.place;
-        let able = matches!(rule.proof, Ike1Proof::Usual | Ike1Proof::Hybrid);
-        if let Some(word) = rule.proof.word().filter(|_| !able) {
-            let sentence = format!("{word} is not available in an ike rule");
-            self.error(place, Problem::says(sentence));
         }
     }
 

@@ -49,7 +49,6 @@ impl Checker<'_> {
             .collect();
         let before = self.errors();
         self.ike_auth(rule);
-        self.ike_words_are_able(rule);
         if let Some(kind @ (Kind::Ipcomp | Kind::Ipip | Kind::TcpMd5)) = rule.kind {
             let sentence = format!("ike cannot negotiate {}: write esp or ah", kind.word());
             self.error(place, Problem::says(sentence));
