@@ -18,6 +18,7 @@ use super::phase1::{
     Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, detect, fail, float, nat_d,
     own_id, vendors,
 };
+use super::pke;
 use super::proof::{Ready, exchanged};
 use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Came, Next, Stage};
@@ -129,9 +130,9 @@ pub fn respond(
 
 /// What is encrypted is to be decrypted; the rules made sure that it is there.
 fn open(frame: &mut Frame, core: &mut Core, opening: Opening, own: Option<Own>, bag: Bag) -> Next {
-    match encryption::open(frame, core, opening, own, bag) {
-        Ok(next) => next,
-        Err((what, ..)) => fail(frame, core, Event::Misbehaved { what }),
+    match pke::sealed(opening.choice.method.layout, &bag) {
+        Ok(open) => encryption::open(frame, core, opening, own, (bag, open)),
+        Err(what) => fail(frame, core, Event::Misbehaved { what }),
     }
 }
 

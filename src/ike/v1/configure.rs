@@ -113,7 +113,7 @@ impl Configuring {
         }
     }
 
-    fn answered(self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: &Attributes) -> Next {
+    fn answered(self, frame: &mut Frame, core: &mut Core, answer: &Attributes) -> Next {
         match frame.policy.wanted.is_empty() {
             // It took what it was told.
             true => self.sa.announce(frame, core).into(),

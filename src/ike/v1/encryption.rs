@@ -24,7 +24,7 @@ use super::state::{Next, Stage};
 use super::{aggressive, main_mode};
 use crate::conf;
 use crate::crypto::{Error, IkeSuite, KeyExchange, Secret};
-use crate::ike::auth::{Answer, Question, QuestionId, Seal};
+use crate::ike::auth::{Answer, Open, Question, QuestionId, Seal};
 use crate::ike::core::Core;
 use crate::ike::id;
 use crate::ike::report::Event;
@@ -219,28 +219,20 @@ impl AwaitSealed {
     }
 }
 
-/// What the peer says came, sorted; the holder of the keys is to decrypt it.
-///
-/// # Errors
-///
-/// What is missing in it, with what was handed in.
+/// What the peer says came, sorted; the holder of the keys is to decrypt it: `open`, by [`pke::sealed`].
 pub fn open(
     frame: &Frame,
     core: &mut Core,
     opening: Opening,
     own: Option<Own>,
-    bag: Bag,
-) -> Result<Next, (String, Opening, Option<Own>)> {
-    let mut open = match pke::sealed(opening.choice.method.layout, &bag) {
-        Ok(open) => open,
-        Err(why) => return Err((why, opening, own)),
-    };
+    (bag, mut open): (Bag, Open),
+) -> Next {
     if frame.initiator {
         // The hash there is the responder's proof.
         open.key_hash = None;
     }
     let question = core.ask(frame.id, Question::Open(Box::new(open)));
-    Ok(Stage::AwaitOpened(Box::new(AwaitOpened { question, opening, own, bag })).into())
+    Stage::AwaitOpened(Box::new(AwaitOpened { question, opening, own, bag })).into()
 }
 
 impl AwaitOpened {

@@ -17,6 +17,7 @@ use super::phase1::{
     Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, detect, fail, float, nat_d,
     own_id,
 };
+use super::pke;
 use super::proof::{Ready, exchanged};
 use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Came, Next, Stage};
@@ -127,15 +128,13 @@ impl AwaitKe {
             Err(why) => return came.drop(frame, core, Stage::AwaitKe(self), why),
         };
         if self.opening.choice.method.layout != Layout::Plain {
+            let open = match pke::sealed(self.opening.choice.method.layout, &bag) {
+                Ok(open) => open,
+                Err(why) => return came.drop(frame, core, Stage::AwaitKe(self), why),
+            };
             let Self { opening, own } = *self;
             detect(frame, core, &opening, &bag);
-            return match encryption::open(frame, core, opening, own, bag) {
-                Ok(next) => next,
-                Err((why, opening, own)) => {
-                    let same = Stage::AwaitKe(Box::new(Self { opening, own }));
-                    came.drop(frame, core, same, why)
-                }
-            };
+            return encryption::open(frame, core, opening, own, (bag, open));
         }
         let (Some(ke), Some(nonce)) = (bag.ke.take(), bag.nonce.take()) else {
             return came.drop(frame, core, Stage::AwaitKe(self), "no key exchange".into());
