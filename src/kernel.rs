@@ -5,8 +5,8 @@
 //! deadline and a failure path here, and exactly one answer goes back to the engine for each.
 //!
 //! What an earlier run of the daemon left in the kernel is found by the reqids, which come from a
-//! range of our own, or by a record of it ([`record`]); it carries traffic until its successor stands
-//! and is removed then ([`stale`]).
+//! range of our own, or by a record of it (`record`); it carries traffic until its successor stands
+//! and is removed then (`stale`).
 
 mod link;
 mod plan;

@@ -28,13 +28,16 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The only files that may hold `unsafe`.
-const UNSAFE: &[&str] = &["src/sys.rs", "pfkey/src/socket.rs", "pfkey/src/sys.rs"];
+const UNSAFE: &[&str] =
+    &["src/sys.rs", "src/sys/socket.rs", "pfkey/src/socket.rs", "pfkey/src/sys.rs"];
 
 /// The only files that may look at the target system.
 const TARGETS: &[&str] = &[
     "src/sys.rs",
     "src/sys/group.rs",
     "src/sys/host.rs",
+    "src/sys/host/bsd.rs",
+    "src/sys/socket.rs",
     "src/net.rs",
     "src/proc/sandbox.rs",
     "pfkey/src/socket.rs",

@@ -8,7 +8,7 @@
 //! Done           [<-- {HASH, N(CONNECTED)} --]
 //! ```
 //!
-//! What the initiator does is in [`initiate`], what the responder does in [`answer`].
+//! What the initiator does is in `initiate`, what the responder does in `answer`.
 
 mod answer;
 mod initiate;
