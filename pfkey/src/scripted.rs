@@ -20,6 +20,7 @@
 //! ```
 
 mod flows;
+mod lifetimes;
 mod moves;
 mod rules;
 mod sadb;
