@@ -283,6 +283,7 @@ impl Writer {
                     "set nostickyaddress",
                     "set cert_partial_chain",
                     "set dpd_check_interval 30",
+                    "set norsa_pss",
                     "set ca_workers 3",
                     "set cert_expiry_warning 30",
                     "set ocsp \"http://o.example\" tolerate 5m maxage 1h",

@@ -3,8 +3,12 @@
 use crate::certs::*;
 use crate::{host_id, said, why, x509};
 use oakd::conf::{Identity, dn};
+use oakd::crypto::signature::{self, HASHES};
+use oakd::ike::auth::{Manner, Proof, Request, Sign, Wish};
 use oakd::pki::authority::{NewKey, Role};
-use oakd::wire::iana::v2::IdType;
+use oakd::pki::{Keyring, Options};
+use oakd::wire::iana::v2::{AuthMethod, IdType};
+use oakd::wire::v2::SignatureData;
 
 fn address(octets: &[u8]) -> Identity {
     let id_type = if octets.len() == 4 { IdType::ID_IPV4_ADDR } else { IdType::ID_IPV6_ADDR };
@@ -160,4 +164,30 @@ fn a_partial_chain_is_a_choice() {
     let options = oakd::pki::Options { partial_chain: true, ..Default::default() };
     let ring = oakd::pki::Keyring::load(&files, &Default::default(), options).unwrap();
     ring.judge(&asked).unwrap();
+}
+
+#[test]
+fn an_rsa_key_signs_in_the_form_that_is_set() {
+    let root = Holder::root("Root", NewKey::P256);
+    let host = root.host("gw", NewKey::Rsa(2048));
+    let peer = ring(&[file("ca/ca.crt", root.pem())]);
+    for (rsa_pss, name) in [(false, "RSA with SHA2-256"), (true, "RSA-PSS with SHA2-256")] {
+        let options = Options { rsa_pss, ..Options::default() };
+        let files = own_files(&host, &[&root]);
+        let ring = Keyring::load(&files, &Default::default(), options).unwrap();
+        let sign = |hashes| {
+            let manner = Manner::V2 { wish: Wish::Any, hashes };
+            let (identity, octets) = (host_id("gw"), b"what is signed".to_vec());
+            ring.sign(&Sign { identity, octets, manner, requests: vec![Request::Any] }).unwrap()
+        };
+        let made = sign(Some(HASHES.to_vec()));
+        let data = SignatureData::parse(&made.data).unwrap();
+        assert_eq!(signature::named(&data.algorithm).unwrap().name, name);
+        let mut asked = said(&host, host_id("gw"), made.certs);
+        let (method, data) = (made.method, made.data);
+        asked.proof = Proof::V2 { method, data, wish: Wish::Any };
+        peer.judge(&asked).unwrap();
+        // Who does not speak RFC 7427 gets what it always got.
+        assert_eq!(sign(None).method, AuthMethod::RSA_SIGNATURE);
+    }
 }

@@ -190,6 +190,8 @@ impl Checker<'_> {
             "noenforcesingleikesa" => globals.enforce_single_ike_sa = false,
             "stickyaddress" => globals.sticky_address = true,
             "nostickyaddress" => globals.sticky_address = false,
+            "rsa_pss" => globals.rsa_pss = true,
+            "norsa_pss" => globals.rsa_pss = false,
             "cert_partial_chain" => globals.cert_partial_chain = true,
             _ => {}
         }

@@ -138,6 +138,8 @@ pub struct Globals {
     pub vendor_id: bool,
     /// `set cert_partial_chain`: a trusted certificate need not be a root.
     pub cert_partial_chain: bool,
+    /// `set rsa_pss`: RSA keys sign by RSASSA-PSS where RFC 7427 is spoken.
+    pub rsa_pss: bool,
     /// `set cert_expiry_warning`: what expires within so many days is logged.
     pub cert_expiry_warning: u32,
     /// `set ca_workers`: how many processes hold the secrets and sign, up to [`MOST_WORKERS`].
@@ -176,6 +178,7 @@ impl Default for Globals {
             sticky_address: false,
             vendor_id: true,
             cert_partial_chain: false,
+            rsa_pss: false,
             cert_expiry_warning: 14,
             ca_workers: 1,
             ocsp: None,

@@ -60,9 +60,11 @@ impl OwnKey {
         self.certs = pool.filter(is_ours).cloned().collect();
     }
 
-    /// How it signs in the manner that is wanted, if it can.
-    fn method(&self, manner: &Manner) -> Option<Method> {
+    /// How it signs in the manner that is wanted, if it can; an RSA key by PSS where there is a choice and
+    /// that is preferred.
+    fn method(&self, manner: &Manner, pss: bool) -> Option<Method> {
         let kind = self.kind;
+        let named_as = if pss && kind == KeyKind::Rsa { KeyKind::RsaPss } else { kind };
         match manner {
             Manner::V1(v1::AuthMethod::RSA_SIGNATURES) => {
                 (kind == KeyKind::Rsa).then_some(Method::Hash)
@@ -72,7 +74,7 @@ impl OwnKey {
                 (own == Some(method.0)).then_some(Method::Hash)
             }
             Manner::V2 { wish, hashes } => {
-                let named = || signature::choose(kind, hashes.as_deref()?).map(Method::Named);
+                let named = || signature::choose(named_as, hashes.as_deref()?).map(Method::Named);
                 let classic = || kind.method().map(|_| Method::Classic);
                 match wish {
                     Wish::Any => named().or_else(classic),
@@ -127,7 +129,7 @@ impl Keyring {
                     continue;
                 }
                 for_it = Some(key);
-                if let Some(method) = key.method(&asked.manner) {
+                if let Some(method) = key.method(&asked.manner, self.options.rsa_pss) {
                     able.push((key, Some(cert), method));
                 }
             }
@@ -149,7 +151,9 @@ impl Keyring {
         // A key without certificate speaks for whoever we say we are: the peer has it in a file.
         let mut bare = self.keys.iter().filter(|key| key.certs.is_empty());
         let bare: Vec<&OwnKey> = bare.by_ref().collect();
-        let able = bare.iter().find_map(|key| Some((*key, None, key.method(&asked.manner)?)));
+        let able = bare
+            .iter()
+            .find_map(|key| Some((*key, None, key.method(&asked.manner, self.options.rsa_pss)?)));
         match (able, bare.first()) {
             (Some(able), _) => Ok(able),
             (None, Some(key)) => Err(self.unable(key, &who, &asked.manner)),

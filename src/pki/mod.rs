@@ -52,6 +52,8 @@ pub struct Options {
     pub partial_chain: bool,
     /// What expires within so many days is reported.
     pub warn_days: u32,
+    /// `set rsa_pss`: RSA keys sign by RSASSA-PSS where RFC 7427 is spoken.
+    pub rsa_pss: bool,
     /// `set ocsp`: peers are asked for an OCSP answer, and how its dates are judged.
     pub ocsp: Option<Ocsp>,
     /// Judge as of this time, in seconds since 1970; `None` is now.

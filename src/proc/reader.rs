@@ -186,9 +186,9 @@ fn gather(
     }
     let globals = &checked.config.globals;
     let (partial_chain, warn_days) = (globals.cert_partial_chain, globals.cert_expiry_warning);
-    let ocsp = globals.ocsp.clone();
+    let (rsa_pss, ocsp) = (globals.rsa_pss, globals.ocsp.clone());
     Ok(Secrets {
-        options: pki::Options { partial_chain, warn_days, ocsp, at: None },
+        options: pki::Options { partial_chain, warn_days, rsa_pss, ocsp, at: None },
         psks: std::mem::take(&mut checked.secrets),
         users: std::mem::take(&mut checked.users),
         files,

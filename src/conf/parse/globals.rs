@@ -24,6 +24,8 @@ const SET_FLAGS: &[&str] = &[
     "stickyaddress",
     "nostickyaddress",
     "cert_partial_chain",
+    "rsa_pss",
+    "norsa_pss",
 ];
 
 /// The words after `set` with a number: of what, and its bounds.
