@@ -1,6 +1,6 @@
 # Words about certificates. Sourced by words.sh. Made with openssl(1), which is nobody's daemon:
 #
-#   authority NAME [ABOVE]          a key and its certificate, self-signed or below another authority
+#   authority NAME [ABOVE [KIND]]   a key and its certificate, self-signed or below another authority
 #   certificate NAME AUTHORITY SAN [KIND [DAYS]]
 #                                   a host's; SAN as in `DNS:left.test`; KIND p256 (default), p384, p521,
 #                                   ed25519, ed448, rsa; DAYS may lie in the past: -1 is expired
@@ -9,6 +9,7 @@
 #   owns HOST NAME                  its key and certificate
 #   sends HOST AUTHORITY...         intermediates that the host sends along
 #   knows_revoked HOST AUTHORITY    the authority's list
+#   answered HOST AUTHORITY NAME    an OCSP answer about it, made by the authority, for oakd to send along
 #   raw HOST NAME / raw_peer HOST IDENTITY NAME
 #                                   a key without certificate; the peer's public key
 
@@ -39,7 +40,7 @@ sign() {
 }
 authority() {
 	local ext='basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n'
-	make_key "$pki/$1.key" p256
+	make_key "$pki/$1.key" "${3:-p256}"
 	if [ $# -gt 1 ]; then
 		sign "$1" "$2" "${ext}authorityKeyIdentifier=keyid\n" 300
 	else
@@ -91,6 +92,14 @@ owns() {
 	[ "${daemon[$1]}" != iked ] || ssl pkey -in "$pki/$2.key" -pubout -out /etc/iked/local.pub
 }
 knows_revoked() { put "$1" crls x509crl "$([ "${daemon[$1]}" = iked ] && echo ca || echo "$2").crl" "$pki/$2.crl"; }
+answered() {
+	local ca=$pki/$2
+	ssl ocsp -issuer "$ca.crt" -cert "$pki/$3.crt" -no_nonce -reqout "$pki/$3.request"
+	ssl ocsp -index "$ca.index" -CA "$ca.crt" -rsigner "$ca.crt" -rkey "$ca.key" -ndays 1 \
+		-reqin "$pki/$3.request" -respout "$pki/$3.answer"
+	mkdir -p "$(keys_of "$1")/ocsp"
+	cp "$pki/$3.answer" "$(keys_of "$1")/ocsp/$3.der"
+}
 raw() {
 	[ -e "$pki/$2.key" ] || make_key "$pki/$2.key" "${3:-p256}"
 	ssl pkey -in "$pki/$2.key" -pubout -out "$pki/$2.pub"
