@@ -11,13 +11,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use openssl::bn::BigNum;
-use openssl::pkcs12::Pkcs12;
+use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
-use openssl::stack::Stack;
 use openssl::symm::Cipher;
 use openssl::x509::X509;
 
@@ -25,6 +23,8 @@ use crate::conf::Identity;
 use crate::crypto::Secret;
 use crate::pki::authority::{self, NewKey, Role, Wanted};
 use crate::wire::iana::v2::IdType;
+
+mod export;
 
 /// How long an authority's own certificate is valid, in days; ikectl's.
 const AUTHORITY_DAYS: u32 = 4500;
@@ -88,16 +88,21 @@ fn plain(name: &str) -> Result<&str, String> {
     }
 }
 
-/// What goes into the subjectAltName of a host of this name.
-fn identity(host: &str) -> Identity {
+/// What goes into the subjectAltName of a host of this name; `local` is this machine.
+fn identity(host: &str) -> Result<Identity, String> {
     use std::net::IpAddr;
+    let own = match host {
+        "local" => nix::unistd::gethostname().map_err(|error| format!("my own name: {error}"))?,
+        other => other.into(),
+    };
+    let host = own.to_str().ok_or("my own name is no text")?;
     let (id_type, data) = match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(v4)) => (IdType::ID_IPV4_ADDR, v4.octets().to_vec()),
         Ok(IpAddr::V6(v6)) => (IdType::ID_IPV6_ADDR, v6.octets().to_vec()),
         Err(_) if host.contains('@') => (IdType::ID_RFC822_ADDR, host.as_bytes().to_vec()),
         Err(_) => (IdType::ID_FQDN, host.as_bytes().to_vec()),
     };
-    Identity { id_type, data }
+    Ok(Identity { id_type, data })
 }
 
 impl Issuer {
@@ -249,7 +254,7 @@ impl Issuer {
         let key = self.host_key(host)?;
         let subject = authority::subject(&[("O", "oakd"), ("CN", host)]);
         let subject = subject.map_err(|_| format!("{host} is too long for a certificate"))?;
-        let (names, valid) = ([identity(host)], authority::days(now(), DAYS));
+        let (names, valid) = ([identity(host)?], authority::days(now(), DAYS));
         let wanted =
             Wanted { subject: &subject, names: &names, valid, role, extensions: Vec::new() };
         let cert = authority::certify(&key, wanted, (Some(&issuer), &signer)).map_err(library)?;
@@ -380,70 +385,6 @@ impl Issuer {
         Ok(format!("{host} installed in {}", to.display()))
     }
 
-    /// Packs what another machine needs into an archive in the current directory: the authority, and a
-    /// host's key and certificate, also as PKCS #12 under the password.
-    ///
-    /// # Errors
-    ///
-    /// What went wrong.
-    pub fn export(
-        &self,
-        host: Option<&str>,
-        peer: Option<&str>,
-        password: Option<&Secret>,
-    ) -> Result<String, String> {
-        let name = match host {
-            Some(host) => not_ca(plain(host)?)?,
-            None => "ca",
-        };
-        let archive = PathBuf::from(format!("{name}.tgz"));
-        if archive.exists() {
-            return Err(format!("{}: exists already", archive.display()));
-        }
-        let place = self.path.join(format!(".export-{}", std::process::id()));
-        make_folder(&place, 0o700)?;
-        let packed = self.pack(&place, host, peer, password).and_then(|()| {
-            // The archive holds a key: nobody else may read it while it grows.
-            write_new(&archive, b"", true)?;
-            let mut tar = Command::new("tar");
-            tar.arg("-C").arg(&place).arg("-czpf").arg(&archive).arg(".");
-            match tar.status() {
-                Ok(status) if status.success() => Ok(()),
-                Ok(status) => Err(format!("tar: {status}")),
-                Err(error) => Err(format!("tar: {error}")),
-            }
-        });
-        fs::remove_dir_all(&place).map_err(said(&place))?;
-        packed?;
-        Ok(format!("exported to {}", archive.display()))
-    }
-
-    fn pack(
-        &self,
-        place: &Path,
-        host: Option<&str>,
-        peer: Option<&str>,
-        password: Option<&Secret>,
-    ) -> Result<(), String> {
-        self.install(place)?;
-        if let Some(peer) = peer {
-            write_new(&place.join("peer.txt"), format!("{peer}\n").as_bytes(), false)?;
-        }
-        let Some(host) = host else { return Ok(()) };
-        self.install_host(host, place, true)?;
-        let Some(password) = password else { return Ok(()) };
-        let words =
-            std::str::from_utf8(password.octets()).map_err(|_| "the password is no text")?;
-        let mut above = Stack::new().map_err(library)?;
-        above.push(self.cert()?).map_err(library)?;
-        let (key, cert) = (self.host_key(host)?, self.host_cert(host)?);
-        let mut bag = Pkcs12::builder();
-        let bag = bag.name(host).pkey(&key).cert(&cert).ca(above).build2(words).map_err(library)?;
-        make_folder(&place.join("export"), 0o700)?;
-        let target = place.join("export").join(format!("{host}.pfx"));
-        write_new(&target, &bag.to_der().map_err(library)?, true)
-    }
-
     /// The certificates that the authority has issued and not revoked, in words.
     ///
     /// # Errors
@@ -465,7 +406,14 @@ impl Issuer {
             let Ok(cert) = X509::from_pem(&pem) else { continue };
             let subject = crate::conf::dn::text(cert.subject_name());
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            lines.push(format!("{name}: {subject}, {} to {}", cert.not_before(), cert.not_after()));
+            let print = cert.digest(MessageDigest::sha256()).map_err(library)?;
+            let print: Vec<String> = print.iter().map(|octet| format!("{octet:02X}")).collect();
+            lines.push(format!(
+                "{name}: {subject}, {} to {}, SHA256 {}",
+                cert.not_before(),
+                cert.not_after(),
+                print.join(":")
+            ));
         }
         lines.sort();
         Ok(lines.join("\n"))
@@ -483,6 +431,21 @@ fn not_ca(host: &str) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_what_kind_of_identity_it_is() {
+        for (host, id_type) in [
+            ("192.0.2.1", IdType::ID_IPV4_ADDR),
+            ("2001:db8::1", IdType::ID_IPV6_ADDR),
+            ("me@example.org", IdType::ID_RFC822_ADDR),
+            ("gw.example.org", IdType::ID_FQDN),
+            ("local", IdType::ID_FQDN),
+        ] {
+            assert_eq!(identity(host).unwrap().id_type, id_type, "{host}");
+        }
+        let own = nix::unistd::gethostname().unwrap();
+        assert_eq!(identity("local").unwrap().data, own.as_encoded_bytes());
+    }
 
     #[test]
     fn names_stay_inside() {

@@ -161,8 +161,8 @@ fn a_partial_chain_is_a_choice() {
     let strict = ring(&files);
     let reason = why(&strict, &asked);
     assert!(reason.contains("its issuer is not known here"), "{reason}");
-    let options = oakd::pki::Options { partial_chain: true, ..Default::default() };
-    let ring = oakd::pki::Keyring::load(&files, &Default::default(), options).unwrap();
+    let options = Options { partial_chain: true, ..Default::default() };
+    let ring = Keyring::load(&files, &Default::default(), options).unwrap();
     ring.judge(&asked).unwrap();
 }
 

@@ -120,3 +120,49 @@ fn a_host_that_is_to_answer_by_ocsp_does_not_sign_for_ike() {
     let why = ring(&files(&at)).judge(&asked).unwrap_err();
     assert!(why.check.contains("extended key usage"), "{why}");
 }
+
+#[test]
+fn what_is_exported_is_laid_out_for_a_daemon_and_for_pkcs12() {
+    let place = Place::new("export");
+    let issuer = Issuer::new(&place.0, "vpn").unwrap();
+    issuer.create(&Secret::from(&b"words"[..]), NewKey::P256).unwrap();
+    let host = "2001:db8::1";
+    issuer.create_certificate(host, Use::Host, NewKey::Ed25519).unwrap();
+    let password = Secret::from(&b"export words"[..]);
+    issuer.export(&place.0, Some(host), Some("gw.example"), Some(&password)).unwrap();
+    let archive = place.0.join("2001_db8__1.tgz");
+    assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = issuer.export(&place.0, Some(host), None, None).unwrap_err();
+    assert!(again.contains("exists already"), "{again}");
+    let unpack = |archive: &Path, name: &str| {
+        let to = place.0.join(name);
+        fs::create_dir_all(&to).unwrap();
+        let mut tar = std::process::Command::new("tar");
+        assert!(tar.arg("-xzf").arg(archive).arg("-C").arg(&to).status().unwrap().success());
+        to
+    };
+    let at = unpack(&archive, "at");
+    let one = holder(&at, host);
+    let id_type = IdType::ID_IPV6_ADDR;
+    let data = "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets().to_vec();
+    let asked = said(&one, oakd::conf::Identity { id_type, data }, vec![x509(&one)]);
+    ring(&files(&at)).judge(&asked).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(fs::read_to_string(at.join("export/peer.txt")).unwrap(), "gw.example\n");
+    let opened = |name: &str| {
+        let der = fs::read(at.join("export").join(name)).unwrap();
+        let bag = openssl::pkcs12::Pkcs12::from_der(&der).unwrap();
+        assert!(bag.parse2("other words").is_err());
+        bag.parse2("export words").unwrap()
+    };
+    let bag = opened("2001_db8__1.pfx");
+    assert_eq!(bag.cert.unwrap().to_der().unwrap(), one.cert.to_der().unwrap());
+    assert!(bag.pkey.is_some() && bag.ca.is_some());
+    let bag = opened("ca.pfx");
+    assert!(bag.pkey.is_none() && bag.ca.is_some_and(|ca| ca.len() == 1));
+    // The authority's own key leaves by no archive.
+    issuer.export(&place.0, None, None, None).unwrap();
+    let at = unpack(&place.0.join("ca.tgz"), "ca-at");
+    assert!(at.join("ca/vpn.crt").exists() && at.join("crls/vpn.crl").exists());
+    assert!(!at.join("private").exists());
+    assert!(fs::read_dir(at.join("export")).unwrap().next().is_none());
+}

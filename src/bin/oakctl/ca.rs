@@ -49,7 +49,9 @@ pub fn run(words: &[String], manner: &Manner) -> Result<String, String> {
     let issuer = Issuer::new(&manner.base, name)?;
     let folder = |path: &[&str]| match path {
         [] => Ok(PathBuf::from(KEYS)),
-        [path] => Ok(PathBuf::from(path)),
+        // As ikectl(8) has it: `isakmpd` is /etc/isakmpd.
+        [path] if path.starts_with(['.', '/']) => Ok(PathBuf::from(path)),
+        [path] => Ok(Path::new("/etc").join(path)),
         more => Err(format!("unexpected: {}", more[1..].join(" "))),
     };
     let wrong = || {
@@ -78,7 +80,8 @@ pub fn run(words: &[String], manner: &Manner) -> Result<String, String> {
         }
         ["export", rest @ ..] => {
             let (peer, password) = extras(rest)?;
-            issuer.export(None, peer, password.as_ref())
+            let password = for_export(manner, password)?;
+            issuer.export(Path::new("."), None, peer, password.as_ref())
         }
         ["install", path @ ..] => issuer.install(&folder(path)?),
         ["show"] => issuer.show(None),
@@ -104,11 +107,8 @@ pub fn run(words: &[String], manner: &Manner) -> Result<String, String> {
         }
         ["certificate", host, "export", rest @ ..] => {
             let (peer, password) = extras(rest)?;
-            let password = match password {
-                None if !manner.quiet => Some(asked("Export passphrase", true)?),
-                password => password,
-            };
-            issuer.export(Some(host), peer, password.as_ref())
+            let password = for_export(manner, password)?;
+            issuer.export(Path::new("."), Some(host), peer, password.as_ref())
         }
         ["certificate", host, "install", path @ ..] => {
             issuer.install_host(host, &folder(path)?, true)
@@ -140,6 +140,14 @@ fn extras<'a>(mut words: &[&'a str]) -> Result<(Option<&'a str>, Option<Secret>)
             }
             other => return Err(format!("peer NAME or password WORDS, not {}", other.join(" "))),
         };
+    }
+}
+
+/// The password of PKCS #12 files, which is asked for unless nobody is to be asked.
+fn for_export(manner: &Manner, given: Option<Secret>) -> Result<Option<Secret>, String> {
+    match given {
+        None if !manner.quiet => asked("Export passphrase", true).map(Some),
+        given => Ok(given),
     }
 }
 
