@@ -171,3 +171,47 @@ fn proposals_of_all_policies_for_the_peer_are_named() {
     assert!(!pair.reported(A, |event| matches!(event, Event::NoAnswer { .. })));
     pair.end();
 }
+
+#[test]
+fn another_identity_of_the_responder_is_a_disagreement() {
+    let mut pair = Pair::each(|side, policy| match side {
+        // With no dstid A asks for nobody by name, and expects the address.
+        A => policy.remote_id = None,
+        _ => policy.local_id = Some(fqdn("other.example")),
+    });
+    pair.pass(2).assert_children(0);
+    let told = only(&pair, A);
+    assert_eq!(told.what, "no agreement on who the peer is");
+    assert!(told.ours[0].contains("192.0.2.2") && told.theirs[0].contains("other.example"));
+    pair.end();
+}
+
+#[test]
+fn keys_that_differ_say_what_to_do() {
+    let mut pair = Pair::new();
+    pair.sides[A].psk = oakd::crypto::Secret::from(&b"other"[..]);
+    pair.configure(B, vec![policy(B)]);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(2);
+    let told = only(&pair, B);
+    assert_eq!(told.what, "the peer did not prove who it is");
+    assert_eq!(told.advice, "write the same psk on both sides");
+    assert!(told.theirs[0].contains("a.example"));
+    pair.end();
+}
+
+#[test]
+fn a_policy_for_another_method_is_told_by_both_sides() {
+    let mut pair = Pair::each(|side, policy| {
+        if side == A {
+            policy.auth =
+                Auth { initiator: Method::Psk, responder: Method::Signature(Signature::Any) };
+        }
+    });
+    pair.pass(2).assert_children(0);
+    let told = explained(&pair, A);
+    let told = told.iter().find(|it| it.what.contains("how the peer proves who it is"));
+    let told = told.expect("a disagreement");
+    assert!(told.ours[0].contains("a signature"), "{told:?}");
+    assert!(!pair.reported(A, |event| matches!(event, Event::Misbehaved { .. })));
+}

@@ -297,6 +297,9 @@ impl Engine {
             return false;
         }
         let Some(index) = self.waiting.pop_front() else { return false };
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to_fit();
+        }
         if let Some(running) = self.core.policies.get_mut(index) {
             running.waits = false;
         }

@@ -101,6 +101,39 @@ impl Event {
                     "write `childsa` with what this kernel can do, on both sides",
                 )
             },
+            Event::PeerNotAuthenticated { identity } => Explained {
+                ours: vec!["the psk of this policy".into()],
+                theirs: vec![format!("{identity}, with another")],
+                ..of(
+                    "the peer did not prove who it is",
+                    self.to_string(),
+                    "write the same psk on both sides",
+                )
+            },
+            Event::PeerRejected { identity, why } => Explained {
+                ours: vec![format!("wanted {}", why.wanted)],
+                theirs: std::iter::once(identity.clone()).chain(why.found.clone()).collect(),
+                reason: match why.certificate.as_str() {
+                    "" => why.check.clone(),
+                    certificate => format!("{certificate}: {}", why.check),
+                },
+                ..of("the peer's proof is not accepted", String::new(), &why.advice)
+            },
+            Event::QuestionRefused { .. } => of(
+                "there is nothing to prove or to judge an identity with",
+                self.to_string(),
+                "see `oakctl show certs` and the `psk` of the policy",
+            ),
+            Event::OtherVersion { ours, theirs } => Explained {
+                ours: vec![format!("IKEv{ours}")],
+                theirs: vec![format!("IKEv{theirs}")],
+                ..of("the two sides speak different versions", self.to_string(), "")
+            },
+            Event::Internal { .. } => of(
+                "a fault within",
+                self.to_string(),
+                "nothing that the configuration of either side can mend; please tell of it",
+            ),
             Event::ProofUnreadable { .. } => of(
                 "the peer's proof of identity is not readable",
                 self.to_string(),

@@ -2,12 +2,12 @@
 
 use super::proof::{self, OwnProof};
 use super::tell_failed;
-use crate::conf::Method;
+use crate::conf::{Method, Policy};
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::core::{Core, Deed};
 use crate::ike::id;
 use crate::ike::inner::{Configured, Inner};
-use crate::ike::report::{Event, Gone};
+use crate::ike::report::{Disagreement, Event, Gone};
 use crate::ike::sa::Frame;
 use crate::ike::v2::config;
 use crate::ike::v2::create::{Offering, unreserve};
@@ -190,9 +190,7 @@ impl AwaitAuthResponse {
             return self.refused(frame, core, &bag);
         };
         if !id::accepts(&frame.policy, &remote_id) {
-            let wanted = id::expected(&frame.policy).map(|id| id.to_string()).unwrap_or_default();
-            let wanted = format!("{remote_id}, which answers where {wanted} is expected (dstid)");
-            frame.report(core, Event::NoPolicy { wanted, candidates: Vec::new() });
+            frame.report(core, Event::Disagreed(other_identity(&frame.policy, &remote_id)));
             return self.farewell(frame, core);
         }
         let asked = (&remote_id, &mut bag);
@@ -200,8 +198,8 @@ impl AwaitAuthResponse {
             proof::ask_peers(frame, core, &self.protection, &self.proofs, &self.opening, asked);
         let question = match asked {
             Ok(question) => question,
-            Err(what) => {
-                frame.report(core, Event::Misbehaved { what });
+            Err(event) => {
+                frame.report(core, *event);
                 return self.farewell(frame, core);
             }
         };
@@ -238,6 +236,18 @@ impl AwaitAuthResponse {
         frame.close(core, Gone::Failed);
         State::Gone
     }
+}
+
+/// The peer calls itself other than the policy has it.
+fn other_identity(policy: &Policy, said: &Id) -> Box<Disagreement> {
+    let wanted = id::expected(policy).map_or("anybody".into(), |id| id.to_string());
+    Box::new(Disagreement {
+        about: "who the peer is".into(),
+        ours: vec![format!("dstid {wanted}")],
+        theirs: vec![format!("srcid {said}")],
+        mismatch: format!("{said} answers where {wanted} is expected"),
+        advice: "write as dstid here what the peer has as its srcid, or the other way round".into(),
+    })
 }
 
 impl AwaitResponderVerdict {

@@ -9,7 +9,7 @@ use crate::crypto::signature::HASHES;
 use crate::ike::auth::{Answer, Cert, Manner, Proof, Question, QuestionId, Request, Sign, Verify};
 use crate::ike::core::Core;
 use crate::ike::id;
-use crate::ike::report::Event;
+use crate::ike::report::{Disagreement, Event};
 use crate::ike::sa::Frame;
 use crate::wire::iana::v2::{AuthMethod, CertEncoding, HashId, NotifyType};
 use crate::wire::v2::{self, Auth, CertReq, Id, Notify, Payload};
@@ -155,7 +155,7 @@ pub fn ask_own(
 ///
 /// # Errors
 ///
-/// That the method is not the policy's, or that it is too much.
+/// That the method is not the policy's, or that it is too much: to be reported.
 pub fn ask_peers(
     frame: &Frame,
     core: &mut Core,
@@ -163,23 +163,24 @@ pub fn ask_peers(
     proofs: &ProofKeys,
     opening: &Opening,
     (identity, bag): (&Id, &mut Bag),
-) -> Result<QuestionId, String> {
+) -> Result<QuestionId, Box<Event>> {
+    let broken = |what: String| Box::new(Event::Misbehaved { what });
     let (key, first, nonce) = match frame.initiator {
         true => (&proofs.responder, &opening.messages.1, &opening.nonces.0),
         false => (&proofs.initiator, &opening.messages.0, &opening.nonces.1),
     };
-    let Some(auth) = bag.auth.take() else { return Err("no AUTH".into()) };
+    let Some(auth) = bag.auth.take() else { return Err(broken("no AUTH".into())) };
     let certs = std::mem::take(&mut bag.certs);
     let octets = proof_octets(protection.prf, key, first, nonce, &identity.body());
     let size: usize = certs.iter().map(Cert::len).sum();
     if size + octets.len() + auth.data.len() > MOST_OCTETS {
-        return Err(format!("{size} octets of certificates, which is too much"));
+        return Err(broken(format!("{size} octets of certificates, which is too much")));
     }
     let wanted = frame.policy.auth.theirs(frame.initiator);
     let Auth { method, data } = auth;
     let question = match wanted {
         _ if !takes(wanted, method) => {
-            return Err(format!("AUTH by {method}, while our policy wants {}", said(wanted)));
+            return Err(Box::new(Event::Disagreed(other_method(wanted, method))));
         }
         Method::Signature(wish) => Question::Verify(Box::new(Verify {
             identity: id::to_identity(identity),
@@ -202,6 +203,18 @@ pub fn takes(wanted: Method, method: AuthMethod) -> bool {
         Method::Signature(kind) => kind.takes(method),
         Method::Eap(_) => false,
     }
+}
+
+fn other_method(wanted: Method, method: AuthMethod) -> Box<Disagreement> {
+    let wanted = said(wanted);
+    Box::new(Disagreement {
+        about: "how the peer proves who it is".into(),
+        mismatch: format!("we want {wanted}, the peer proves itself by {method}"),
+        ours: vec![wanted],
+        theirs: vec![method.to_string()],
+        advice: "write the same method in the rules of both sides, or in each what the other does"
+            .into(),
+    })
 }
 
 /// What a policy wants, in words.

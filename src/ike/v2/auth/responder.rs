@@ -110,8 +110,8 @@ impl AwaitAuthRequest {
         let Self { protection, proofs, opening } = *self;
         let question = match asked {
             Ok(question) => question,
-            Err(what) => {
-                frame.report(core, Event::Misbehaved { what });
+            Err(event) => {
+                frame.report(core, *event);
                 return fail(frame, core, protection, NotifyType::AUTHENTICATION_FAILED);
             }
         };
