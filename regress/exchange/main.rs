@@ -30,5 +30,6 @@ mod v1_further;
 mod v1_insider;
 mod v1_insiders;
 mod v1_login;
+mod v1_login_insiders;
 mod v1_phases;
 mod v1_signatures;

@@ -7,9 +7,10 @@ use oakd::crypto::{KeyExchange, Random, SeededRandom, psk_skeyid};
 use oakd::ike::event::Input;
 use oakd::ike::v1::hash::{self, Phase1};
 use oakd::ike::v1::keys::{self, Cookies, Keys};
+use oakd::ike::v1::method::methods;
 use oakd::ike::v1::offer;
 use oakd::ike::v1::protect::{self, Iv};
-use oakd::wire::iana::v1::{AuthMethod, ExchangeType, IdType};
+use oakd::wire::iana::v1::{ExchangeType, IdType};
 use oakd::wire::v1::*;
 use oakd::wire::{Flags, Header, IkeSpi, MessageId};
 
@@ -43,7 +44,7 @@ impl Insider {
         let mut own = [0; 8];
         random.fill(&mut own);
         let kex = KeyExchange::generate(policy.ike_proposals[0].groups[0], &mut random).unwrap();
-        let offered = offer::phase1(policy, AuthMethod::PRE_SHARED_KEY);
+        let offered = offer::phase1(policy, methods(policy, true)[0]);
         let own_id = policy.local_id.clone().unwrap();
         let id = Id { id_type: IdType(own_id.id_type.0), protocol: 0, port: 0, data: own_id.data };
         let nonce = vec![9; 20];
@@ -109,6 +110,23 @@ impl Insider {
         let header = self.header(ExchangeType::INFORMATIONAL, id, Flags::default());
         let (octets, _) = self.seal(&header, &[], vec![payload]);
         hand(pair, &octets);
+    }
+
+    /// Answers a message of B's in the same exchange.
+    pub fn reply(&self, pair: &mut Pair, question: &[u8], payload: Payload) {
+        let of = Header::parse(question).unwrap();
+        let iv = self.iv.phase2(self.keys.prf, of.message_id);
+        let next = protect::open(&self.keys, &iv, &of, &question[28..]).unwrap().next;
+        let header = self.header(of.exchange_v1(), of.message_id, Flags::default());
+        let (octets, _) =
+            protect::seal_hashed(&self.keys, &next, &header, &[], vec![payload]).unwrap();
+        hand(pair, &octets);
+    }
+
+    /// Opens what B answered in an exchange of ours, whose first message left the chain there.
+    pub fn answered(&self, octets: &[u8], iv: &Iv) -> Vec<Payload> {
+        let header = Header::parse(octets).unwrap();
+        protect::open(&self.keys, iv, &header, &octets[28..]).unwrap().payloads
     }
 
     /// Opens what B sent in an exchange of its own.
