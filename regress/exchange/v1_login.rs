@@ -291,6 +291,23 @@ fn who_never_logs_in_gets_no_quick_mode_and_goes() {
 }
 
 #[test]
+fn who_shuts_down_while_a_user_logs_in_says_so() {
+    for side in [A, B] {
+        let mut pair = Pair::new();
+        pair.network = Box::new(|_, datagram| match exchange(datagram) {
+            Some(ExchangeType::TRANSACTION) => Fate::Lose,
+            _ => Fate::Deliver,
+        });
+        start(&mut pair, Phase1::Main, "open sesame", |_, _| ());
+        pair.pass_millis(500);
+        pair.command(side, oakd::ike::event::Command::Shutdown);
+        pair.pass_millis(500);
+        let why = failure(&pair, 1 - side).unwrap();
+        assert_eq!(why, "the peer deleted the ISAKMP SA");
+    }
+}
+
+#[test]
 fn a_gateway_that_never_asks_is_told() {
     let mut pair = Pair::new();
     pair.network = Box::new(|_, datagram| match (exchange(datagram), datagram.to) {

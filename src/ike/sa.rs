@@ -254,8 +254,8 @@ impl Sa {
     /// Ends it: with notice to the peer if it stands.
     pub fn delete(&mut self, core: &mut Core, why: Gone) {
         match self.body {
-            _ if !self.is_established() => self.abandon(core, why),
-            Body::V1(_) => v1::want(self, core, v1::Task::DeleteIke(why)),
+            Body::V2(_) if !self.is_established() => self.abandon(core, why),
+            Body::V1(_) => v1::delete(self, core, why),
             Body::V2(_) => v2::want(self, core, Task::DeleteIke(why)),
         }
     }

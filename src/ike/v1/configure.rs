@@ -73,6 +73,11 @@ impl Configuring {
         &self.sa.keys
     }
 
+    /// Tells the peer that it is over.
+    pub fn take_leave(&mut self, frame: &mut Frame, core: &mut Core) {
+        self.sa.send_delete_ike(frame, core);
+    }
+
     /// When the peer last sent something genuine.
     pub fn heard(&self) -> Time {
         self.sa.heard

@@ -127,6 +127,11 @@ impl Login {
         &self.sa.keys
     }
 
+    /// Tells the peer that it is over.
+    pub fn take_leave(&mut self, frame: &mut Frame, core: &mut Core) {
+        self.sa.send_delete_ike(frame, core);
+    }
+
     /// When the peer last sent something genuine.
     pub fn heard(&self) -> Time {
         self.sa.heard

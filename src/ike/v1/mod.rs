@@ -288,6 +288,18 @@ pub fn want(sa: &mut Sa, core: &mut Core, task: Task) {
     established(sa, core, |state, frame, core| state.start(frame, core, task));
 }
 
+/// Ends it: with notice to the peer if there are keys for that.
+pub fn delete(sa: &mut Sa, core: &mut Core, why: Gone) {
+    let Body::V1(state) = &mut sa.body else { return };
+    match &mut state.stage {
+        Stage::Established(_) => return want(sa, core, Task::DeleteIke(why)),
+        Stage::Login(login) => login.take_leave(&mut sa.frame, core),
+        Stage::Configuring(state) => state.take_leave(&mut sa.frame, core),
+        _ => (),
+    }
+    drop_sa(sa, core, why);
+}
+
 /// Goes on with what waits to be done.
 pub fn advance(sa: &mut Sa, core: &mut Core) {
     established(sa, core, |state, frame, core| state.advance(frame, core));
