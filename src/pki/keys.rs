@@ -227,8 +227,21 @@ impl Keyring {
         })
     }
 
-    /// A certificate and those above it, as far as they are here; the anchor included.
+    /// A certificate and those above it, as far as they are here; the anchor included. It takes a
+    /// verified signature for each, so those of our own certificates are found once.
     fn above(&self, cert: &X509) -> Vec<X509> {
+        let known = cert.to_der().ok().and_then(|der| self.chains.get(&der));
+        known.cloned().unwrap_or_else(|| self.find_above(cert))
+    }
+
+    /// Finds what is above our own certificates.
+    pub(super) fn find_chains(&mut self) {
+        let certs = self.keys.iter().flat_map(|key| &key.certs);
+        let chains = certs.filter_map(|cert| Some((cert.to_der().ok()?, self.find_above(cert))));
+        self.chains = chains.collect();
+    }
+
+    fn find_above(&self, cert: &X509) -> Vec<X509> {
         let mut chain = vec![cert.clone()];
         while let Some(last) = chain.last().filter(|_| chain.len() < MOST_SENT) {
             let issued = |issuer: &&X509| {

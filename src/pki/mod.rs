@@ -89,6 +89,8 @@ pub struct Keyring {
     /// Who may answer by OCSP besides the authorities and those that they name.
     responders: Vec<X509>,
     keys: Vec<OwnKey>,
+    /// What is above each of our own certificates, by its DER.
+    chains: BTreeMap<Vec<u8>, Vec<X509>>,
     raw: BTreeMap<(IdType, Vec<u8>), RawKey>,
     remarks: Vec<Remark>,
 }
@@ -123,6 +125,7 @@ impl Keyring {
             answers: Vec::new(),
             responders: Vec::new(),
             keys: Vec::new(),
+            chains: BTreeMap::new(),
             raw: BTreeMap::new(),
             remarks: Vec::new(),
         };
@@ -137,6 +140,7 @@ impl Keyring {
         }
         ring.store = ring.trusted().map_err(|error| error.to_string())?;
         ring.marry();
+        ring.find_chains();
         Ok(ring)
     }
 
