@@ -4,6 +4,7 @@
 //! `ike` process may not name addresses itself (capability mode), a relay holds the sockets and
 //! [`Net`] hides the difference.
 
+use std::collections::BTreeSet;
 use std::ffi::c_int;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -76,9 +77,10 @@ pub fn source_for(peer: IpAddr) -> io::Result<IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
-/// Our addresses, without those of loopback interfaces and link-local ones: first the ones from which
-/// these peers are reached.
-pub fn addresses(peers: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+/// Our addresses, without link-local ones: first the ones from which these peers are reached. Of those on
+/// loopback interfaces, which are mostly there for what is behind us, only the ones that are named, and
+/// these last.
+pub fn addresses(peers: impl Iterator<Item = IpAddr>, named: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
     use nix::net::if_::InterfaceFlags;
     use nix::sys::socket::SockaddrStorage;
     let ip = |address: &SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6())
@@ -92,20 +94,21 @@ pub fn addresses(peers: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let usable = interfaces.filter(|it| {
-        it.flags.contains(InterfaceFlags::IFF_UP)
-            && !it.flags.contains(InterfaceFlags::IFF_LOOPBACK)
-    });
-    let all = usable.filter_map(|it| it.address.as_ref().and_then(ip));
-    let mut all: Vec<IpAddr> = all.filter(|address| !is_local(address)).collect();
-    all.sort_unstable();
-    all.dedup();
-    let mut addresses = Vec::new();
-    for source in peers.filter_map(|peer| source_for(peer).ok()).chain(all.iter().copied()) {
-        if all.contains(&source) && !addresses.contains(&source) {
-            addresses.push(source);
-        }
-    }
+    let usable = interfaces.filter(|it| it.flags.contains(InterfaceFlags::IFF_UP));
+    // On a loopback interface or not, and the address.
+    let mut rest: BTreeSet<(bool, IpAddr)> = usable
+        .filter_map(|it| {
+            let loopback = it.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+            Some((loopback, it.address.as_ref().and_then(ip)?))
+        })
+        .filter(|(loopback, address)| match loopback {
+            true => named.contains(address),
+            false => !is_local(address),
+        })
+        .collect();
+    let sources = peers.filter_map(|peer| source_for(peer).ok());
+    let mut addresses: Vec<IpAddr> = sources.filter(|it| rest.remove(&(false, *it))).collect();
+    addresses.extend(rest.into_iter().map(|(_, address)| address));
     addresses
 }
 
@@ -380,6 +383,15 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         panic!("nothing came");
+    }
+
+    #[test]
+    fn an_address_of_a_loopback_interface_counts_if_it_is_named() {
+        let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert!(!addresses([].into_iter(), &BTreeSet::new()).contains(&host));
+        assert_eq!(addresses([].into_iter(), &[host].into()).last(), Some(&host));
+        let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        assert!(!addresses([].into_iter(), &[other].into()).contains(&other));
     }
 
     /// A socket at a free port, a peer on the loopback, and where the socket is reached.

@@ -78,7 +78,9 @@ impl Parent {
         let peers = policies
             .filter_map(|policy| policy.peer.and_then(|peer| peer.as_host()))
             .take(MOST_PEERS);
-        let mut now = net::addresses(peers);
+        let locals = self.config.policies.iter().filter_map(|policy| policy.local);
+        let named = locals.filter_map(|local| local.as_host()).collect();
+        let mut now = net::addresses(peers, &named);
         // What a peer gave us is no way to reach peers.
         now.retain(|address| !self.host.has(*address));
         if self.addresses.told.as_ref() != Some(&now) {
