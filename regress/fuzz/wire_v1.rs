@@ -44,7 +44,11 @@ fn try_datagram(octets: &[u8]) -> bool {
         Content::Clear(payloads) => v1::emit_message(&header, payloads),
         Content::Encrypted(closed) => v1::emit_content(&header, header.next_payload_v1(), closed),
     };
-    assert_eq!(v1::parse_message(&emitted), Ok((header, content)));
+    // What fills a message up to a multiple of four is not emitted.
+    let length = Header::parse(&emitted).map_or(0, |header| header.length);
+    let filling = header.length - length;
+    assert!(filling < 4, "{filling} octets are missing");
+    assert_eq!(v1::parse_message(&emitted), Ok((Header { length, ..header }, content)));
     true
 }
 

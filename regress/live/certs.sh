@@ -70,8 +70,22 @@ keys_of() {
 	strongswan) echo "$work/$1" ;; # swanctl looks beside its file
 	esac
 }
+# libreswan has a database: authorities by their names, a host's certificate with its key.
+put_nss() { # host folder name file
+	local file=$work/$1/own
+	nss "$1"
+	case $2 in
+	ca) nss_tool certutil -A -d "sql:$work/$1/nss" -n "$3" -t CT,, -i "$4" ;;
+	certs) nss_tool certutil -A -d "sql:$work/$1/nss" -n "$3" -t ,, -i "$4" ;;
+	private)
+		ssl pkcs12 -export -passout pass: -name own -inkey "$4" -in "${4%.key}.crt" -out "$file.p12"
+		nss_tool pk12util -d "sql:$work/$1/nss" -W '' -i "$file.p12"
+		;;
+	esac
+}
 put() { # host folder-of-oakd-and-iked folder-of-strongswan name file
 	local dir
+	[ "${daemon[$1]}" != libreswan ] || { put_nss "$1" "$2" "$4" "$5"; return; }
 	dir=$(keys_of "$1")
 	case ${daemon[$1]} in
 	strongswan) dir=$dir/$3 ;;
@@ -87,6 +101,7 @@ put() { # host folder-of-oakd-and-iked folder-of-strongswan name file
 trusts() { local ca; for ca in "${@:2}"; do put "$1" ca x509ca "$([ "${daemon[$1]}" = iked ] && echo ca || echo "$ca").crt" "$pki/$ca.crt"; done; }
 sends() { local ca; for ca in "${@:2}"; do put "$1" certs x509ca "$ca.crt" "$pki/$ca.crt"; done; }
 owns() {
+	[ "${daemon[$1]}" != libreswan ] || { put_nss "$1" private own "$pki/$2.key"; return; }
 	put "$1" certs x509 "$2.crt" "$pki/$2.crt"
 	put "$1" private private local.key "$pki/$2.key"
 	[ "${daemon[$1]}" != iked ] || ssl pkey -in "$pki/$2.key" -pubout -out /etc/iked/local.pub

@@ -219,6 +219,37 @@ start_vpnc() {
 	run_daemon "$1" vpnc --no-detach --non-inter --debug 2 --pid-file "$dir/vpnc.pid" --script "$dir/interface" "$dir/vpnc.conf"
 }
 
+# libreswan is unpacked in a folder, and looks for its programs where a package would have put them: that folder is
+# shown there to it alone. The host's folder holds its connection `t`, and may hold `secrets`.
+start_libreswan() {
+	local dir=$work/$1 root=$here/.libreswan
+	mkdir -p "$dir/ipsec.d" "$dir/run" "$dir/dump"
+	nss "$1"
+	[ -e "$dir/secrets" ] || (umask 077 && echo '%any %any : PSK "interop-secret"' >"$dir/secrets")
+	# shellcheck disable=SC2016 # for the inner shell
+	run_daemon "$1" unshare -m sh -c 'mount --bind "$0" /usr/libexec && exec env LD_LIBRARY_PATH="$@"' \
+		"$root/usr/libexec" "$(echo "$root"/usr/lib/*-linux-gnu)" \
+		"$root/usr/libexec/ipsec/pluto" --config "$dir/libreswan.conf" --nofork --stderrlog --no-dnssec --log-no-audit \
+		--nhelpers 0 --rundir "$dir/run" --ipsecdir "$dir/ipsec.d" --nssdir "$dir/nss" --secretsfile "$dir/secrets" \
+		--dumpdir "$dir/dump"
+	eventually test -S "$dir/run/pluto.ctl" || fail "$1: pluto has no control socket"
+	{ libre "$1" whack --listen && libre "$1" addconn --config "$dir/libreswan.conf" t; } >>"$dir/log" 2>&1 ||
+		fail "$1: libreswan does not take its configuration"
+}
+# nss HOST: the database in which libreswan has its keys and certificates.
+nss() {
+	mkdir -p "$work/$1/nss"
+	[ -f "$work/$1/nss/cert9.db" ] || nss_tool certutil -N --empty-password -d "sql:$work/$1/nss"
+}
+nss_tool() { # program arguments...
+	LD_LIBRARY_PATH=$(echo "$here"/.libreswan/usr/lib/*-linux-gnu) "$here/.libreswan/usr/bin/$1" "${@:2}" >>"$work/nss" 2>&1 ||
+		fail "$1: $(tail -n 1 "$work/nss")"
+}
+libre() { # host program arguments...
+	LD_LIBRARY_PATH=$(echo "$here"/.libreswan/usr/lib/*-linux-gnu) \
+		timeout 30 "$here/.libreswan/usr/libexec/ipsec/$2" --ctlsocket "$work/$1/run/pluto.ctl" "${@:3}"
+}
+
 swan() { # host swanctl-arguments...
 	STRONGSWAN_CONF=$work/$1/strongswan.conf timeout 30 swanctl "${@:2}"
 }
@@ -228,8 +259,10 @@ ctl() { # host oakctl-arguments...
 
 # begin HOST: have it initiate. OpenIKED and oakd do so by themselves where the configuration says `active`.
 begin() {
-	[ "${daemon[$1]}" = strongswan ] || return 0
-	swan "$1" --initiate --child c --timeout 20 >>"$work/$1/log" 2>&1 || fail "$1: swanctl --initiate"
+	case ${daemon[$1]} in
+	strongswan) swan "$1" --initiate --child c --timeout 20 >>"$work/$1/log" 2>&1 || fail "$1: swanctl --initiate" ;;
+	libreswan) libre "$1" whack --initiate --name t >>"$work/$1/log" 2>&1 || fail "$1: whack --initiate" ;;
+	esac
 }
 
 # half_open HOST N: from HOST, N IKE_SA_INIT requests that nothing follows, as a flood would be.
@@ -356,6 +389,8 @@ decrypts() {
 }
 wireshark_reads() {
 	cp "$work/$1/trace-keys" "$work/$1/.config/wireshark/ikev2_decryption_table"
+	[ ! -e "$work/$1/trace-keys.ikev1" ] ||
+		cp "$work/$1/trace-keys.ikev1" "$work/$1/.config/wireshark/ikev1_decryption_table"
 	HOME=$work/$1 timeout 20 tshark -r "$work/$1/pcap" -T fields -e ip.src -e "$2" >"$work/$1/tshark" 2>"$work/$1/tshark.err" &&
 		grep -qF -- "$3" <(cut -f 2- "$work/$1/tshark")
 }

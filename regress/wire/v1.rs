@@ -500,3 +500,23 @@ fn the_other_version_is_refused() {
     let answer = Notify::answering(&error).notify_type;
     assert_eq!(answer, NotifyType::INVALID_MAJOR_VERSION);
 }
+
+#[test]
+fn a_message_in_clear_may_be_filled_up_to_a_multiple_of_four() {
+    let header = Header::v1(
+        IkeSpi([1; 8]),
+        IkeSpi([2; 8]),
+        ExchangeType::IDENTITY_PROTECTION,
+        Flags::default(),
+        MessageId(0),
+    );
+    let payloads = vec![Payload::Vendor(vec![7; 5])];
+    for filling in 0..5u8 {
+        let mut octets = emit_message(&header, &payloads);
+        octets.extend(vec![0; filling.into()]);
+        let length = u32::try_from(octets.len()).unwrap();
+        octets[24..28].copy_from_slice(&length.to_be_bytes());
+        let read = parse_message(&octets).map(|(_, content)| content);
+        assert_eq!(read.is_ok(), filling < 4, "{filling} octets: {read:?}");
+    }
+}

@@ -30,6 +30,9 @@ use super::header::{Flags, HEADER_LEN, Header};
 use super::iana::v1::PayloadType;
 use super::payload::{self, Chain, PAYLOAD_HEADER_LEN, RawPayload};
 
+/// Octets by which peers such as libreswan fill a message in clear up to a multiple of four.
+const MAX_ALIGNMENT: usize = 3;
+
 /// The most octets of padding behind the payloads of a decrypted message. Peers pad to a block, with a
 /// count or without, and some by a block more.
 pub const MAX_PADDING: usize = 255;
@@ -214,7 +217,8 @@ pub fn parse_closed_message(
     if header.flags.contains(Flags::ENCRYPTION) {
         return Ok((header, Content::Encrypted(octets.to_vec())));
     }
-    let payloads = parse_chain(header.next_payload_v1(), octets, HEADER_LEN, 0, opaque)?.payloads;
+    let (first, padding) = (header.next_payload_v1(), MAX_ALIGNMENT);
+    let payloads = parse_chain(first, octets, HEADER_LEN, padding, opaque)?.payloads;
     Ok((header, Content::Clear(payloads)))
 }
 
@@ -228,7 +232,7 @@ pub fn parse_payloads(first: PayloadType, octets: &[u8]) -> Result<Vec<Payload>,
     Ok(parse_chain(first, octets, 0, 0, &[])?.payloads)
 }
 
-/// As [`parse_payloads`], where bodies of the `opaque` types are encrypted by themselves: they come
+/// As [`parse_payloads`] for those of a message in clear, where bodies of the `opaque` types are encrypted by themselves: they come
 /// back as [`Payload::Opaque`].
 ///
 /// # Errors
@@ -239,7 +243,7 @@ pub fn parse_opaque(
     octets: &[u8],
     opaque: &[PayloadType],
 ) -> Result<Vec<Payload>, Error> {
-    Ok(parse_chain(first, octets, 0, 0, opaque)?.payloads)
+    Ok(parse_chain(first, octets, 0, MAX_ALIGNMENT, opaque)?.payloads)
 }
 
 /// Reads the decrypted content of a message: a chain of payloads, and padding up to [`MAX_PADDING`]
