@@ -406,6 +406,37 @@ fn a_dump_that_wakes_nobody_is_read() {
     assert_eq!(road.kernel.borrow().sa_count(), 0);
 }
 
+/// Whether a daemon on this road learns what the kernel can do.
+fn learns(road: &Road) -> bool {
+    let mut kernel = Kernel::new(road.clone());
+    kernel.start(Time::default());
+    let capabilities = |input| matches!(input, Input::Capabilities(_));
+    std::iter::from_fn(|| kernel.poll()).any(capabilities)
+}
+
+#[test]
+fn whoever_takes_over_needs_a_socket_of_its_own_unless_it_may_register_again() {
+    for dialect in Dialect::all() {
+        let road = Road::new(dialect.name, US);
+        assert!(learns(&road), "{}", dialect.name);
+        assert_eq!(learns(&road), dialect.behaviour.registers_again, "{}", dialect.name);
+        let socket = road.kernel.borrow_mut().open(US);
+        assert!(learns(&Road { socket, ..road }), "{}", dialect.name);
+    }
+}
+
+#[test]
+fn a_flow_that_is_there_is_taken_over() {
+    everywhere(|mut scene| {
+        for reqid in [1, 2] {
+            let flow = KernelFlow { reqid, ..flow(Direction::Out) };
+            let answer = scene.ask(KernelRequest::AddFlow(Box::new(flow)));
+            assert_eq!(answer, KernelAnswer::Done, "{}", scene.road.dialect.name);
+        }
+        assert_eq!(scene.road.kernel.borrow().flow_count(), 1, "{}", scene.road.dialect.name);
+    });
+}
+
 #[test]
 fn reqids_are_within_what_the_kernel_keeps() {
     everywhere(|mut scene| {

@@ -82,6 +82,9 @@ pub struct Behaviour {
     pub spi_range: (u32, u32),
     /// Whether GETSPI for one SPI (min == max) can succeed: never on FreeBSD.
     pub spi_exact: bool,
+    /// Whether a socket may REGISTER once more for the same protocol. Elsewhere that is EEXIST, and
+    /// tells nothing: whoever takes over from another process needs a socket of its own.
+    pub registers_again: bool,
     /// Whether flows and SAs have reqids at all. OpenBSD's are tied by addresses and identities.
     pub reqids: bool,
     /// Largest reqid that ties a flow to its SAs.

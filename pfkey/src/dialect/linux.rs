@@ -42,6 +42,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     larval_seconds: 30,
     spi_range: (0x100, 0x0fff_ffff),
     spi_exact: true,
+    registers_again: false,
     reqids: true,
     reqid_max: kame::REQID_MAX,
     lifetimes_in_pairs: false,

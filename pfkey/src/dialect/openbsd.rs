@@ -46,6 +46,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     larval_seconds: 60,
     spi_range: (0x100, 0xffff_ffff),
     spi_exact: true,
+    registers_again: true,
     reqids: false,
     reqid_max: u32::MAX,
     lifetimes_in_pairs: false,

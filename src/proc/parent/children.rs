@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::open;
 use super::reading::Purpose;
 use super::{Parent, token};
 use crate::ike::pool::Lease;
@@ -116,6 +117,9 @@ impl Parent {
                 for some in leases.chunks(TOLD_AT_ONCE) {
                     self.tell(role, Down::Leases(some.to_vec()));
                 }
+                if restarted {
+                    self.reopen_kernel();
+                }
                 for some in self.record.all().chunks(TOLD_AT_ONCE) {
                     self.tell(role, Down::Left(some.to_vec()));
                 }
@@ -137,6 +141,18 @@ impl Parent {
             }
         }
         Ok(())
+    }
+
+    /// A new PF_KEY socket, where the earlier `ike` has registered on the old one for good.
+    fn reopen_kernel(&mut self) {
+        let dialect = pfkey::Dialect::by_name(&self.options.kernel.dialect);
+        if self.kernel.is_none() || dialect.is_none_or(|it| it.behaviour.registers_again) {
+            return;
+        }
+        match open::kernel(&self.options.kernel) {
+            Ok(fd) => self.kernel = Some(fd),
+            Err(error) => self.log.error(format!("the new ike process has no kernel: {error}")),
+        }
     }
 
     pub(super) fn tell(&mut self, role: Role, message: Down) {
