@@ -155,6 +155,44 @@ fn what_the_kernel_sees_on_the_packets_is_followed_by_the_same_rule() {
 }
 
 #[test]
+fn a_request_that_waited_for_its_turn_does_not_bring_an_old_mapping_back() {
+    let mut pair = Pair::new();
+    let configured = |side: usize| {
+        let mut it = policy(side);
+        let nets = ["2001:db8:1::/64", "2001:db8:2::/64"];
+        it.flows.push(flow(nets[side], nets[1 - side]));
+        if side == B {
+            it.peer = None;
+        }
+        let mut config = (*config(vec![it])).clone();
+        config.globals.mobike = false;
+        Arc::new(config)
+    };
+    pair.nat = Some(ip("203.0.113.7"));
+    for side in [B, A] {
+        // A child SA for each family: two requests go out at once.
+        pair.input(side, Input::Capabilities(crate::further::one_family()));
+        pair.input(side, Input::Configure(configured(side)));
+    }
+    pair.pass(3).assert_children(2);
+    pair.command(A, Command::Rekey { name: "test".into(), ike: false });
+    assert_eq!(pair.flying.len(), 2);
+    pair.deliver(1);
+    // The first is lost, and comes again through another mapping.
+    pair.flying.clear();
+    pair.nat_adds = 20000;
+    pair.pass_millis(1100);
+    let ports: Vec<_> = {
+        let sas = pair.sides[B].kernel.sas.values();
+        let outbound = sas.filter(|sa| sa.direction == Direction::Out);
+        outbound.filter_map(|sa| sa.encap.map(|(_, port)| port)).collect()
+    };
+    assert!(!ports.is_empty() && ports.iter().all(|port| *port == 24500), "{ports:?}");
+    pair.pass(60).assert_children(2);
+    pair.end();
+}
+
+#[test]
 fn the_side_behind_the_nat_does_not_follow() {
     let mut pair = behind_nat(10, false);
     // Whatever B sends comes from elsewhere.

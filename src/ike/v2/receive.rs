@@ -134,6 +134,8 @@ fn receive_request(
 pub fn take_turns(sa: &mut Sa, core: &mut Core) {
     while let Some(Held { path, octets, .. }) = sa.frame.window.take_due() {
         let Ok(header) = Header::parse(&octets) else { continue };
+        // A NAT may have another mapping by now, which the requests before this one came by.
+        let path = if sa.frame.mobility.is_some() { path } else { sa.frame.path() };
         receive_request(sa, core, &header, &octets, (path.local, path.remote));
     }
 }
