@@ -308,6 +308,17 @@ fn leftovers_go_when_their_successor_stands() {
 }
 
 #[test]
+fn what_is_dead_already_is_no_leftover() {
+    let mut bench = bench();
+    bench.kernel.start(bench.now);
+    let ReplyData::SaInfo(mut info) = left_over(0x111, our_reqid(&bench)) else { unreachable!() };
+    info.state = SaState::Dead;
+    bench.replies(0, US, 0, ReplyData::SaInfo(info));
+    bench.pass(121);
+    assert!(!bench.asked().iter().any(|r| matches!(r, Request::Delete(_))));
+}
+
+#[test]
 fn leftovers_without_successor_go_after_a_while_or_at_the_end() {
     for end in [false, true] {
         let mut bench = bench();

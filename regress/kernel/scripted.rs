@@ -7,9 +7,10 @@ use oakd::ike::event::{
     Cpi, Direction, Input, KernelAnswer, KernelFlow, KernelRequest, KernelSa, RequestId, SaKey,
     SaMove, Time,
 };
+use oakd::ipsecctl::show;
 use oakd::kernel::Kernel;
 use oakd::wire::EspSpi;
-use pfkey::{Dialect, Protocol, Request};
+use pfkey::{Dialect, Incoming, Protocol, ReplyData, Request};
 
 use super::util::{Road, sas};
 use super::{flow, ip, outbound};
@@ -404,6 +405,67 @@ fn a_dump_that_wakes_nobody_is_read() {
     kernel.start(Time::default());
     kernel.sweep(Time::default());
     assert_eq!(road.kernel.borrow().sa_count(), 0);
+}
+
+#[test]
+fn an_sa_that_is_dead_is_not_shown() {
+    let mut scene = Scene::new("netbsd");
+    scene.add(out_sa(0x1234_5678));
+    let mut dump = Vec::new();
+    let socket = scene.road.kernel.borrow_mut().open(US);
+    for packet in scene.road.dialect.compose(&Request::Dump(None), 1, US).unwrap() {
+        scene.road.kernel.borrow_mut().write(socket, &packet).unwrap();
+    }
+    while let Some(packet) = scene.road.kernel.borrow_mut().read(socket) {
+        dump.push(packet.to_vec());
+    }
+    let shown = |dump: &[Vec<u8>]| show::sas(scene.road.dialect, dump, show::Style::default());
+    assert_eq!(shown(&dump).lines().count(), 1);
+    // The SA comes first behind the header; its state is the tenth octet: dead.
+    assert_eq!((dump[0][18], dump[0][25]), (1, 1));
+    dump[0][25] = 3;
+    assert_eq!(shown(&dump), "");
+}
+
+/// The kernel's number for the only outbound flow; 0 where there are no numbers.
+fn number_of_the_flow(road: &Road) -> u32 {
+    let mut kernel = road.kernel.borrow_mut();
+    let socket = kernel.open(road.pid);
+    let packets = road.dialect.compose(&Request::DumpFlows, 1, road.pid).unwrap_or_default();
+    packets.iter().for_each(|packet| kernel.write(socket, packet).unwrap());
+    while let Some(packet) = kernel.read(socket) {
+        if let Ok(Incoming::Reply(reply)) = road.dialect.interpret(&packet)
+            && let ReplyData::Flow(info) = reply.data
+        {
+            return info.id;
+        }
+    }
+    0
+}
+
+#[test]
+fn an_acquire_that_does_not_tell_its_flow_is_asked_for_it() {
+    everywhere(|mut scene| {
+        let name = scene.road.dialect.name;
+        let wanted = flow(Direction::Out);
+        let added = scene.ask(KernelRequest::AddFlow(Box::new(wanted.clone())));
+        assert_eq!(added, KernelAnswer::Done, "{name}");
+        let number = number_of_the_flow(&scene.road);
+        let esp = if name == "openbsd" { 1 } else { 3 };
+        scene.road.kernel.borrow_mut().acquire(number, esp, wanted.local, wanted.remote);
+        scene.kernel.readable(Time::at(Duration::from_secs(3)));
+        let inputs = std::iter::from_fn(|| scene.kernel.poll());
+        let acquire = inputs.filter_map(|input| match input {
+            Input::Acquire(acquire) => Some(acquire),
+            _ => None,
+        });
+        let all: Vec<_> = acquire.collect();
+        assert_eq!(all.len(), 1, "{name}");
+        assert_eq!((all[0].local, all[0].remote), (wanted.local, wanted.remote), "{name}");
+        let reqid = scene.road.dialect.behaviour.reqids.then_some(wanted.reqid);
+        assert_eq!(all[0].reqid, reqid, "{name}");
+        assert_eq!(all[0].selector, Some(wanted.selector), "{name}");
+    });
 }
 
 /// Whether a daemon on this road learns what the kernel can do.

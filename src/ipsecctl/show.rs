@@ -2,7 +2,7 @@
 
 use pfkey::message::Message;
 use pfkey::print::{self, Flows};
-use pfkey::{Dialect, Incoming, ReplyData, SaInfo};
+use pfkey::{Dialect, Incoming, ReplyData, SaInfo, SaState};
 
 /// How it is shown.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +35,8 @@ pub fn sas<T: AsRef<[u8]>>(dialect: &'static Dialect, dump: &[T], style: Style) 
     for octets in dump {
         if let Ok(Incoming::Reply(reply)) = dialect.interpret(octets.as_ref())
             && let ReplyData::SaInfo(info) = reply.data
+            // NetBSD tells of those that are deleted already.
+            && info.state != SaState::Dead
         {
             found.push((info, octets.as_ref()));
         }

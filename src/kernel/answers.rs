@@ -1,6 +1,6 @@
 //! What the kernel answers and tells on its own account.
 
-use pfkey::{MessageType, Reply, ReplyData, Request, SaId};
+use pfkey::{MessageType, Reply, ReplyData, Request, SaId, SaState};
 
 use super::plan::Plan;
 use super::{Asked, Kernel, Link, PATIENCE, Pending, translate};
@@ -53,6 +53,8 @@ impl<L: Link> Kernel<L> {
         }
         let ours = |reqid| translate::reqid_is_ours(reqid, self.link.behaviour());
         match &reply.data {
+            // NetBSD tells of those that are deleted already.
+            ReplyData::SaInfo(info) if info.state == SaState::Dead => (),
             ReplyData::SaInfo(info) if ours(info.reqid) || self.record.left_sa(info) => {
                 self.stale.found_sa(info.id);
             }
