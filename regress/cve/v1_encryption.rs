@@ -113,8 +113,7 @@ fn seen(
     }
     pair.pass(60);
     pair.assert_children(0);
-    let sent = sent.borrow().clone();
-    sent
+    sent.take()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::v1_insider::{Insider, hand, heard};
 use crate::v1_login::users;
 use crate::v1_phases::ikev1;
 use oakd::conf::*;
+use oakd::ike::event::Input;
 use oakd::ike::report::Event;
 use oakd::wire::attribute::Attribute;
 use oakd::wire::iana::v1::{ConfigAttribute as A1, ConfigType, ExchangeType, NotifyType};
@@ -23,6 +24,7 @@ fn opened(login: bool) -> (Pair, Insider, Policy) {
         it.ike1.xauth = login.then_some(who);
         if side == B {
             it.provision.addresses = vec![AddressPool::new(ip("10.99.0.0"), 24).unwrap()];
+            it.peer = None;
         }
         it
     };
@@ -179,4 +181,48 @@ fn answers_to_nothing_are_told() {
     assert!(heard(&mut pair).is_empty());
     assert!(pair.told(B, "that answers nothing"));
     assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 1);
+}
+
+/// Logs in as Alice and asks for an address; gives back the answer.
+fn address(pair: &mut Pair, insider: &mut Insider) -> Vec<Attribute> {
+    let request = transactions(pair).pop().expect("a request");
+    insider.reply(pair, &request, credentials(b"alice", b"open sesame"));
+    let verdict = transactions(pair).pop().expect("a verdict");
+    insider.reply(pair, &verdict, attributes(ConfigType::ACK, Vec::new()));
+    let id = insider.fresh();
+    let header = insider.header(ExchangeType::TRANSACTION, id, Flags::default());
+    let wish = attributes(ConfigType::REQUEST, vec![A1::INTERNAL_IP4_ADDRESS.empty()]);
+    let (octets, iv) = insider.seal(&header, &[], vec![wish]);
+    hand(pair, &octets);
+    let answer = transactions(pair).pop().expect("an answer");
+    let Payload::Attributes(reply) = &insider.answered(&answer, &iv)[1] else { panic!("none") };
+    reply.attributes.clone()
+}
+
+#[test]
+fn an_address_that_sticks_is_in_one_isakmp_sa() {
+    for sticky in [true, false] {
+        let (mut pair, mut first, policy) = opened(true);
+        let one = address(&mut pair, &mut first);
+        assert_eq!(one, [A1::INTERNAL_IP4_ADDRESS.with(&[10, 99, 0, 1])]);
+        let globals =
+            Globals { dpd_check_interval: 0, sticky_address: sticky, ..Globals::default() };
+        let mut gateway = Policy { name: policy.name.clone(), ..ikev1(B, Phase1::Aggressive) };
+        gateway.child_proposals = policy.child_proposals.clone();
+        gateway.ike1.xauth = Some(Xauth::Peer);
+        gateway.start = Start::Passive;
+        gateway.peer = None;
+        gateway.provision.addresses = vec![AddressPool::new(ip("10.99.0.0"), 24).unwrap()];
+        let config = Config { globals, policies: vec![gateway] };
+        pair.input(B, Input::Configure(config.into()));
+        pair.pass(1);
+        // She comes from elsewhere and says nothing of beginning anew.
+        pair.sides[A].address.set_ip(ip("192.0.2.9"));
+        let mut second = Insider::open_with(&mut pair, &policy, 78);
+        let other = address(&mut pair, &mut second);
+        let wanted =
+            if sticky { one } else { vec![A1::INTERNAL_IP4_ADDRESS.with(&[10, 99, 0, 2])] };
+        assert_eq!(other, wanted);
+        assert_eq!(pair.sides[B].engine.sas(pair.now).len(), if sticky { 1 } else { 2 });
+    }
 }

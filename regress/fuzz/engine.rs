@@ -15,7 +15,7 @@ use oakd::wire::{EspSpi, IkeSpi, Spi};
 const ROUNDS: u64 = 150;
 
 /// Changes, cuts, lengthens or doubles some octets.
-fn mutate(octets: &[u8], random: &mut SeededRandom) -> Vec<u8> {
+pub fn mutate(octets: &[u8], random: &mut SeededRandom) -> Vec<u8> {
     let mut octets = octets.to_vec();
     for _ in 0..=random.below(3) {
         let len = octets.len().max(1) as u64;

@@ -39,8 +39,13 @@ pub fn hand(pair: &mut Pair, octets: &[u8]) {
 impl Insider {
     /// Does Aggressive Mode with side B, which has this policy's mirror.
     pub fn open(pair: &mut Pair, policy: &Policy) -> Self {
+        Self::open_with(pair, policy, 77)
+    }
+
+    /// As [`Insider::open`], with other randomness.
+    pub fn open_with(pair: &mut Pair, policy: &Policy, seed: u64) -> Self {
         assert_eq!(policy.version, oakd::conf::Version::V1(Mode::Aggressive));
-        let mut random = SeededRandom::new(77);
+        let mut random = SeededRandom::new(seed);
         let mut own = [0; 8];
         random.fill(&mut own);
         let kex = KeyExchange::generate(policy.ike_proposals[0].groups[0], &mut random).unwrap();

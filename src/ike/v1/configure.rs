@@ -20,7 +20,7 @@ use super::state::{Next, Stage};
 use super::transaction::Told;
 use super::{config, message, traffic, xauth};
 use crate::conf::Family;
-use crate::ike::core::Core;
+use crate::ike::core::{Core, Deed};
 use crate::ike::event::Time;
 use crate::ike::inner::{Configured, Inner};
 use crate::ike::pool::{Exhausted, Holder, ranges};
@@ -264,7 +264,13 @@ impl Established {
         let take_over =
             frame.initiator || core.globals.sticky_address || core.globals.enforce_single_ike_sa;
         match give(frame, core, &holder, wishes, take_over) {
-            Ok(given) => given.addresses().collect(),
+            Ok(given) => {
+                if core.globals.sticky_address && !given.is_empty() {
+                    // Another ISAKMP SA of this peer that had it goes.
+                    core.deeds.push_back(Deed::Established(frame.id, false));
+                }
+                given.addresses().collect()
+            }
             Err(Exhausted) => Vec::new(),
         }
     }

@@ -271,6 +271,7 @@ impl State {
             Stage::AwaitKe(_) => "Main Mode's key exchange",
             Stage::AwaitAnswer(_) => explained::AGGRESSIVE_MODE,
             Stage::AwaitProof(_) => explained::MAIN_MODE_PROOF,
+            Stage::Login(_) => "Aggressive Mode's proof",
             _ => "a message",
         }
     }
