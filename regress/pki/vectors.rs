@@ -122,6 +122,21 @@ fn rfc_8032_section_7_1() {
     assert!(verify(&public_half(&key).unwrap(), scheme, &[0x72], &wanted).unwrap());
 }
 
+#[test]
+fn rfc_8032_section_7_4() {
+    let secret = hex("6c82a562cb808d10d632be89c8513ebf6c929f34ddfa8c9f63c9960ef6e348a3\
+         528c8a3fcc2f044e39a3fc5b94492f8f032e7549a20098f95b");
+    let wanted = hex("533a37f6bbe457251f023c0d88f976ae2dfb504a843e34d2074fd823d41a591f\
+         2b233f034f628281f2fd7a22ddd47d7828c59bd0a21bfd3980ff0d2028d4b18a\
+         9df63e006c5d1c2d345b925d8dc00b4104852db99ac5c7cdda8530a113a0f4db\
+         b61149f05a7363268c71d95808ff2e652600");
+    // Not every version of the library has a constant for it.
+    let key = PKey::private_key_from_raw_bytes(&secret, Id::from_raw(1088)).unwrap();
+    let scheme = by(Family::Ed448, HashId::IDENTITY);
+    assert_eq!(sign(&key, scheme, &[]).unwrap(), wanted);
+    assert!(verify(&public_half(&key).unwrap(), scheme, &[], &wanted).unwrap());
+}
+
 fn by(family: Family, hash: HashId) -> &'static Scheme {
     SCHEMES.iter().find(|scheme| (scheme.family, scheme.hash) == (family, hash)).unwrap()
 }
