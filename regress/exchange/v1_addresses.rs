@@ -87,7 +87,7 @@ fn an_address_is_asked_for_before_phase_2_and_given_back() {
 fn after_a_login_the_lease_is_the_users() {
     let mut pair = Pair::new();
     users(&mut pair, "open sesame");
-    start(&mut pair, |side, policy| with_login(side, policy));
+    start(&mut pair, with_login);
     pair.pass(3).assert_up();
     let holder = pair.sides[B].leases[0].holder.octets().to_vec();
     assert!(holder.ends_with(b"alice"), "{holder:?}");
@@ -210,7 +210,7 @@ fn two_clients_of_one_group_are_two_peers() {
     // Both call themselves a.example, as the members of a group do; B sees two users.
     let mut pair = Pair::new();
     users(&mut pair, "open sesame");
-    start(&mut pair, |side, policy| with_login(side, policy));
+    start(&mut pair, with_login);
     pair.pass(3).assert_up();
     let settings = oakd::ike::Settings::default();
     let old = std::mem::replace(

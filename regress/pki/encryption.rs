@@ -9,11 +9,10 @@ use oakd::pki::Keyring;
 use oakd::pki::authority::NewKey;
 use oakd::wire::iana::v2::IdType;
 
-fn sealed(
-    ring: &Keyring,
-    host: &str,
-    plain: &[&[u8]],
-) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>), String> {
+/// Ciphertexts, and the hash of the certificate whose key it was.
+type Sealed = (Vec<Vec<u8>>, Option<Vec<u8>>);
+
+fn sealed(ring: &Keyring, host: &str, plain: &[&[u8]]) -> Result<Sealed, String> {
     let identity = name(IdType::ID_FQDN, host);
     let plain = plain.iter().map(|octets| Secret::from(*octets)).collect();
     match ring.answer(&Question::Seal(Box::new(Seal { identity, plain }))) {

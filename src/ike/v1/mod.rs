@@ -1,6 +1,8 @@
 //! IKEv1 (RFC 2407, 2408, 2409): states named for what they await.
 //!
-//! [`main_mode`] and [`aggressive`] draw their own messages; both end in [`mod@established`], where
+//! [`main_mode`] and [`aggressive`] draw their own messages, and [`encryption`] what public key encryption
+//! makes of them. A [`login`] may follow, and addresses be told ([`configure`]), in [`transaction`]
+//! exchanges. All end in [`mod@established`], where
 //! [`quick`] negotiates child SAs and [`inform`] takes and gives notice.
 //!
 //! A message is sent again by whoever waits for the next one: an initiator by the clock, a responder

@@ -258,7 +258,7 @@ impl Ready {
         self.peer.as_ref().map(neutral)
     }
 
-    /// As [`Ready::refuses`], of what the peer said already.
+    /// Whether the peer may not call itself what it said already: what to report then.
     pub fn is_refused(&self, frame: &mut Frame, core: &Core) -> Option<Event> {
         let said = self.peer_id()?;
         self.refuses(frame, core, &said)
