@@ -68,7 +68,7 @@ pub fn hexadecimal(octets: &[u8]) -> String {
 
 /// The octets of digits.
 pub fn octets(hex: &str) -> Option<Vec<u8>> {
-    if !hex.is_ascii() || hex.len() % 2 != 0 {
+    if !hex.is_ascii() || !hex.len().is_multiple_of(2) {
         return None;
     }
     let pairs = (0..hex.len()).step_by(2);
