@@ -213,7 +213,10 @@ impl Writer {
         self.ids();
         match self.random.below(3) {
             0 => self.put("psk \"a b\""),
-            1 => self.put("rsa"),
+            1 => {
+                let word = self.pick(&["rsa", "ecdsa256", "ecdsa384", "ecdsa521"]);
+                self.put(word);
+            }
             _ => (),
         }
         self.maybe(&["hybrid", "rsa-encryption", "rsa-revised-encryption"]);

@@ -152,6 +152,11 @@ impl Insider {
             policy.child_lifetime,
             oakd::wire::EspSpi(spi),
         );
+        self.offer(sa, flags)
+    }
+
+    /// As [`Insider::quick`], with these proposals.
+    pub fn offer(&mut self, sa: Sa, flags: Flags) -> (Vec<u8>, Header, Iv) {
         let subnet = |text: &str| {
             let prefix = prefix(text);
             Payload::Id(Id::of_subnet(prefix.address(), prefix.length()))

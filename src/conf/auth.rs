@@ -52,6 +52,9 @@ impl Signature {
         ("signature", Self::Any),
     ];
 
+    /// Those that an `ike` rule may name: IKEv1 has a method for each (RFC 2409, RFC 4754).
+    pub const OF_IKEV1: &'static [(&'static str, Self)] = Self::WORDS.split_at(4).0;
+
     /// Its word.
     pub fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)

@@ -25,7 +25,7 @@ pub use table::{AUTH, COMP, ENC, GROUP, Transform, transform};
 use super::Mode;
 use super::diagnostic::Place;
 use super::syntax::{ConfigOption, Host, Side, Spanned, Word};
-use super::{Ike1Proof, Xauth};
+use super::{Ike1Proof, Signature, Xauth};
 use crate::crypto::Secret;
 
 /// A rule as written.
@@ -225,6 +225,8 @@ pub struct IkeRule {
     pub phase2: Option<Phase>,
     /// `psk`, or else certificates.
     pub psk: Option<Secret>,
+    /// By which signatures, where there is no `psk`: `rsa`, written or not, or one of ECDSA.
+    pub signature: Signature,
     /// `hybrid`, `rsa-encryption` or `rsa-revised-encryption`.
     pub proof: Ike1Proof,
     /// `xauth`.

@@ -110,7 +110,7 @@ impl Checker<'_> {
         };
         let auth = match rule.psk {
             Some(_) => Auth::PSK,
-            None => Auth::signature(Signature::Rsa),
+            None => Auth::signature(rule.signature),
         };
         let (provision, wanted) = self.addressing(&rule.options);
         let life = |seconds: Option<u64>, usual: u32| {
@@ -169,6 +169,13 @@ impl Checker<'_> {
         let word = rule.proof.word().unwrap_or_default();
         if rule.proof != Ike1Proof::Usual && rule.psk.is_some() {
             let sentence = format!("{word} and psk are two ways: leave one out");
+            self.error(place, Problem::says(sentence));
+        }
+        let plain = rule.proof == Ike1Proof::Usual && rule.xauth.is_none();
+        if rule.signature != Signature::Rsa && !plain {
+            let signature = rule.signature.word();
+            let sentence =
+                format!("{signature} goes with neither xauth nor another proof: write rsa");
             self.error(place, Problem::says(sentence));
         }
         match (rule.proof, &rule.xauth) {

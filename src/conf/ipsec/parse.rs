@@ -8,7 +8,7 @@ use crate::conf::diagnostic::{Place, nearest};
 use crate::conf::lex::TokenKind;
 use crate::conf::parse::{Cursor, Fault, Problem, Stop, option};
 use crate::conf::syntax::{Host, Side, SideHost, Spanned, Word};
-use crate::conf::{Ike1Proof, Mode, Xauth};
+use crate::conf::{Ike1Proof, Mode, Signature, Xauth};
 use crate::crypto::Secret;
 
 /// How deep lists of hosts may lie in each other.
@@ -61,12 +61,12 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
     };
     let phase2 = if cursor.is("quick") { Some(phase(cursor, false)?) } else { None };
     ids(cursor, &mut ends)?;
-    let psk = match cursor.eat("psk") {
-        true => Some(Secret::new(cursor.string("a key in quotes")?.value.into_bytes())),
-        false => {
-            cursor.eat("rsa");
-            None
+    let (psk, signature) = match cursor.eat("psk") {
+        true => {
+            let key = cursor.string("a key in quotes")?.value.into_bytes();
+            (Some(Secret::new(key)), Signature::Rsa)
         }
+        false => (None, one_of(cursor, Signature::OF_IKEV1).unwrap_or(Signature::Rsa)),
     };
     let proof = one_of(cursor, Ike1Proof::WORDS).unwrap_or_default();
     let xauth = match cursor.eat("xauth") {
@@ -98,6 +98,7 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
         phase1,
         phase2,
         psk,
+        signature,
         proof,
         xauth,
         options,

@@ -10,7 +10,7 @@ use crate::conf::print::{
 };
 use crate::conf::source::Names;
 use crate::conf::syntax::Host;
-use crate::conf::{Mode, Xauth};
+use crate::conf::{Mode, Signature, Xauth};
 use crate::crypto::Secret;
 
 /// How entries are shown.
@@ -46,6 +46,7 @@ pub fn write_rule(out: &mut String, rule: &Rule, secrets: bool) -> fmt::Result {
                 out.push_str(" psk ");
                 write_secret(out, psk, secrets)?;
             }
+            write_flag(out, (rule.signature != Signature::Rsa).then(|| rule.signature.word()));
             write_flag(out, rule.proof.word());
             match &rule.xauth {
                 Some(Xauth::As(user)) => write!(out, " xauth {}", Quoted(user))?,

@@ -3,7 +3,9 @@
 
 use super::rules::{Method as Layout, Proof};
 use crate::conf::{self, Ike1Proof, Policy, Signature, Xauth};
+use crate::crypto::Prf;
 use crate::wire::iana::v1::AuthMethod;
+use crate::wire::iana::v2::PrfId;
 
 /// What SKEYID is made of (RFC 2409 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,18 @@ impl Method {
         Some(if client == initiator { Client::We } else { Client::Peer })
     }
 
+    /// The function that makes what is signed, where it is not the negotiated one: a signature that goes with
+    /// one hash is over the HMAC with that hash (RFC 2409 §5.1, RFC 4754).
+    pub fn proof_prf(&self) -> Option<Prf> {
+        let id = match self.signature {
+            AuthMethod::ECDSA_SHA256_P256 => PrfId::PRF_HMAC_SHA2_256,
+            AuthMethod::ECDSA_SHA384_P384 => PrfId::PRF_HMAC_SHA2_384,
+            AuthMethod::ECDSA_SHA512_P521 => PrfId::PRF_HMAC_SHA2_512,
+            _ => return None,
+        };
+        Prf::new(id).ok()
+    }
+
     /// Whether the pre-shared key is what authenticates.
     pub fn is_shared_key(&self) -> bool {
         self.seed == Seed::SharedKey
@@ -153,6 +167,20 @@ fn usual(method: conf::Method) -> Vec<AuthMethod> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_signed_is_as_long_as_the_hash_of_the_signature() {
+        let rows = [
+            (AuthMethod::RSA_SIGNATURES, None),
+            (AuthMethod::ECDSA_SHA256_P256, Some(32)),
+            (AuthMethod::ECDSA_SHA384_P384, Some(48)),
+            (AuthMethod::ECDSA_SHA512_P521, Some(64)),
+        ];
+        for (id, len) in rows {
+            let method = Method::of(id).unwrap();
+            assert_eq!(method.proof_prf().map(|prf| prf.len()), len, "{id}");
+        }
+    }
 
     #[test]
     fn who_logs_in_depends_on_who_begins() {

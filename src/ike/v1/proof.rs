@@ -164,9 +164,10 @@ impl Ready {
             cookies: cookies(frame),
             sa: &self.opening.sa,
         };
+        let prf = self.opening.choice.method.proof_prf().unwrap_or(self.keys.prf);
         match initiators {
-            true => phase1.initiator(self.keys.prf, &self.skeyid, id),
-            false => phase1.responder(self.keys.prf, &self.skeyid, id),
+            true => phase1.initiator(prf, &self.skeyid, id),
+            false => phase1.responder(prf, &self.skeyid, id),
         }
     }
 
