@@ -203,6 +203,10 @@ impl Window {
     pub fn widen(&mut self, size: u8) {
         self.size = size.max(1);
         self.untold = self.size > 1;
+        // As there was one request at a time, the one at work says that what came before has arrived.
+        if self.answering {
+            self.answers.clear();
+        }
     }
 
     /// What the peer is to be told of how many requests we take, if it does not know.
