@@ -1,6 +1,6 @@
 //! What the engine lends to whoever works on an IKE SA: time, randomness, configuration, and the ways out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ pub struct Core {
     /// Answers to kernel requests that are not to reach the kernel (`set decouple`).
     pub loopback: VecDeque<(RequestId, KernelAnswer)>,
     /// Which IKE SA an inbound child SA belongs to.
-    pub by_spi: HashMap<EspSpi, SaId>,
+    pub by_spi: BTreeMap<EspSpi, SaId>,
     owners: HashMap<RequestId, Owner>,
     askers: HashMap<QuestionId, SaId>,
     last_id: u64,
@@ -188,7 +188,7 @@ impl Core {
             outputs: VecDeque::new(),
             deeds: VecDeque::new(),
             loopback: VecDeque::new(),
-            by_spi: HashMap::new(),
+            by_spi: BTreeMap::new(),
             owners: HashMap::new(),
             askers: HashMap::new(),
             last_id: 0,

@@ -10,22 +10,20 @@ use crate::conf::{Mode, SaProtocol};
 /// What the kernel is to be asked after a claim or a release.
 pub type Change = Option<KernelRequest>;
 
-/// The flows in the kernel with those who claim them.
+/// The flows in the kernel with those who claim them. There are very many, and nearly always one claim
+/// for each.
 #[derive(Debug, Default)]
-pub struct FlowTable(BTreeMap<Selects, Claims>);
+pub struct FlowTable {
+    /// What was claimed last: this is in the kernel.
+    present: BTreeMap<Selects, Claim>,
+    /// What was claimed before, the oldest first; nowhere empty.
+    covered: BTreeMap<Selects, Vec<Claim>>,
+}
 
 /// What a flow selects: the kernel holds one flow for it.
 type Selects = (Direction, KernelSelector);
 
-/// Who wants what for one selector. There are many selectors and nearly always one claim for each.
-#[derive(Debug)]
-struct Claims {
-    /// Claimed last: this one is in the kernel.
-    last: Claim,
-    /// Claimed before, the oldest first.
-    before: Box<[Claim]>,
-}
-
+/// Who wants what for one selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Claim {
     uses: Uses,
@@ -47,57 +45,67 @@ struct Uses {
 impl FlowTable {
     /// One more wants this flow. A flow with the same selectors and another SA is replaced.
     pub fn claim(&mut self, flow: &KernelFlow) -> Change {
-        let uses = Uses::of(flow);
-        match self.0.entry((flow.direction, flow.selector)) {
-            Entry::Vacant(place) => {
-                place.insert(Claims { last: Claim { uses, count: 1 }, before: Box::default() });
+        let (selects, uses) = ((flow.direction, flow.selector), Uses::of(flow));
+        let mut claim = Claim { uses, count: 1 };
+        if let Some(present) = self.present.get_mut(&selects) {
+            if present.uses == claim.uses {
+                present.count += 1;
+                return None;
             }
-            Entry::Occupied(mut place) => {
-                let claims = place.get_mut();
-                if claims.last.uses == uses {
-                    claims.last.count += 1;
-                    return None;
-                }
-                let (known, mut before): (Vec<_>, Vec<_>) =
-                    claims.before.iter().cloned().partition(|claim| claim.uses == uses);
-                let count = known.first().map_or(1, |claim| claim.count + 1);
-                before.push(std::mem::replace(&mut claims.last, Claim { uses, count }));
-                claims.before = before.into();
+            let covered = self.covered.entry(selects).or_default();
+            if let Some(at) = covered.iter().position(|it| it.uses == claim.uses) {
+                claim.count += covered.remove(at).count;
             }
+            covered.push(present.clone());
         }
+        self.present.insert(selects, claim);
         Some(KernelRequest::AddFlow(Box::new(flow.clone())))
     }
 
     /// One fewer wants it. The flow goes with the last, or gives way to what was claimed before.
     pub fn release(&mut self, flow: &KernelFlow) -> Change {
         let (selects, uses) = ((flow.direction, flow.selector), Uses::of(flow));
-        let claims = self.0.get_mut(&selects)?;
-        let is_last = claims.last.uses == uses;
-        let claim = match is_last {
-            true => &mut claims.last,
-            false => claims.before.iter_mut().find(|claim| claim.uses == uses)?,
-        };
-        claim.count -= 1;
-        if claim.count > 0 {
+        let present = self.present.get_mut(&selects)?;
+        if present.uses != uses {
+            self.release_covered(selects, &uses);
             return None;
         }
-        let mut before = std::mem::take(&mut claims.before).into_vec();
-        if !is_last {
-            before.retain(|claim| claim.uses != uses);
-            claims.before = before.into();
+        present.count -= 1;
+        if present.count > 0 {
             return None;
         }
-        let Some(successor) = before.pop() else {
-            self.0.remove(&selects);
+        let Some(successor) = self.uncover(selects) else {
+            self.present.remove(&selects);
             return Some(KernelRequest::DeleteFlow(Box::new(flow.clone())));
         };
-        *claims = Claims { last: successor, before: before.into() };
-        Some(KernelRequest::AddFlow(Box::new(claims.last.uses.flow(selects))))
+        let flow = successor.uses.flow(selects);
+        self.present.insert(selects, successor);
+        Some(KernelRequest::AddFlow(Box::new(flow)))
+    }
+
+    fn release_covered(&mut self, selects: Selects, uses: &Uses) {
+        let Entry::Occupied(mut covered) = self.covered.entry(selects) else { return };
+        let claims = covered.get_mut();
+        claims.iter_mut().filter(|it| it.uses == *uses).for_each(|it| it.count -= 1);
+        claims.retain(|it| it.count > 0);
+        if claims.is_empty() {
+            covered.remove();
+        }
+    }
+
+    /// Takes what was claimed before the present one.
+    fn uncover(&mut self, selects: Selects) -> Option<Claim> {
+        let Entry::Occupied(mut covered) = self.covered.entry(selects) else { return None };
+        let claim = covered.get_mut().pop();
+        if covered.get().is_empty() {
+            covered.remove();
+        }
+        claim
     }
 
     /// The flows that are in the kernel, in no order.
     pub fn iter(&self) -> impl Iterator<Item = KernelFlow> {
-        self.0.iter().map(|(selects, claims)| claims.last.uses.flow(*selects))
+        self.present.iter().map(|(selects, claim)| claim.uses.flow(*selects))
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod index;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::Settings;
@@ -31,7 +31,7 @@ pub enum Crowd {
 /// All IKE SAs.
 #[derive(Debug, Default)]
 pub struct Table {
-    sas: HashMap<SaId, Box<Sa>>,
+    sas: BTreeMap<SaId, Box<Sa>>,
     /// Half-open SAs by the peer's SPI: a first message sent again names no SPI of ours.
     half_open: HashMap<IkeSpi, (SaId, Network)>,
     /// How many of them each network has.
@@ -155,17 +155,14 @@ impl Table {
         self.networks.get(&Network::of(remote)).copied().unwrap_or(0)
     }
 
-    /// All SAs, in no order.
+    /// All SAs, in a stable order.
     pub fn iter(&self) -> impl Iterator<Item = &Sa> {
         self.sas.values().map(|sa| &**sa)
     }
 
     /// The names of the SAs that fulfil a condition, in a stable order.
     pub fn ids(&self, mut condition: impl FnMut(&Sa) -> bool) -> Vec<SaId> {
-        let chosen = self.sas.values().filter(|sa| condition(sa));
-        let mut ids: Vec<_> = chosen.map(|sa| sa.id()).collect();
-        ids.sort_unstable();
-        ids
+        self.sas.values().filter(|sa| condition(sa)).map(|sa| sa.id()).collect()
     }
 
     /// Whether there is none.
