@@ -16,16 +16,14 @@ use super::vendor::Abilities;
 use crate::conf::{Policy, Start, Version, Xauth};
 use crate::crypto::IkeSuite;
 use crate::ike::child::{Child, ChildId, Stage};
-use crate::ike::core::{Core, Deed, Owner, Part};
-use crate::ike::event::{
-    Direction, KernelAnswer, KernelRequest, KernelSelector, Output, SaCounters, SaKey, Time,
-};
+use crate::ike::core::{Core, Deed};
+use crate::ike::event::{Direction, KernelAnswer, KernelSelector, Output, SaKey, Time};
 use crate::ike::natt::{KEEPALIVE, Path};
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Frame, Standing, Who};
 use crate::ike::selector::{Traffic, covers};
 use crate::ike::timer::{earliest, jitter, soft};
-use crate::ike::window::{Due, Outstanding};
+use crate::ike::window::Outstanding;
 use crate::wire::MessageId;
 use crate::wire::v2::Id;
 
@@ -320,15 +318,6 @@ impl Established {
         earliest(own.into_iter().chain(children).chain(exchanges))
     }
 
-    fn interval(&self, core: &Core) -> Option<Duration> {
-        let interval = Duration::from_secs(core.globals.dpd_check_interval.into());
-        (self.abilities.dpd && !interval.is_zero()).then_some(interval)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.probe.is_none() && !self.asked_traffic
-    }
-
     /// Time has passed.
     pub fn timeout(&mut self, frame: &mut Frame, core: &mut Core) {
         let now = core.now;
@@ -359,63 +348,6 @@ impl Established {
         self.check_exchanges(frame, core);
         if frame.gone.is_none() {
             self.check_children(frame, core);
-        }
-    }
-
-    /// Dead peer detection (RFC 3706): traffic that came in proves life as well as an answer does.
-    /// `false` if the peer is given up.
-    fn check_alive(&mut self, frame: &mut Frame, core: &mut Core) -> bool {
-        let backoff = core.settings.backoff;
-        let due = match &mut self.probe {
-            Some(probe) => probe.due(core.now, &backoff, &mut *core.random),
-            None => Due::Nothing,
-        };
-        match due {
-            Due::Again(octets) => {
-                let octets = octets.to_vec();
-                core.stats.retransmits += 1;
-                core.send(frame.local, frame.remote, octets);
-            }
-            Due::GiveUp(sent) => {
-                let exchange = "R-U-THERE".into();
-                frame.report(core, Event::NoAnswer { exchange, sent });
-                self.abandon(core);
-                frame.close(core, Gone::PeerVanished);
-                return false;
-            }
-            Due::Nothing => (),
-        }
-        let Some(interval) = self.interval(core) else { return true };
-        if !self.is_idle() || self.heard.after(interval) > core.now {
-            return true;
-        }
-        match frame.children.iter().find(|child| child.stage == Stage::Up) {
-            Some(child) => {
-                self.asked_traffic = true;
-                let owner = Owner::Child { sa: frame.id, child: child.id, part: Part::Counters };
-                core.kernel(owner, KernelRequest::QuerySa(child.key(Direction::In)));
-            }
-            None => self.send_probe(frame, core),
-        }
-        true
-    }
-
-    /// The kernel told what a child received, or could not.
-    pub fn counted(
-        &mut self,
-        frame: &mut Frame,
-        core: &mut Core,
-        id: ChildId,
-        counters: Option<SaCounters>,
-    ) {
-        self.asked_traffic = false;
-        let child = frame.children.iter_mut().find(|child| child.id == id);
-        let progressed = child.zip(counters).is_some_and(|(child, counters)| {
-            std::mem::replace(&mut child.seen, counters.packets) < counters.packets
-        });
-        match progressed {
-            true => self.heard = core.now,
-            false => self.send_probe(frame, core),
         }
     }
 

@@ -11,6 +11,7 @@
 
 pub mod aggressive;
 pub mod algorithms;
+pub mod alive;
 pub mod config;
 pub mod configure;
 pub mod encryption;

@@ -1,0 +1,81 @@
+//! Dead peer detection (RFC 3706).
+
+use std::time::Duration;
+
+use super::established::Established;
+use crate::ike::child::{ChildId, Stage};
+use crate::ike::core::{Core, Owner, Part};
+use crate::ike::event::{Direction, KernelRequest, SaCounters};
+use crate::ike::report::{Event, Gone};
+use crate::ike::sa::Frame;
+use crate::ike::window::Due;
+
+impl Established {
+    /// How long the peer may be silent, where it can be asked whether it lives.
+    pub fn interval(&self, core: &Core) -> Option<Duration> {
+        let interval = Duration::from_secs(core.globals.dpd_check_interval.into());
+        (self.abilities.dpd && !interval.is_zero()).then_some(interval)
+    }
+
+    /// Whether nobody is asked just now.
+    pub fn is_idle(&self) -> bool {
+        self.probe.is_none() && !self.asked_traffic
+    }
+
+    /// Dead peer detection (RFC 3706): traffic that came in proves life as well as an answer does.
+    /// `false` if the peer is given up.
+    pub fn check_alive(&mut self, frame: &mut Frame, core: &mut Core) -> bool {
+        let backoff = core.settings.backoff;
+        let due = match &mut self.probe {
+            Some(probe) => probe.due(core.now, &backoff, &mut *core.random),
+            None => Due::Nothing,
+        };
+        match due {
+            Due::Again(octets) => {
+                let octets = octets.to_vec();
+                core.stats.retransmits += 1;
+                core.send(frame.local, frame.remote, octets);
+            }
+            Due::GiveUp(sent) => {
+                let exchange = "R-U-THERE".into();
+                frame.report(core, Event::NoAnswer { exchange, sent });
+                self.abandon(core);
+                frame.close(core, Gone::PeerVanished);
+                return false;
+            }
+            Due::Nothing => (),
+        }
+        let Some(interval) = self.interval(core) else { return true };
+        if !self.is_idle() || self.heard.after(interval) > core.now {
+            return true;
+        }
+        match frame.children.iter().find(|child| child.stage == Stage::Up) {
+            Some(child) => {
+                self.asked_traffic = true;
+                let owner = Owner::Child { sa: frame.id, child: child.id, part: Part::Counters };
+                core.kernel(owner, KernelRequest::QuerySa(child.key(Direction::In)));
+            }
+            None => self.send_probe(frame, core),
+        }
+        true
+    }
+
+    /// The kernel told what a child received, or could not.
+    pub fn counted(
+        &mut self,
+        frame: &mut Frame,
+        core: &mut Core,
+        id: ChildId,
+        counters: Option<SaCounters>,
+    ) {
+        self.asked_traffic = false;
+        let child = frame.children.iter_mut().find(|child| child.id == id);
+        let progressed = child.zip(counters).is_some_and(|(child, counters)| {
+            std::mem::replace(&mut child.seen, counters.packets) < counters.packets
+        });
+        match progressed {
+            true => self.heard = core.now,
+            false => self.send_probe(frame, core),
+        }
+    }
+}
