@@ -4,8 +4,8 @@
 use crate::pair::*;
 use oakd::crypto::{KeyExchange, Prf, Random, Secret, SeededRandom, psk_auth};
 use oakd::ike::event::Input;
+use oakd::ike::frame::Frame;
 use oakd::ike::proposal::{self, Kind};
-use oakd::ike::sa::Frame;
 use oakd::ike::table::SaId;
 use oakd::ike::v2::{keys, seal};
 use oakd::wire::iana::v2::{AuthMethod, ExchangeType, GroupId};

@@ -10,6 +10,7 @@ pub mod core;
 mod engine;
 pub mod event;
 pub mod flow;
+pub mod frame;
 pub mod id;
 pub mod inner;
 pub mod natt;

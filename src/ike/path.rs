@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use super::child::ChildId;
 use super::core::Core;
 use super::event::{Direction, KernelAnswer, SaKey};
+use super::frame::Frame;
 use super::natt::Path;
 use super::report::Event;
-use super::sa::Frame;
 
 impl Path {
     /// Both ends, ours first.

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::core::Core;
 use super::event::{KernelSelector, Output};
+use super::frame::Frame;
 use super::inner::{Configured, Given, HostChange, HostConfig, Inner};
 use super::pool::{Exhausted, Holder, Lease, Range, Wish, ranges};
 use super::report::{Disagreement, Event};
-use super::sa::Frame;
 use crate::conf::{CfgOption, Family, Policy, Prefix, Provision};
 
 /// The most name servers, networks or domains that we take from a peer, each.

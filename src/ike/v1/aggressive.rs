@@ -25,8 +25,8 @@ use super::{Came, Next, Stage};
 use crate::conf;
 use crate::crypto::KeyExchange;
 use crate::ike::core::Core;
+use crate::ike::frame::Frame;
 use crate::ike::report::Event;
-use crate::ike::sa::Frame;
 use crate::wire::iana::v1::ExchangeType;
 use crate::wire::v1::{Nonce, Payload, Sa};
 

@@ -6,8 +6,8 @@ use super::established::Established;
 use crate::ike::child::{ChildId, Stage};
 use crate::ike::core::{Core, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, SaCounters};
+use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone};
-use crate::ike::sa::Frame;
 use crate::ike::window::Due;
 
 impl Established {

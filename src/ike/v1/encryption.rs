@@ -26,9 +26,9 @@ use crate::conf;
 use crate::crypto::{Error, IkeSuite, KeyExchange, Secret};
 use crate::ike::auth::{Answer, Open, Question, QuestionId, Seal};
 use crate::ike::core::Core;
+use crate::ike::frame::Frame;
 use crate::ike::id;
 use crate::ike::report::Event;
-use crate::ike::sa::Frame;
 use crate::wire::v1::{Payload, Sa};
 
 /// Our half of the key exchange, and our nonce.

@@ -25,9 +25,9 @@ use crate::ike::auth::{
     Answer, Cert as Certificate, Manner, Proof, Question, QuestionId, Request, Sign, Verify,
 };
 use crate::ike::core::Core;
+use crate::ike::frame::Frame;
 use crate::ike::id;
 use crate::ike::report::Event;
-use crate::ike::sa::Frame;
 use crate::wire::iana::v1::{CertEncoding, ExchangeType, NotifyType};
 use crate::wire::v1::{Cert, Id, Notify, Payload};
 use crate::wire::v2::Id as Neutral;

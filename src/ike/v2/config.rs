@@ -6,12 +6,12 @@ use super::established::{Established, Task};
 use super::rules::Bag;
 use crate::conf::{CfgOption, Family, Policy, Prefix, Provision};
 use crate::ike::core::Core;
+use crate::ike::frame::Frame;
 use crate::ike::inner::{Configured, Given, Inner};
 use crate::ike::pool::{Exhausted, Holder, ranges};
 pub use crate::ike::provide::apply;
 use crate::ike::provide::{Granted, domain, family, give, mask, mask_length, none_given};
 use crate::ike::report::{Disagreement, Gone};
-use crate::ike::sa::Frame;
 use crate::wire::iana::v2::{CfgAttribute, CfgType, NotifyType};
 use crate::wire::v2::{Config, ConfigAttribute, Id, Notify, Payload};
 

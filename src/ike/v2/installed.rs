@@ -6,8 +6,8 @@ use super::established::{Established, PAUSE, Task};
 use crate::conf::Start;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed, Part};
+use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone};
-use crate::ike::sa::Frame;
 use crate::ike::timer::jitter;
 
 /// Child SAs for the same flows that came to be within this time were asked for at once.

@@ -20,10 +20,10 @@ use super::message::send_request;
 use super::rules::Bag;
 use crate::conf::{FlowAddresses, Mode, Policy};
 use crate::ike::core::Core;
+use crate::ike::frame::Frame;
 use crate::ike::inner::{Given, Inner};
 use crate::ike::natt::{self, Nat, Path};
 use crate::ike::report::{Event, Gone};
-use crate::ike::sa::Frame;
 use crate::wire::iana::v2::{ExchangeType, NotifyType};
 use crate::wire::v2::{Notify, Payload};
 

@@ -39,8 +39,9 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::event::{KernelSelector, Time};
+use super::frame::Frame;
 use super::report::Gone;
-use super::sa::{Body, Frame, Sa};
+use super::sa::{Body, Sa};
 use super::timer::earliest;
 use crate::conf::diff::Effect;
 use crate::wire::Header;

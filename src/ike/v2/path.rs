@@ -4,9 +4,9 @@ use super::established::{Established, Task};
 use crate::ike::child::ChildId;
 use crate::ike::core::Core;
 use crate::ike::event::{Direction, KernelAnswer, SaKey};
+use crate::ike::frame::Frame;
 use crate::ike::natt::{Nat, Path};
 use crate::ike::report::{Event, Gone};
-use crate::ike::sa::Frame;
 
 impl Established {
     /// An authentic message that is no repetition came by this path.

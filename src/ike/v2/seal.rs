@@ -4,7 +4,7 @@ use super::fragment::MOST;
 use super::keys::Protection;
 use crate::crypto::Random;
 use crate::crypto::cipher::{Keys, Parts};
-use crate::ike::sa::Frame;
+use crate::ike::frame::Frame;
 use crate::wire::iana::v2::{ExchangeType, PayloadType};
 use crate::wire::v2::sk::{self, Fragment};
 use crate::wire::v2::{Payload, emit_payloads, parse_payloads};

@@ -6,9 +6,9 @@ use super::established::{Established, GRACE, PAUSE, Task};
 use crate::ike::child::{ChildId, Stage};
 use crate::ike::core::{Core, Deed, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, Output, SaCounters, Time};
+use crate::ike::frame::Frame;
 use crate::ike::natt::KEEPALIVE;
 use crate::ike::report::Gone;
-use crate::ike::sa::Frame;
 use crate::ike::timer::{earliest, jitter};
 
 impl Established {

@@ -10,7 +10,7 @@ pub use responder::{AwaitAuthRequest, AwaitInitiatorVerdict, AwaitOwnProof};
 use super::keys::Protection;
 use super::{Lingering, State, reply, send_request};
 use crate::ike::core::Core;
-use crate::ike::sa::Frame;
+use crate::ike::frame::Frame;
 use crate::ike::view::Stats;
 use crate::wire::iana::v2::{ExchangeType, NotifyType};
 use crate::wire::v2::{Notify, Payload};

@@ -8,9 +8,9 @@ use crate::conf::Method;
 use crate::crypto::signature::HASHES;
 use crate::ike::auth::{Answer, Cert, Manner, Proof, Question, QuestionId, Request, Sign, Verify};
 use crate::ike::core::Core;
+use crate::ike::frame::Frame;
 use crate::ike::id;
 use crate::ike::report::{Disagreement, Event};
-use crate::ike::sa::Frame;
 use crate::wire::iana::v2::{AuthMethod, CertEncoding, HashId, NotifyType};
 use crate::wire::v2::{self, Auth, CertReq, Id, Notify, Payload};
 

@@ -3,7 +3,7 @@
 use crate::conf::SaProtocol;
 use crate::ike::core::{Core, Negotiation, Owner};
 use crate::ike::event::{Cpi, KernelRequest, SaKey};
-use crate::ike::sa::Frame;
+use crate::ike::frame::Frame;
 use crate::ike::selector::Hosts;
 use crate::ike::v2::rules::Bag;
 use crate::wire::EspSpi;
