@@ -4,8 +4,11 @@ use crate::pair::*;
 use oakd::conf::*;
 use oakd::crypto::ChildSuite;
 use oakd::ike::event::*;
+use oakd::ike::proposal::{self, Kind};
 use oakd::ike::report::{Event, Gone};
-use oakd::wire::iana::v2::{EncryptionId, GroupId, IntegrityId, PrfId};
+use oakd::wire::iana::v2::{EncryptionId, GroupId, IntegrityId, PrfId, TransformType};
+use oakd::wire::v2::sa::Transform;
+use oakd::wire::{EspSpi, Spi};
 
 const SCTP: u8 = 132;
 const TCP: u8 = 6;
@@ -236,4 +239,54 @@ fn octets_are_looked_at_with_the_liveness_check_should_the_kernels_word_get_lost
     pair.pass(5).assert_up();
     assert_ne!(pair.inbound(A), first);
     pair.end();
+}
+
+/// Who names no group beside others leaves it to the peer, whichever side rekeys.
+#[test]
+fn a_key_exchange_of_the_child_sa_may_be_left_to_the_peer() {
+    const X25519: GroupId = GroupId::CURVE25519;
+    for optional in [[GroupId::NONE, X25519], [X25519, GroupId::NONE]] {
+        for wish in [&[][..], &[X25519], &[GroupId::NONE, X25519]] {
+            for side in [A, B] {
+                let mut pair = Pair::each(|side, policy| {
+                    let groups = if side == A { &optional[..] } else { wish };
+                    policy.child_proposals = vec![child(gcm(groups))];
+                });
+                pair.pass(1).assert_up();
+                let before = pair.inbound(side);
+                pair.expire(side, false);
+                pair.pass(5).assert_up();
+                assert_ne!(pair.inbound(side), before, "{optional:?} with {wish:?}, {side}");
+                let suite = &pair.sides[A].engine.sas(pair.now)[0].children[0].suite;
+                let has_group = suite.contains("Curve25519");
+                match wish {
+                    [] => assert!(!has_group, "{suite}"),
+                    [X25519] => assert!(has_group, "{suite}"),
+                    _ => (),
+                }
+                pair.end();
+            }
+        }
+    }
+}
+
+#[test]
+fn none_is_not_chosen_where_it_was_not_offered() {
+    let ours = [child(cbc(&[GroupId::CURVE25519]))];
+    let spi = Spi::Child(EspSpi(0x1000));
+    let offered = proposal::offer(&ours, Kind::Child(SaProtocol::Esp), &spi);
+    let [whole] = &offered[..] else { panic!("{offered:?}") };
+    assert!(proposal::accept_child(&offered, &offered).is_ok());
+    let none = [
+        (TransformType::INTEG, Transform::Integ(IntegrityId::NONE)),
+        (TransformType::KE, Transform::Ke(GroupId::NONE)),
+    ];
+    for (of, none) in none {
+        let mut answer = whole.clone();
+        answer.transforms.retain(|transform| transform.transform_type() != of);
+        assert!(proposal::accept_child(&offered, &[answer.clone()]).is_err(), "without {of}");
+        answer.transforms.push(none);
+        let said = proposal::accept_child(&offered, &[answer]).unwrap_err();
+        assert!(said.contains("which we did not offer"), "{said}");
+    }
 }

@@ -284,7 +284,9 @@ fn match_pair(
             ke.map(Transform::Ke).filter(|t| wanted == TransformType::KE && mine.contains(t));
         match sent.as_ref().filter(in_both).or_else(|| mine.iter().find(in_both)) {
             Some(transform) => common.push(transform.clone()),
+            // To leave a type out is to offer none (RFC 7296 §3.3.3).
             None if mine.is_empty() && yours.iter().any(is_none) => (),
+            None if yours.is_empty() && mine.iter().any(is_none) => (),
             None => missing.push(wanted),
         }
     }
@@ -355,8 +357,15 @@ fn accept<'a>(offered: &[Offer], answer: &'a [Offer]) -> Result<&'a Offer, Strin
         .iter()
         .find(|offer| offer.number == answer.number && offer.protocol == answer.protocol)
         .ok_or("the peer chose a proposal that we did not offer")?;
-    for transform in answer.transforms.iter().filter(|transform| !is_none(transform)) {
-        if !offer.transforms.contains(transform) {
+    // To leave a type out is to offer none, and to choose it (RFC 7296 §3.3.3).
+    let none_offered = |wanted| {
+        let mut offered = offer.transforms.iter().filter(|t| t.transform_type() == wanted);
+        let first = offered.next();
+        first.is_none_or(is_none) || offered.any(is_none)
+    };
+    for transform in &answer.transforms {
+        let left_out = is_none(transform) && none_offered(transform.transform_type());
+        if !left_out && !offer.transforms.contains(transform) {
             let chosen = printed_transform(transform);
             return Err(format!("the peer chose {chosen}, which we did not offer"));
         }
@@ -364,7 +373,8 @@ fn accept<'a>(offered: &[Offer], answer: &'a [Offer]) -> Result<&'a Offer, Strin
     for wanted in types(offer, answer) {
         let count = answer.transforms.iter().filter(|t| t.transform_type() == wanted).count();
         // A peer may leave out a sequence number transform that can only be one.
-        if count > 1 || (count == 0 && wanted != TransformType::ESN) {
+        let may_lack = wanted == TransformType::ESN || none_offered(wanted);
+        if count > 1 || (count == 0 && !may_lack) {
             return Err(format!(
                 "{count} transforms of type {wanted} in the answer instead of one"
             ));
