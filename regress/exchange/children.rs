@@ -224,6 +224,23 @@ fn resetting_comes_back_for_active_policies() {
     }
 }
 
+/// One that was restarted knows nothing of the IKE SA, and does not answer.
+#[test]
+fn a_reset_comes_back_soon_though_the_peer_forgot_the_sa() {
+    let mut pair = Pair::plain();
+    pair.pass(1).assert_up();
+    let before = pair.sides[A].engine.sas(pair.now)[0].spis.clone();
+    pair.sides[B].dead = true;
+    pair.command(A, Command::ResetAll);
+    pair.pass(1);
+    let [_, fresh] = Pair::plain().sides;
+    pair.sides[B].engine = fresh.engine;
+    pair.sides[B].dead = false;
+    pair.pass(9);
+    let sas = pair.sides[A].engine.sas(pair.now);
+    assert!(sas.iter().any(|sa| sa.spis != before && !sa.children.is_empty()), "{sas:?}");
+}
+
 #[test]
 fn a_shutdown_does_not_wait_for_a_dead_peer() {
     let mut pair = Pair::plain();

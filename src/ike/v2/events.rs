@@ -1,6 +1,6 @@
 //! What comes from elsewhere than the peer: answers of the holder of the secrets and of the kernel, time.
 
-use super::established::Active;
+use super::established::{Active, Established};
 use super::{State, drop_sa, established, fragment, mobike, step};
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::child::ChildId;
@@ -93,9 +93,17 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
     });
 }
 
+/// How often a peer is told at most that an IKE SA ends: what takes its place waits for the answer, and
+/// a peer that has forgotten the SA gives none.
+const FAREWELLS: u32 = 3;
+
 /// Time has passed.
 pub fn timeout(sa: &mut Sa, core: &mut Core) {
-    let (now, backoff) = (core.now, core.settings.backoff);
+    let (now, mut backoff) = (core.now, core.settings.backoff);
+    let Body::V2(state) = &sa.body else { return };
+    if state.established().is_some_and(Established::is_ending) {
+        backoff.sendings = backoff.sendings.min(FAREWELLS);
+    }
     loop {
         match sa.frame.window.due(now, &backoff, &mut *core.random) {
             (_, Due::Nothing) => break,
