@@ -224,6 +224,11 @@ impl Child {
         }
     }
 
+    /// Whether packets have come since it was last asked for; these are what it received in all.
+    pub fn progressed(&mut self, counters: SaCounters) -> bool {
+        std::mem::replace(&mut self.seen, counters.packets) < counters.packets
+    }
+
     /// Keeps the outbound half back until [`Child::switch`].
     pub fn defer(&mut self, core: &Core, keys: DirectionKeys) {
         let at = core.now.after(DEFERRED);

@@ -70,9 +70,8 @@ impl Established {
     ) {
         self.asked_traffic = false;
         let child = frame.children.iter_mut().find(|child| child.id == id);
-        let progressed = child.zip(counters).is_some_and(|(child, counters)| {
-            std::mem::replace(&mut child.seen, counters.packets) < counters.packets
-        });
+        let progressed =
+            child.zip(counters).is_some_and(|(child, counters)| child.progressed(counters));
         match progressed {
             true => self.heard = core.now,
             false => self.send_probe(frame, core),

@@ -100,9 +100,8 @@ impl Established {
         if counters.is_some_and(|it| limit > 0 && it.bytes >= limit / 10 * 9) {
             self.want(Task::RekeyChild(id));
         }
-        let progressed = child.zip(counters).is_some_and(|(child, counters)| {
-            std::mem::replace(&mut child.seen, counters.packets) < counters.packets
-        });
+        let progressed =
+            child.zip(counters).is_some_and(|(child, counters)| child.progressed(counters));
         match progressed {
             true => self.heard = core.now,
             false => self.want(Task::Probe),
