@@ -87,6 +87,17 @@ const OWN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "ike from 10.0.0.1 to 10.0.0.2 quick lifetime 20m bytes 64M psk x",
+        &[
+            "C set [phase2-transform-from-10.0.0.1-to-10.0.0.2-AES128-SHA2_256-MODP_3072-TUNNEL]:\
+             Life=phase2-transform-from-10.0.0.1-to-10.0.0.2-AES128-SHA2_256-MODP_3072-TUNNEL-life,\
+             phase2-transform-from-10.0.0.1-to-10.0.0.2-AES128-SHA2_256-MODP_3072-TUNNEL-life-\
+             kilobytes force",
+            "C set [phase2-transform-from-10.0.0.1-to-10.0.0.2-AES128-SHA2_256-MODP_3072-TUNNEL-\
+             life-kilobytes]:LIFE_DURATION=65536 force",
+        ],
+    ),
+    (
         "ike interface sec0 local 10.0.0.1 peer 10.0.0.9",
         &[
             "C set [from-sec0-to-sec0]:Interface=0 force",

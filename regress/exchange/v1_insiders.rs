@@ -3,10 +3,12 @@
 use crate::pair::*;
 use crate::v1_insider::{Insider, hand, heard};
 use crate::v1_phases::ikev1;
-use oakd::conf::{Phase1, Policy, SaProtocol, Start};
+use oakd::conf::{Lifetime, Phase1, Policy, SaProtocol, Start};
 use oakd::ike::event::*;
 use oakd::ike::v1::{offer, protect};
-use oakd::wire::iana::v1::{AuthMethod, Doi, ExchangeType, NotifyType, ProtocolId};
+use oakd::wire::iana::v1::{
+    AuthMethod, Doi, ExchangeType, IkeAttribute, IpsecAttribute, NotifyType, ProtocolId,
+};
 use oakd::wire::v1::*;
 use oakd::wire::{EspSpi, Flags, Spi};
 
@@ -149,5 +151,36 @@ fn of_bundles_nothing_is_taken_and_what_stands_alone_is() {
         assert_eq!(count, usize::from(alone));
         let words = "we want PROTO_IPSEC_ESP, the peer PROTO_IPSEC_AH with PROTO_IPSEC_ESP";
         assert_eq!(pair.told(B, words), !alone);
+    }
+}
+
+#[test]
+fn a_limit_in_kilobytes_ends_phase_1() {
+    for kilobytes in [1, 1 << 20] {
+        let of = |side| Policy { start: Start::Passive, ..ikev1(side, Phase1::Aggressive) };
+        let mut pair = Pair::new();
+        pair.configure(B, vec![of(B)]);
+        let mut offered = offer::phase1(&of(A), AuthMethod::PRE_SHARED_KEY);
+        let limit = Lifetime { seconds: 0, bytes: kilobytes << 10 };
+        let attributes = &mut offered.proposals[0].transforms[0].attributes;
+        attributes.extend(offer::lifetime_attributes(limit).into_iter().map(|mut it| {
+            // The same units; the numbers of phase 1.
+            it.attribute_type = match IpsecAttribute(it.attribute_type) {
+                IpsecAttribute::SA_LIFE_TYPE => IkeAttribute::LIFE_TYPE.0,
+                _ => IkeAttribute::LIFE_DURATION.0,
+            };
+            it
+        }));
+        let mut insider = Insider::open_offering(&mut pair, &of(A), 77, offered);
+        for sequence in 0u32..20 {
+            let (initiator, responder) = (insider.cookies.0, insider.cookies.1);
+            let data = sequence.to_be_bytes().to_vec();
+            let probe = Notify::about_ike(NotifyType::R_U_THERE, initiator, responder, data);
+            insider.tell(&mut pair, Payload::Notify(probe));
+        }
+        assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 1, "it is used to the end");
+        pair.pass(40);
+        let left = pair.sides[B].engine.sas(pair.now).len();
+        assert_eq!(left, usize::from(kilobytes > 1), "{kilobytes}");
     }
 }

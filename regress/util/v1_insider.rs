@@ -44,12 +44,17 @@ impl Insider {
 
     /// As [`Insider::open`], with other randomness.
     pub fn open_with(pair: &mut Pair, policy: &Policy, seed: u64) -> Self {
+        let offered = offer::phase1(policy, methods(policy, true)[0]);
+        Self::open_offering(pair, policy, seed, offered)
+    }
+
+    /// As [`Insider::open_with`], with this offer.
+    pub fn open_offering(pair: &mut Pair, policy: &Policy, seed: u64, offered: Sa) -> Self {
         assert_eq!(policy.version, oakd::conf::Version::V1(Mode::Aggressive));
         let mut random = SeededRandom::new(seed);
         let mut own = [0; 8];
         random.fill(&mut own);
         let kex = KeyExchange::generate(policy.ike_proposals[0].groups[0], &mut random).unwrap();
-        let offered = offer::phase1(policy, methods(policy, true)[0]);
         let own_id = policy.local_id.clone().unwrap();
         let id = Id { id_type: IdType(own_id.id_type.0), protocol: 0, port: 0, data: own_id.data };
         let nonce = vec![9; 20];

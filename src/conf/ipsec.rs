@@ -185,6 +185,8 @@ pub struct Phase {
     pub algorithms: Algorithms,
     /// `lifetime` in seconds.
     pub lifetime: Option<u64>,
+    /// `bytes` in octets, of `quick` alone.
+    pub bytes: Option<u64>,
 }
 
 /// Both ends of the traffic and of the tunnel, and who they are.

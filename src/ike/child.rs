@@ -14,7 +14,7 @@ use super::selector::{Hosts, Traffic, printed, reversed};
 use super::table::SaId;
 use super::timer::{earliest, soft, soft_bytes};
 use super::view::ChildView;
-use crate::conf::{Mode, Policy, SaProtocol};
+use crate::conf::{Lifetime, Mode, Policy, SaProtocol};
 use crate::crypto::{ChildSuite, Secret};
 use crate::wire::EspSpi;
 use crate::wire::iana::v2::EncryptionId;
@@ -227,6 +227,11 @@ impl Child {
     /// Whether packets have come since it was last asked for; these are what it received in all.
     pub fn progressed(&mut self, counters: SaCounters) -> bool {
         std::mem::replace(&mut self.seen, counters.packets) < counters.packets
+    }
+
+    /// Whether it has carried nearly all that it may: should what the kernel said of that have got lost.
+    pub fn is_full(counters: SaCounters, limit: Lifetime) -> bool {
+        limit.bytes > 0 && counters.bytes >= limit.bytes / 10 * 9
     }
 
     /// Keeps the outbound half back until [`Child::switch`].

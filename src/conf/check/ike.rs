@@ -156,7 +156,10 @@ impl Checker<'_> {
             reauth: false,
             no_nat: false,
             childless: false,
-            child_lifetime: Lifetime { seconds: life(lifetimes[1], LIFETIMES.1), bytes: 0 },
+            child_lifetime: Lifetime {
+                seconds: life(lifetimes[1], LIFETIMES.1),
+                bytes: rule.phase2.as_ref().and_then(|phase| phase.bytes).unwrap_or(0),
+            },
             tag: rule.tag.clone(),
             tap: None,
             iface: rule.iface.clone().or(rule.interface.map(|unit| format!("sec{unit}"))),

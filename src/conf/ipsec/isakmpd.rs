@@ -183,9 +183,18 @@ fn life(commands: &mut Commands<'_>, transform: &str, phase: Option<&Phase>, usu
         return commands.set(transform, "Life", usual);
     };
     let section = format!("{transform}-life");
-    commands.set(transform, "Life", &section);
+    let kilobytes = phase.and_then(|p| p.bytes).map(|bytes| bytes.div_ceil(1024));
+    let limit = format!("{section}-kilobytes");
+    match kilobytes {
+        Some(_) => commands.set(transform, "Life", format!("{section},{limit}")),
+        None => commands.set(transform, "Life", &section),
+    }
     commands.set(&section, "LIFE_TYPE", "SECONDS");
     commands.set(&section, "LIFE_DURATION", seconds);
+    if let Some(kilobytes) = kilobytes {
+        commands.set(&limit, "LIFE_TYPE", "KILOBYTES");
+        commands.set(&limit, "LIFE_DURATION", kilobytes);
+    }
 }
 
 fn identity(commands: &mut Commands<'_>, peer: &str, tag: &str, identity: Option<&str>) {

@@ -59,7 +59,12 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
         (false, false) => None,
         (_, aggressive) => Some(phase(cursor, aggressive)?),
     };
-    let phase2 = if cursor.is("quick") { Some(phase(cursor, false)?) } else { None };
+    let mut phase2 = if cursor.is("quick") { Some(phase(cursor, false)?) } else { None };
+    if let Some(quick) = phase2.as_mut().filter(|quick| quick.lifetime.is_some()) {
+        if cursor.eat("bytes") {
+            quick.bytes = Some(cursor.octets()?.value);
+        }
+    }
     ids(cursor, &mut ends)?;
     let (psk, signature) = match cursor.eat("psk") {
         true => {
@@ -369,7 +374,7 @@ fn phase(cursor: &mut Cursor, aggressive: bool) -> Result<Phase, Fault> {
         true => Some(cursor.time()?.value),
         false => None,
     };
-    Ok(Phase { word, aggressive, algorithms, lifetime })
+    Ok(Phase { word, aggressive, algorithms, lifetime, bytes: None })
 }
 
 fn algorithms(cursor: &mut Cursor) -> Result<Algorithms, Fault> {

@@ -225,7 +225,8 @@ fn write_ids(out: &mut String, ends: &Ends) -> fmt::Result {
 fn write_phase(out: &mut String, word: &str, phase: &Phase) -> fmt::Result {
     write!(out, " {word}")?;
     write_algorithms(out, &phase.algorithms)?;
-    write_valued(out, "lifetime", phase.lifetime)
+    write_valued(out, "lifetime", phase.lifetime)?;
+    write_valued(out, "bytes", phase.bytes)
 }
 
 fn write_algorithms(out: &mut String, chosen: &Algorithms) -> fmt::Result {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::established::Established;
-use crate::ike::child::{ChildId, Stage};
+use super::Task;
+use super::established::{Established, policy_of};
+use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, SaCounters};
 use crate::ike::frame::Frame;
@@ -69,9 +70,14 @@ impl Established {
         counters: Option<SaCounters>,
     ) {
         self.asked_traffic = false;
-        let child = frame.children.iter_mut().find(|child| child.id == id);
-        let progressed =
-            child.zip(counters).is_some_and(|(child, counters)| child.progressed(counters));
+        let at = frame.children.iter().position(|child| child.id == id);
+        let progressed = at.zip(counters).is_some_and(|(at, counters)| {
+            let policy = policy_of(frame, core, &frame.children[at].agreement.traffic);
+            if Child::is_full(counters, policy.child_lifetime) {
+                self.start(frame, core, Task::RekeyChild(id));
+            }
+            frame.children[at].progressed(counters)
+        });
         match progressed {
             true => self.heard = core.now,
             false => self.send_probe(frame, core),

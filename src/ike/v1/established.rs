@@ -13,7 +13,7 @@ use super::quick::Quick;
 use super::traffic;
 use super::transaction::Transactions;
 use super::vendor::Abilities;
-use crate::conf::{Policy, Start, Version, Xauth};
+use crate::conf::{Lifetime, Policy, Start, Version, Xauth};
 use crate::crypto::IkeSuite;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed};
@@ -59,6 +59,8 @@ pub struct Established {
     pub rekey_at: Option<Time>,
     /// When it ends whatever happens.
     pub ends_at: Option<Time>,
+    /// How many octets its keys may still protect, where the peer wants a limit.
+    pub octets_left: Option<u64>,
     /// When we delete it because another does its work.
     pub superseded_at: Option<Time>,
     /// When the peer last proved to be alive.
@@ -121,10 +123,11 @@ impl Established {
         (keys, iv, suite): (Keys, Iv, IkeSuite),
         abilities: Abilities,
         ids: Box<(Id, Id)>,
-        lifetime: Option<Duration>,
+        lifetime: Lifetime,
         initial_contact: bool,
     ) -> Box<Self> {
         let now = core.now;
+        let seconds = (lifetime.seconds != 0).then(|| Duration::from_secs(lifetime.seconds.into()));
         let logs_in = frame.policy.ike1.xauth == Some(Xauth::Peer);
         let random = &mut *core.random;
         let state = Self {
@@ -136,13 +139,14 @@ impl Established {
             since: now,
             // The initiator first: the responder only if nothing happened, and not if the peer is
             // one who logs in: it cannot be called.
-            rekey_at: lifetime.filter(|_| frame.initiator || !logs_in).map(|hard| {
+            rekey_at: seconds.filter(|_| frame.initiator || !logs_in).map(|hard| {
                 match frame.initiator {
                     true => now.after(soft(hard, random)),
                     false => now.after(hard.saturating_sub(hard / 20)),
                 }
             }),
-            ends_at: lifetime.map(|hard| now.after(hard).after(OVERTIME)),
+            ends_at: seconds.map(|hard| now.after(hard).after(OVERTIME)),
+            octets_left: (lifetime.bytes != 0).then_some(lifetime.bytes),
             superseded_at: None,
             heard: now,
             sent: now,
@@ -398,6 +402,17 @@ impl Established {
         if frame.child_moved(core, id, sa, answer) {
             // We may be elsewhere again meanwhile.
             self.move_children(frame, core);
+        }
+    }
+
+    /// Its keys protected so many octets more. The initiator replaces it at its limit, and it ends soon after.
+    pub fn count(&mut self, frame: &Frame, now: Time, octets: usize) {
+        let Some(left) = &mut self.octets_left else { return };
+        *left = left.saturating_sub(octets.try_into().unwrap_or(u64::MAX));
+        if *left == 0 {
+            self.octets_left = None;
+            self.rekey_at = frame.initiator.then_some(now).or(self.rekey_at);
+            self.ends_at = earliest([self.ends_at, Some(now.after(OVERTIME))]);
         }
     }
 

@@ -11,7 +11,7 @@ use super::offer::protocol_id;
 use super::protect;
 use super::rules::{Bag, Message, sort};
 use super::{State, message, with_hash};
-use crate::conf::SaProtocol;
+use crate::conf::{Lifetime, SaProtocol};
 use crate::ike::child::Stage;
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
@@ -154,10 +154,13 @@ impl Established {
                     core.deeds.push_back(Deed::Established(frame.id, true));
                 }
                 NotifyType::RESPONDER_LIFETIME if notify.protocol == ProtocolId::ISAKMP => {
-                    let said = super::offer::lifetime(&notify.lifetimes()).seconds;
-                    let hard = std::time::Duration::from_secs(said.into());
+                    let Lifetime { seconds, bytes } = super::offer::lifetime(&notify.lifetimes());
+                    let hard = std::time::Duration::from_secs(seconds.into());
                     let at = self.since.after(hard * 8 / 10);
-                    if said != 0 && self.rekey_at.is_some_and(|mine| mine > at) {
+                    if bytes != 0 {
+                        self.octets_left = Some(self.octets_left.map_or(bytes, |it| it.min(bytes)));
+                    }
+                    if seconds != 0 && self.rekey_at.is_some_and(|mine| mine > at) {
                         self.rekey_at = Some(at);
                     }
                 }

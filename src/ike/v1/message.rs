@@ -103,6 +103,7 @@ impl Established {
         self.sent = core.now;
         let shown = payloads.clone();
         let sealed = protect::seal_hashed(&self.keys, iv, &header, before, payloads);
+        self.count(frame, core.now, sealed.as_ref().map_or(0, |(octets, _)| octets.len()));
         send_sealed(frame, core, &header, &shown, sealed)
     }
 
@@ -132,6 +133,7 @@ impl Established {
             Ok(plain) => {
                 core.ladder(Way::In, frame.local, frame.remote, || rung(header, &plain.payloads));
                 self.heard = core.now;
+                self.count(frame, core.now, usize::try_from(header.length).unwrap_or(0));
                 // Whatever is genuine proves that the peer lives.
                 self.probe = None;
                 Some(plain)

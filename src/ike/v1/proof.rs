@@ -5,9 +5,6 @@
 //!                                          peer's:    AwaitVerdict (ca, signatures only)
 //! ```
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::configure::Configuring;
 use super::established::Established;
 use super::hash::Phase1;
@@ -18,8 +15,8 @@ use super::method::{Method, Seed, methods};
 use super::phase1::{Exchanged, Opening, cookies, exchange, fail, neutral, own_id};
 use super::protect::{self, Iv, Plain};
 use super::rules::{Bag, Proof as Kind};
-use super::{Next, Stage, aggressive, main_mode};
-use crate::conf::{self, Identity, Policy};
+use super::{Next, Stage, aggressive, main_mode, offer};
+use crate::conf::{self, Identity, Lifetime, Policy};
 use crate::crypto::{Prf, Secret, same};
 use crate::ike::auth::{
     Answer, Cert as Certificate, Manner, Proof, Question, QuestionId, Request, Sign, Verify,
@@ -357,7 +354,8 @@ impl Ready {
         let Self { opening, keys, iv, peer, initial_contact, .. } = *self;
         let peer = peer.map_or_else(|| id::of_address(frame.remote.ip()), |id| neutral(&id));
         let ids = Box::new((own, peer));
-        let lifetime = lifetime(&frame.policy, opening.choice.lifetime);
+        let ours = Lifetime { seconds: frame.policy.ike_lifetime, bytes: 0 };
+        let lifetime = offer::shorter(ours, opening.choice.lifetime);
         let (suite, abilities) = (opening.choice.suite, opening.abilities);
         let (keys, contact) = ((keys, iv, suite), initial_contact);
         let sa = Established::begin(frame, core, keys, abilities, ids, lifetime, contact);
@@ -420,16 +418,6 @@ impl Ready {
         frame
             .first_contact
             .then(|| Payload::Notify(Notify::about_ike(notify, initiator, responder, Vec::new())))
-    }
-}
-
-/// The lifetime that both sides can live with.
-fn lifetime(policy: &Arc<Policy>, peers: Option<Duration>) -> Option<Duration> {
-    let ours = Duration::from_secs(policy.ike_lifetime.into());
-    match (ours.is_zero(), peers) {
-        (true, peers) => peers,
-        (false, Some(peers)) => Some(ours.min(peers)),
-        (false, None) => Some(ours),
     }
 }
 

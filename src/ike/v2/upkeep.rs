@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::established::{Established, GRACE, PAUSE, Task};
-use crate::ike::child::{ChildId, Stage};
+use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, Output, SaCounters, Time};
 use crate::ike::frame::Frame;
@@ -94,10 +94,9 @@ impl Established {
         counters: Option<SaCounters>,
     ) {
         self.asked_traffic = false;
-        let limit = frame.policy.child_lifetime.bytes;
+        let limit = frame.policy.child_lifetime;
         let child = frame.children.iter_mut().find(|child| child.id == id);
-        // Should what the kernel said of that have got lost.
-        if counters.is_some_and(|it| limit > 0 && it.bytes >= limit / 10 * 9) {
+        if counters.is_some_and(|it| Child::is_full(it, limit)) {
             self.want(Task::RekeyChild(id));
         }
         let progressed =

@@ -1,4 +1,4 @@
-//! Lifetimes of phase 2 (RFC 2407 §4.5).
+//! Lifetimes, in seconds and kilobytes: of phase 2 (RFC 2407 §4.5), and of phase 1 (RFC 2409, appendix A).
 
 use crate::conf::Lifetime;
 use crate::wire::attribute::Attribute;
@@ -37,7 +37,7 @@ pub fn lifetime_attributes(lifetime: Lifetime) -> Vec<Attribute> {
     attributes
 }
 
-/// The lifetimes of phase 2 that a peer names.
+/// The lifetimes that a peer names.
 pub fn lifetime(said: &[(LifeType, u64)]) -> Lifetime {
     let of = |unit| said.iter().find(|(it, number)| *it == unit && *number != 0).map(|it| it.1);
     let seconds = of(LifeType::SECONDS).unwrap_or(0);

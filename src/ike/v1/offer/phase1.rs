@@ -1,9 +1,7 @@
 //! Proposals of phase 1.
 
-use std::time::Duration;
-
-use super::{MOST, advice, algorithms, encryption, unknown};
-use crate::conf::{Policy, Proposal};
+use super::{MOST, advice, algorithms, encryption, lifetime, unknown};
+use crate::conf::{Lifetime, Policy, Proposal};
 use crate::crypto::{IkeSuite, kex};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::Disagreement;
@@ -24,8 +22,8 @@ pub struct Phase1Choice {
     pub suite: IkeSuite,
     /// How the sides prove who they are.
     pub method: Method,
-    /// The lifetime that the peer wants.
-    pub lifetime: Option<Duration>,
+    /// The lifetime that the peer wants; zero where it says none.
+    pub lifetime: Lifetime,
     /// The answer: one proposal with one transform.
     pub answer: Sa,
 }
@@ -91,7 +89,7 @@ pub fn choose_phase1(
     Ok(Phase1Choice {
         suite: chosen.suite,
         method,
-        lifetime: seconds(&transform.ike_lifetimes()),
+        lifetime: lifetime(&transform.ike_lifetimes()),
         answer: Sa { proposals: vec![proposal] },
     })
 }
@@ -124,14 +122,9 @@ pub fn accept_phase1(offered: &Sa, answer: &Sa) -> Result<Phase1Choice, String> 
     Ok(Phase1Choice {
         suite,
         method: method.ok_or("a method of authentication that is not spoken here")?,
-        lifetime: seconds(&transform.ike_lifetimes()),
+        lifetime: lifetime(&transform.ike_lifetimes()),
         answer: answer.clone(),
     })
-}
-
-fn seconds(said: &[(LifeType, u64)]) -> Option<Duration> {
-    let found = said.iter().find(|(unit, number)| *unit == LifeType::SECONDS && *number != 0);
-    found.map(|(_, number)| Duration::from_secs(*number))
 }
 
 /// The suites that a proposal of ours stands for.

@@ -212,8 +212,10 @@ impl Established {
         };
         let responder = bag.notify(NotifyType::RESPONDER_LIFETIME);
         let said = responder.map(|it| offer::lifetime(&it.lifetimes()));
-        let none = Lifetime { seconds: 0, bytes: 0 };
-        let lifetime = offer::shorter(quick.policy.child_lifetime, said.unwrap_or(none));
+        let ours = quick.policy.child_lifetime;
+        // It may say so in the transform that it chose, too.
+        let lifetime =
+            [Some(chosen.lifetime), said].into_iter().flatten().fold(ours, offer::shorter);
         let agreement = quick
             .agreement(frame, core, chosen.suite, (offered.spi, chosen.spi_out))
             .ok_or("traffic that makes no flow of this policy")?;

@@ -88,17 +88,17 @@ pub fn up(frame: &mut Frame, core: &mut Core, at: usize) {
     core.stats.children += 1;
     let spis = child.printed_spis();
     let (old, traffic) = (child.replaces.take(), child.agreement.traffic.clone());
+    let old = old.and_then(|old| frame.children.iter().position(|child| child.id == old));
     let event = match old {
-        Some(_) => {
+        Some(old) => {
             core.stats.rekeys += 1;
-            let old = frame.children.iter_mut().find(|child| Some(child.id) == old);
-            let spi = old.as_ref().map(|old| old.printed_spis().0).unwrap_or_default();
-            if let Some(old) = old {
-                old.retire(core, GRACE);
-            }
-            Event::ChildRekeyed { spis, old: spi }
+            let old = &mut frame.children[old];
+            old.retire(core, GRACE);
+            Event::ChildRekeyed { spis, old: old.printed_spis().0 }
         }
         None => {
+            // The first one, or whose predecessor did not live to see it.
+            let child = &frame.children[at];
             let (suite, flows) = (child.agreement.suite.to_string(), child.printed_flows());
             Event::ChildEstablished { spis, suite, flows }
         }
