@@ -141,3 +141,86 @@ fn answers_to_strangers_do_not_amplify() {
     assert_eq!(pair.sent, sent);
     pair.end();
 }
+
+/// An unprotected notification with the SPIs of the peer's IKE SA, as from the peer.
+fn spoofed(insider: &Insider, notify: Notify, response: bool) -> Vec<u8> {
+    let (exchange, flags) = (ExchangeType::INFORMATIONAL, Flags::v2(true, response));
+    let (initiator, responder) = insider.frame.spis();
+    let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
+    emit_message(&header, &[Payload::Notify(notify)])
+}
+
+#[test]
+fn what_nothing_protects_makes_us_ask_and_ends_nothing() {
+    let mut pair = responder();
+    let mut insider = authenticated(&mut pair);
+    let child = Notify::with_data(NotifyType::INVALID_SPI, 0x9999u32.to_be_bytes().to_vec());
+    let ike = Notify::new(NotifyType::INVALID_IKE_SPI);
+    let mut asked = 0;
+    for _ in 0..600 {
+        pair.pass_millis(100);
+        for notify in [&child, &ike] {
+            for response in [true, false] {
+                let octets = spoofed(&insider, notify.clone(), response);
+                let (local, remote) = (pair.sides[B].address, pair.sides[A].address);
+                pair.input(B, oakd::ike::event::Input::Datagram { local, remote, octets: &octets });
+            }
+        }
+        for (request, payloads) in insider.hears(&mut pair) {
+            assert_eq!(payloads, []);
+            asked += 1;
+            insider.answer(&mut pair, &request, &[]);
+        }
+    }
+    assert!((6..=12).contains(&asked), "{asked}");
+    assert_eq!(pair.sides[B].kernel.sas.len(), 2);
+    assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 1);
+    pair.end();
+}
+
+#[test]
+fn hints_from_elsewhere_or_about_nothing_are_passed_over() {
+    let mut pair = responder();
+    let insider = authenticated(&mut pair);
+    pair.pass(20);
+    let child = Notify::with_data(NotifyType::INVALID_SPI, 0x9998u32.to_be_bytes().to_vec());
+    let (local, remote) = (pair.sides[B].address, pair.sides[A].address);
+    let elsewhere = std::net::SocketAddr::new(ip("203.0.113.9"), 500);
+    let ike = spoofed(&insider, Notify::new(NotifyType::INVALID_IKE_SPI), true);
+    let mut other = ike.clone();
+    other[3] ^= 1;
+    let child = spoofed(&insider, child, false);
+    for (remote, octets) in [(elsewhere, &ike), (remote, &other), (remote, &child)] {
+        pair.input(B, oakd::ike::event::Input::Datagram { local, remote, octets });
+        assert!(pair.flying.is_empty());
+    }
+    pair.end();
+}
+
+#[test]
+fn a_flood_of_messages_for_no_ike_sa_is_answered_a_little() {
+    let mut pair = responder();
+    let flags = |response| Flags::v2(true, response);
+    let stray = |number: u16, response: bool, protected: bool| {
+        let own = IkeSpi([number.to_be_bytes(); 4].concat().try_into().unwrap());
+        let exchange = ExchangeType::INFORMATIONAL;
+        let header = Header::v2(own, IkeSpi([8; 8]), exchange, flags(response), MessageId(3));
+        let mut octets = emit_message(&header, &[Payload::Nonce(Nonce(vec![0; 64]))]);
+        if protected {
+            octets[16] = oakd::wire::iana::v2::PayloadType::SK.0;
+        }
+        octets
+    };
+    for (response, protected) in [(true, true), (false, false), (true, false)] {
+        assert_eq!(exchange_with_b(&mut pair, &stray(1, response, protected)), None);
+    }
+    let answered = |pair: &mut Pair, number| {
+        let octets = stray(number, false, true);
+        exchange_with_b(pair, &octets).is_some_and(|answer| answer.len() <= octets.len())
+    };
+    let near = (0..1000).filter(|number| answered(&mut pair, *number)).count();
+    assert!((1..=8).contains(&near), "{near}");
+    pair.pass(1);
+    assert!(answered(&mut pair, 1));
+    pair.end();
+}

@@ -9,6 +9,7 @@ mod children;
 mod crowd;
 mod explained;
 mod flood;
+mod forgotten;
 mod fragments;
 mod further;
 mod handshake;

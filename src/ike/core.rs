@@ -19,6 +19,7 @@ use super::sa::Sa;
 use super::table::SaId;
 use super::v2::door::Door;
 use super::v2::fragment::Pool;
+use super::v2::stray::Strays;
 use super::view::Stats;
 use crate::conf::{Globals, Policy, PolicyName, SaProtocol};
 use crate::crypto::Random;
@@ -54,6 +55,8 @@ pub struct Core {
     pub addresses: Vec<std::net::IpAddr>,
     /// Who may begin, when many want to.
     pub door: Door,
+    /// Who was told lately that an IKE SA is not.
+    pub strays: Strays,
     /// What waits for missing fragments.
     pub fragments: Pool,
     /// Whether each message is reported.
@@ -181,6 +184,7 @@ impl Core {
             stats: Stats::default(),
             addresses: Vec::new(),
             door: Door::default(),
+            strays: Strays::default(),
             fragments: Pool::default(),
             trace: false,
             at_work: None,

@@ -19,6 +19,7 @@ use super::report::{Event, Gone};
 use super::sa::Sa;
 use super::table::{Key, SaId, Table};
 use super::timer::{Timer, Timers};
+use super::v2::stray::Hint;
 use super::view::{IkeKeys, SaView, Stats};
 use super::{v1, v2};
 use crate::conf::PolicyName;
@@ -160,6 +161,11 @@ impl Engine {
             }
             return;
         }
+        if header.version.major() == 2
+            && let Some(hint) = Hint::read(&header, octets)
+        {
+            return self.hinted(&header, hint, remote);
+        }
         let first = match header.version.major() {
             1 => v1::is_first(&header),
             _ => v2::is_first(&header),
@@ -176,7 +182,10 @@ impl Engine {
             None => {
                 let exchange = match header.version.major() {
                     1 => crate::wire::iana::v1::ExchangeType(header.exchange.0).to_string(),
-                    _ => header.exchange.to_string(),
+                    _ => {
+                        v2::stray::tell(&mut self.core, &header, octets, (local, remote));
+                        header.exchange.to_string()
+                    }
                 };
                 let why = format!("{exchange} for an IKE SA that is not (any more)");
                 self.core.report(Some(remote), None, Event::Dropped { why });

@@ -311,6 +311,11 @@ pub enum Event {
         /// How many of ours went.
         removed: usize,
     },
+    /// Somebody says, by a message that nothing protects, that the peer has forgotten an IKE SA.
+    Doubted {
+        /// Or a child SA of it.
+        child: bool,
+    },
     /// Both sides opened at once; one of the two IKE SAs will go.
     Superseded,
     /// Something went wrong within; nothing that the peer or the operator did.
@@ -361,12 +366,13 @@ impl Report {
     pub fn level(&self) -> Level {
         use Event::{
             AddressesGiven, AddressesTaken, Authenticated, ChildDeleted, ChildEstablished,
-            ChildRekeyed, Configured, Disagreed, Dropped, Finished, Fragmented, FragmentsShrink,
-            HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed, InitialContact, Initiating,
-            Internal, KernelFailed, KernelIncapable, LoggedIn, LoginFailed, Message, Misbehaved,
-            MovedByRekey, NatForbidden, NatFound, NoAnswer, NoGroup, NoPolicy, OtherVersion,
-            PathMoved, PathNotProved, PathRefused, PathTried, PeerNotAuthenticated, PeerRejected,
-            ProofUnreadable, QuestionRefused, Refused, Remapped, Superseded, WillRetry,
+            ChildRekeyed, Configured, Disagreed, Doubted, Dropped, Finished, Fragmented,
+            FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
+            InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, LoggedIn,
+            LoginFailed, Message, Misbehaved, MovedByRekey, NatForbidden, NatFound, NoAnswer,
+            NoGroup, NoPolicy, OtherVersion, PathMoved, PathNotProved, PathRefused, PathTried,
+            PeerNotAuthenticated, PeerRejected, ProofUnreadable, QuestionRefused, Refused,
+            Remapped, Superseded, WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -409,6 +415,7 @@ impl Report {
             | MovedByRekey { .. }
             | FragmentsShrink { .. }
             | InitialContact { .. }
+            | Doubted { .. }
             | Superseded
             | Finished => Level::Info,
             Dropped { .. } => Level::Debug,

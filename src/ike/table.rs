@@ -43,10 +43,11 @@ pub struct Table {
 
 /// The network that a peer calls from: those who hold one address of it mostly hold them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Network(IpAddr);
+pub struct Network(IpAddr);
 
 impl Network {
-    fn of(address: IpAddr) -> Self {
+    /// That of this address.
+    pub fn of(address: IpAddr) -> Self {
         let length = if address.is_ipv4() { 24 } else { 48 };
         Self(Prefix::new(address, length).map_or(address, |prefix| prefix.address()))
     }

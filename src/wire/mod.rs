@@ -19,5 +19,5 @@ pub mod v1;
 pub mod v2;
 
 pub use error::{Error, Place, Reason};
-pub use header::{Flags, Header, Version};
+pub use header::{Flags, HEADER_LEN, Header, Version};
 pub use numbers::{EspSpi, IkeSpi, MessageId, Spi};

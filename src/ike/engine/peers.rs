@@ -10,7 +10,8 @@ use crate::ike::natt::Path;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Body, Sa, inherit};
 use crate::ike::table::{Key, SaId};
-use crate::wire::EspSpi;
+use crate::ike::v2::{self, stray::Hint};
+use crate::wire::{EspSpi, Header};
 
 /// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
 const SUPERSEDED: Duration = Duration::from_secs(2);
@@ -39,6 +40,27 @@ impl Engine {
             let path = Path { local: sa.frame.local, remote };
             sa.follow(core, path);
         });
+    }
+
+    /// The peer may have forgotten an IKE SA: by what the message names it, it is looked for among those
+    /// with the address that it comes from.
+    pub(super) fn hinted(&mut self, header: &Header, hint: Hint, remote: SocketAddr) {
+        let spis = (header.initiator, header.responder);
+        let meant = |sa: &Sa| match hint {
+            Hint::Ike => sa.frame.spis() == spis,
+            Hint::Child(spi) => sa.frame.children.iter().any(|it| it.agreement.spi_out == spi),
+        };
+        let meant = |sa: &Sa| sa.frame.remote.ip() == remote.ip() && meant(sa);
+        let found = self.table.found(Key::Remote(remote.ip()), meant);
+        if found.is_empty() {
+            let why = "it says that an SA is not known, which we do not have either".into();
+            self.core.report(Some(remote), None, Event::Dropped { why });
+        }
+        for id in found {
+            self.with(id, |sa, core| {
+                v2::established(sa, core, |state, frame, core| state.doubt(frame, core, hint));
+            });
+        }
     }
 
     /// The children of one IKE SA go over to another.

@@ -195,6 +195,14 @@ impl fmt::Display for Event {
             Event::InitialContact { removed } => {
                 write!(f, "the peer started anew; {removed} old IKE SAs removed")
             }
+            Event::Doubted { child } => {
+                let what = if *child { "child SA" } else { "IKE SA" };
+                write!(
+                    f,
+                    "the peer may have forgotten the {what}, as a message that nothing protects \
+                     says: it is asked whether it is alive"
+                )
+            }
             Event::Superseded => {
                 f.write_str("both sides opened at once; the IKE SA with the lower SPI will go")
             }

@@ -58,6 +58,9 @@ pub struct Established {
     pub create_at: Option<Time>,
     /// When the peer last proved to be alive.
     pub heard: Time,
+    /// Something that nothing protects said that the peer has forgotten it, and the peer has not been
+    /// heard of since.
+    pub doubted: bool,
     /// When we last sent something.
     pub sent: Time,
     /// What is to be done, in order.
@@ -188,6 +191,7 @@ impl Established {
             single_pairs: false,
             create_at: None,
             heard: now,
+            doubted: false,
             sent: now,
             queue: VecDeque::new(),
             awaits_spi: None,

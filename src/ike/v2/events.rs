@@ -1,6 +1,6 @@
 //! What comes from elsewhere than the peer: answers of the holder of the secrets and of the kernel, time.
 
-use super::established::{Active, Established};
+use super::established::Active;
 use super::{State, drop_sa, established, fragment, mobike, step};
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::child::ChildId;
@@ -97,12 +97,20 @@ pub fn installed(sa: &mut Sa, core: &mut Core, id: ChildId, part: Part, answer: 
 /// a peer that has forgotten the SA gives none.
 const FAREWELLS: u32 = 3;
 
+/// How often a request is sent at most to a peer that may have forgotten the IKE SA.
+const DOUBTED: u32 = 3;
+
 /// Time has passed.
 pub fn timeout(sa: &mut Sa, core: &mut Core) {
     let (now, mut backoff) = (core.now, core.settings.backoff);
     let Body::V2(state) = &sa.body else { return };
-    if state.established().is_some_and(Established::is_ending) {
-        backoff.sendings = backoff.sendings.min(FAREWELLS);
+    if let Some(state) = state.established() {
+        let most = match (state.is_ending(), state.doubted) {
+            (true, _) => FAREWELLS,
+            (false, true) => DOUBTED,
+            (false, false) => backoff.sendings,
+        };
+        backoff.sendings = backoff.sendings.min(most);
     }
     loop {
         match sa.frame.window.due(now, &backoff, &mut *core.random) {
@@ -157,7 +165,9 @@ fn give_up(sa: &mut Sa, core: &mut Core, sent: u32) {
         _ => None,
     });
     frame.report(core, Event::NoAnswer { exchange, sent });
-    drop_sa(sa, core, ending.unwrap_or(Gone::PeerVanished));
+    let doubted = state.established().is_some_and(|state| state.doubted);
+    let why = if doubted { Gone::Forgotten } else { Gone::PeerVanished };
+    drop_sa(sa, core, ending.unwrap_or(why));
 }
 
 /// Sends our request again: as it was, unless it seems to be too large for the path.

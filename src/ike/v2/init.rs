@@ -439,7 +439,7 @@ fn choose(
     None
 }
 
-/// Answers a first message with a notification, keeping nothing.
+/// Answers a message with a notification that nothing protects, keeping nothing.
 pub fn refuse(
     core: &mut Core,
     header: &Header,
@@ -447,7 +447,7 @@ pub fn refuse(
     local: SocketAddr,
     remote: SocketAddr,
 ) {
-    let flags = Flags::v2(false, true);
+    let flags = Flags::v2(!header.from_initiator(), true);
     let (initiator, responder) = (header.initiator, header.responder);
     let answer = Header::v2(initiator, responder, header.exchange, flags, header.message_id);
     let payloads = [Payload::Notify(notify)];

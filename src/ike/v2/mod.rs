@@ -33,6 +33,7 @@ mod receive;
 pub mod rekey;
 pub mod rules;
 pub mod seal;
+pub mod stray;
 mod upkeep;
 
 use std::time::Duration;

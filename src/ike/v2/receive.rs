@@ -190,7 +190,7 @@ fn established_response(
             Vec::new()
         }
     };
-    state.heard = core.now;
+    state.is_heard(core.now);
     frame.window.answered(header.message_id);
     state.follow(frame, core, path);
     state.answered_by(frame, core, path);
@@ -241,7 +241,7 @@ fn established_request(
         }
     };
     core.ladder(Way::In, frame.local, frame.remote, || dump::rung(header, &payloads));
-    state.heard = core.now;
+    state.is_heard(core.now);
     frame.window.accepted();
     state.follow(frame, core, path);
     frame.asked_by = (path != frame.path()).then(|| Box::new(path));

@@ -102,7 +102,7 @@ impl Established {
         let progressed =
             child.zip(counters).is_some_and(|(child, counters)| child.progressed(counters));
         match progressed {
-            true => self.heard = core.now,
+            true => self.is_heard(core.now),
             false => self.want(Task::Probe),
         }
         self.advance(frame, core);

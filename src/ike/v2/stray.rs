@@ -1,0 +1,141 @@
+//! Messages outside an IKE SA (RFC 7296 §1.5, §2.21.4): what is said of one that names an IKE SA that is
+//! not, and what is made of it when a peer says so.
+//!
+//! Nothing protects either. What we say is never more than what was asked, never an answer to an answer,
+//! and bounded, for each network and in all. What we hear is a hint that the peer may have started anew: it is
+//! asked whether it is alive, and only its silence ends the IKE SA, though sooner than without the hint.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::established::{Established, Task};
+use super::init::refuse;
+use crate::ike::core::Core;
+use crate::ike::event::Time;
+use crate::ike::frame::Frame;
+use crate::ike::report::Event;
+use crate::ike::table::Network;
+use crate::wire::iana::v2::{ExchangeType, NotifyType, PayloadType};
+use crate::wire::v2::{Notify, Payload, parse_message};
+use crate::wire::{EspSpi, HEADER_LEN, Header};
+
+/// In how long a time the answers are counted.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// The most answers in that time, in all and to one network.
+const MOST: (u32, u32) = (64, 8);
+
+/// How long a sign of life outweighs hints: a peer is asked no more often than this because of them.
+const TRUSTED: Duration = Duration::from_secs(5);
+
+/// The octets of a message that holds one notification without data.
+const ANSWER_LEN: usize = HEADER_LEN + 8;
+
+/// How many answers went out lately.
+#[derive(Debug, Default)]
+pub struct Strays {
+    since: Time,
+    all: u32,
+    /// No more entries than answers.
+    networks: HashMap<Network, u32>,
+}
+
+impl Strays {
+    /// Whether one more answer may go there; it is counted.
+    fn admits(&mut self, now: Time, remote: IpAddr) -> bool {
+        if now.since(self.since) >= SPAN {
+            *self = Self { since: now, ..Self::default() };
+        }
+        let (most, most_near) = MOST;
+        let near = self.networks.get(&Network::of(remote)).copied().unwrap_or(0);
+        if self.all >= most || near >= most_near {
+            return false;
+        }
+        self.all += 1;
+        self.networks.insert(Network::of(remote), near + 1);
+        true
+    }
+}
+
+/// A message of IKEv2 names an IKE SA that is not: the peer is told, if it was a protected request.
+pub fn tell(
+    core: &mut Core,
+    header: &Header,
+    octets: &[u8],
+    (local, remote): (SocketAddr, SocketAddr),
+) {
+    let protected = [PayloadType::SK, PayloadType::SKF].contains(&header.next_payload);
+    let asks = protected && !header.is_response() && header.exchange != ExchangeType::IKE_SA_INIT;
+    if asks && octets.len() >= ANSWER_LEN && core.strays.admits(core.now, remote.ip()) {
+        refuse(core, header, Notify::new(NotifyType::INVALID_IKE_SPI), local, remote);
+    }
+}
+
+/// What an unprotected message may say of SAs that we have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// The peer does not know the IKE SA that the message names.
+    Ike,
+    /// The peer does not know the child SA of ours to it that has this SPI.
+    Child(EspSpi),
+}
+
+impl Hint {
+    /// What an unprotected message says; `None` if it is protected, or of the exchange that always is
+    /// unprotected.
+    pub fn read(header: &Header, octets: &[u8]) -> Option<Self> {
+        if header.next_payload != PayloadType::N || header.exchange == ExchangeType::IKE_SA_INIT {
+            return None;
+        }
+        let (_, payloads) = parse_message(octets).ok()?;
+        payloads.iter().find_map(|payload| match payload {
+            Payload::Notify(it) if it.notify_type == NotifyType::INVALID_IKE_SPI => Some(Hint::Ike),
+            Payload::Notify(it) if it.notify_type == NotifyType::INVALID_SPI => {
+                let spi = it.data.as_slice().try_into().ok()?;
+                Some(Hint::Child(EspSpi(u32::from_be_bytes(spi))))
+            }
+            _ => None,
+        })
+    }
+}
+
+impl Established {
+    /// The peer was heard of just now: it is alive.
+    pub fn is_heard(&mut self, now: Time) {
+        (self.heard, self.doubted) = (now, false);
+    }
+
+    /// Somebody says that the peer has forgotten this IKE SA, or a child of it: it is asked, unless a request
+    /// is on its way anyhow.
+    pub fn doubt(&mut self, frame: &mut Frame, core: &mut Core, hint: Hint) {
+        if self.doubted || self.heard.after(TRUSTED) > core.now || self.is_ending() {
+            return;
+        }
+        self.doubted = true;
+        frame.report(core, Event::Doubted { child: hint != Hint::Ike });
+        if frame.window.is_idle() {
+            self.urge(Task::Probe);
+            self.advance(frame, core);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn answers_are_bounded_in_all_and_for_each_network() {
+        let mut strays = Strays::default();
+        let at = |millis| Time::at(Duration::from_millis(millis));
+        let address = |third: u8, last: u8| IpAddr::from([10, 0, third, last]);
+        let near = (0..255).filter(|last| strays.admits(at(5), address(0, *last))).count();
+        assert_eq!(near, 8);
+        let all = (1..255).filter(|third| strays.admits(at(999), address(*third, 1))).count();
+        assert_eq!(all, 56);
+        assert!(strays.networks.len() <= 64);
+        assert!(strays.admits(at(1005), address(0, 1)));
+    }
+}
