@@ -2,7 +2,9 @@
 
 use crate::pair::*;
 use oakd::conf::*;
+use oakd::crypto::Secret;
 use oakd::ike::event::*;
+use oakd::ike::report::Event;
 use oakd::wire::iana::v2::{GroupId, PrfId};
 
 fn ikev1(side: usize, mode: Phase1) -> Policy {
@@ -158,4 +160,39 @@ fn replays_make_nothing() {
     }
     pair.pass(60);
     pair.assert_children(1);
+}
+
+#[test]
+fn passwords_are_not_guessed_by_opening_one_sa_after_the_other() {
+    let mut pair = Pair::new();
+    let client = |side: usize, mode| {
+        let mut policy = ikev1(side, mode);
+        policy.ike1.xauth = Some(if side == A { Xauth::As("alice".into()) } else { Xauth::Peer });
+        policy
+    };
+    let is = |password: &str| [("alice".into(), Secret::from(password.as_bytes()))].into();
+    (pair.sides[A].users, pair.sides[B].users) = (is("guess"), is("open sesame"));
+    pair.configure(B, vec![client(B, Phase1::Aggressive)]);
+    for _ in 0..100 {
+        pair.configure(A, vec![client(A, Phase1::Aggressive)]);
+        pair.pass(5);
+        pair.configure(A, vec![]);
+        pair.pass(1);
+    }
+    let count = |pair: &Pair, wanted: fn(&Event) -> bool| {
+        pair.sides[B].reports.iter().filter(|report| wanted(&report.event)).count()
+    };
+    // What is judged, of three tries in each of a hundred SAs.
+    let wrong = |event: &Event| match event {
+        Event::LoginFailed { why, .. } => why.contains("password is wrong"),
+        _ => false,
+    };
+    let judged = count(&pair, wrong);
+    assert!((50..=70).contains(&judged), "{judged} tries in ten minutes");
+    assert_eq!(count(&pair, |event| matches!(event, Event::TooManyTries { .. })), 1);
+    // Alice is not locked out, not even where the guesses came from.
+    pair.sides[A].users = is("open sesame");
+    pair.configure(A, vec![client(A, Phase1::Aggressive)]);
+    pair.pass(15).assert_up();
+    pair.end();
 }

@@ -416,3 +416,29 @@ fn transaction_exchanges_before_and_after_their_time_change_nothing() {
     pair.pass(3).assert_up();
     pair.end();
 }
+
+#[test]
+fn a_login_that_lasts_keeps_the_nat_open_and_ends_in_time() {
+    let mut pair = Pair::new();
+    pair.nat = Some(ip("198.51.100.9"));
+    // The verdict does not get through.
+    let mut questions = 0;
+    pair.network = Box::new(move |_, datagram| match exchange(datagram) {
+        Some(ExchangeType::TRANSACTION) if datagram.to == A => {
+            questions += 1;
+            if questions == 1 { Fate::Deliver } else { Fate::Lose }
+        }
+        _ => Fate::Deliver,
+    });
+    start(&mut pair, Phase1::Main, "open sesame", |side, policy| {
+        if side == B {
+            policy.peer = None;
+        }
+    });
+    pair.pass(45);
+    assert_eq!(pair.sides[A].engine.stats().established, 0);
+    assert!(pair.sides[A].keepalives > 0);
+    // And it does not hang for ever.
+    pair.pass(120);
+    assert!(failure(&pair, A).is_some() && failure(&pair, B).is_some());
+}

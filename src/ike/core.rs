@@ -12,6 +12,7 @@ use super::event::{
     SaKey, Time,
 };
 use super::flow::FlowTable;
+use super::guesses::Guesses;
 use super::policy::Policies;
 use super::pool::Pools;
 use super::report::{Event, Gone, Report, Way};
@@ -57,6 +58,8 @@ pub struct Core {
     pub door: Door,
     /// Who was told lately that an IKE SA is not.
     pub strays: Strays,
+    /// Who tried passwords, and how often.
+    pub guesses: Guesses,
     /// What waits for missing fragments.
     pub fragments: Pool,
     /// Whether each message is reported.
@@ -185,6 +188,7 @@ impl Core {
             addresses: Vec::new(),
             door: Door::default(),
             strays: Strays::default(),
+            guesses: Guesses::default(),
             fragments: Pool::default(),
             trace: false,
             at_work: None,

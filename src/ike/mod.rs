@@ -11,6 +11,7 @@ mod engine;
 pub mod event;
 pub mod flow;
 pub mod frame;
+pub mod guesses;
 pub mod id;
 pub mod inner;
 pub mod natt;

@@ -4,7 +4,7 @@
 pub mod explained;
 mod words;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -182,6 +182,13 @@ pub enum Event {
         user: String,
         /// Why.
         why: String,
+    },
+    /// There were too many wrong passwords: for a while, whoever tries another one waits.
+    TooManyTries {
+        /// The user whose password is tried now.
+        user: String,
+        /// From where.
+        address: IpAddr,
     },
     /// The peer's signature or certificate is not taken.
     PeerRejected {
@@ -372,7 +379,7 @@ impl Report {
             LoginFailed, Message, Misbehaved, MovedByRekey, NatForbidden, NatFound, NoAnswer,
             NoGroup, NoPolicy, OtherVersion, PathMoved, PathNotProved, PathRefused, PathTried,
             PeerNotAuthenticated, PeerRejected, ProofUnreadable, QuestionRefused, Refused,
-            Remapped, Superseded, WillRetry,
+            Remapped, Superseded, TooManyTries, WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -394,6 +401,7 @@ impl Report {
             | ChildDeleted { .. }
             | NoAnswer { .. }
             | NoPolicy { .. }
+            | TooManyTries { .. }
             | PathMoved { .. }
             | Remapped
             | PathNotProved { .. }

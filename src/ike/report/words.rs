@@ -109,6 +109,10 @@ impl fmt::Display for Event {
             Event::LoginFailed { user, why } if user.is_empty() => {
                 write!(f, "the login failed: {why}")
             }
+            Event::TooManyTries { user, address } => write!(
+                f,
+                "too many wrong passwords from {address} or for {user}: further ones wait"
+            ),
             Event::LoginFailed { user, why } => write!(f, "the login of {user} failed: {why}"),
             Event::PeerRejected { identity, why } => {
                 write!(f, "the peer, which calls itself {identity}, is not accepted: {why}")

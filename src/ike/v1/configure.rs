@@ -14,7 +14,6 @@
 use std::time::Duration;
 
 use super::established::Established;
-use super::keys::Keys;
 use super::method::Client;
 use super::state::{Next, Stage};
 use super::transaction::Told;
@@ -40,7 +39,8 @@ const UNASKED: Duration = Duration::from_secs(2);
 /// that the peer takes those that we told it, where we are the one who begins.
 #[derive(Debug)]
 pub struct Configuring {
-    sa: Box<Established>,
+    /// What it is to become.
+    pub(super) sa: Box<Established>,
 }
 
 impl Configuring {
@@ -64,23 +64,8 @@ impl Configuring {
     }
 
     /// When it is to be looked at next.
-    pub fn next_timeout(&self) -> Option<Time> {
-        self.sa.transactions.next_timeout()
-    }
-
-    /// The keys of its messages.
-    pub fn keys(&self) -> &Keys {
-        &self.sa.keys
-    }
-
-    /// Tells the peer that it is over.
-    pub fn take_leave(&mut self, frame: &mut Frame, core: &mut Core) {
-        self.sa.send_delete_ike(frame, core);
-    }
-
-    /// When the peer last sent something genuine.
-    pub fn heard(&self) -> Time {
-        self.sa.heard
+    pub fn next_timeout(&self, frame: &Frame) -> Option<Time> {
+        self.sa.next_transaction(frame)
     }
 
     /// A message of phase 2 came.
@@ -184,6 +169,7 @@ impl Configuring {
 
     /// Time has passed.
     pub fn timeout(mut self: Box<Self>, frame: &mut Frame, core: &mut Core) -> Next {
+        self.sa.keep_mapping(frame, core);
         match self.sa.check_transaction(frame, core) {
             None => Next::same(Stage::Configuring(self)),
             Some(sent) => {

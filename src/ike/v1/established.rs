@@ -316,7 +316,7 @@ impl Established {
             self.transactions.next_timeout(),
             self.probe.as_ref().map(|probe| probe.deadline()),
             interval.filter(|_| self.is_idle()).map(|interval| self.heard.after(interval)),
-            frame.nat.local.then(|| self.sent.after(KEEPALIVE)),
+            self.next_keepalive(frame),
         ];
         let children = frame.children.iter().map(|child| child.next_timeout());
         let exchanges = self.exchanges.iter().map(|it| it.next_timeout());
@@ -341,11 +341,7 @@ impl Established {
                 false => self.start(frame, core, Task::DeleteIke(Gone::Expired)),
             };
         }
-        if frame.nat.local && self.sent.after(KEEPALIVE) <= now {
-            self.sent = now;
-            let (local, remote) = (frame.local, frame.remote);
-            core.outputs.push_back(Output::Keepalive { local, remote });
-        }
+        self.keep_mapping(frame, core);
         if !self.check_alive(frame, core) {
             return;
         }
@@ -353,6 +349,24 @@ impl Established {
         self.check_exchanges(frame, core);
         if frame.gone.is_none() {
             self.check_children(frame, core);
+        }
+    }
+
+    fn next_keepalive(&self, frame: &Frame) -> Option<Time> {
+        frame.nat.local.then(|| self.sent.after(KEEPALIVE))
+    }
+
+    /// When it is to be looked at next while a transaction is all that goes on.
+    pub fn next_transaction(&self, frame: &Frame) -> Option<Time> {
+        earliest([self.transactions.next_timeout(), self.next_keepalive(frame)])
+    }
+
+    /// A NAT in front of us is not to forget its mapping (RFC 3948 §4).
+    pub fn keep_mapping(&mut self, frame: &Frame, core: &mut Core) {
+        if self.next_keepalive(frame).is_some_and(|at| at <= core.now) {
+            self.sent = core.now;
+            let (local, remote) = (frame.local, frame.remote);
+            core.outputs.push_back(Output::Keepalive { local, remote });
         }
     }
 

@@ -9,13 +9,14 @@
 //!                      <-- ACK --
 //! ```
 //!
+//! Who tries too often waits before the question is asked: see [`crate::ike::guesses`].
+//!
 //! What is wrong with a login is told to our own operator; the peer only learns that it failed.
 
 use std::time::Duration;
 
 use super::configure::Configuring;
 use super::established::Established;
-use super::keys::Keys;
 use super::message;
 use super::method::Client;
 use super::phase1::fail;
@@ -28,6 +29,7 @@ use crate::ike::auth::{Answer, Question, QuestionId};
 use crate::ike::core::Core;
 use crate::ike::event::Time;
 use crate::ike::frame::Frame;
+use crate::ike::guesses;
 use crate::ike::report::Event;
 use crate::ike::timer::earliest;
 use crate::wire::iana::v1::{ConfigType, ExchangeType};
@@ -49,7 +51,8 @@ const WRONG: &str = "the gateway says that the name or the password is wrong";
 /// An ISAKMP SA whose user is logging in.
 #[derive(Debug)]
 pub struct Login {
-    sa: Box<Established>,
+    /// What it is to become.
+    pub(super) sa: Box<Established>,
     step: Awaits,
     tries: u8,
     until: Time,
@@ -60,6 +63,8 @@ pub struct Login {
 enum Awaits {
     /// The peer is asked for its name and password.
     Credentials,
+    /// They came, and are not judged before then: there were too many tries.
+    Turn { said: xauth::Credentials, at: Time },
     /// The holder of the secrets is asked about them.
     Judgement { question: QuestionId, user: String },
     /// The peer is told how it went; who logged in, if it went well.
@@ -74,6 +79,7 @@ impl Awaits {
     fn word(&self) -> &'static str {
         match self {
             Self::Credentials => "awaiting the user's name and password",
+            Self::Turn { .. } => "awaiting the next try, after too many wrong ones",
             Self::Judgement { .. } => "awaiting verdict on the login",
             Self::Ack { .. } => "awaiting acknowledgement of the login",
             Self::Gateway | Self::Password { .. } => "awaiting the gateway's login",
@@ -118,23 +124,12 @@ impl Login {
     }
 
     /// When it is to be looked at next.
-    pub fn next_timeout(&self) -> Option<Time> {
-        earliest([Some(self.until), self.sa.transactions.next_timeout()])
-    }
-
-    /// The keys of its messages.
-    pub fn keys(&self) -> &Keys {
-        &self.sa.keys
-    }
-
-    /// Tells the peer that it is over.
-    pub fn take_leave(&mut self, frame: &mut Frame, core: &mut Core) {
-        self.sa.send_delete_ike(frame, core);
-    }
-
-    /// When the peer last sent something genuine.
-    pub fn heard(&self) -> Time {
-        self.sa.heard
+    pub fn next_timeout(&self, frame: &Frame) -> Option<Time> {
+        let turn = match self.step {
+            Awaits::Turn { at, .. } => Some(at),
+            _ => None,
+        };
+        earliest([Some(self.until), turn, self.sa.next_transaction(frame)])
     }
 
     /// Whether the gateway is to begin.
@@ -223,11 +218,7 @@ impl Login {
                 let said = xauth::credentials(&answer);
                 xauth::wipe(&mut answer);
                 match said {
-                    Ok(xauth::Credentials { name, password }) => {
-                        let question = Question::Login { user: name.clone(), password };
-                        let question = core.ask(frame.id, question);
-                        Turn::Stay(Awaits::Judgement { question, user: name })
-                    }
+                    Ok(said) => Turn::Stay(judge(frame, core, said)),
                     Err(why) => self.refuse(frame, core, String::new(), why),
                 }
             }
@@ -289,6 +280,7 @@ impl Login {
         let turn = match step {
             Awaits::Judgement { question, user } if question == number => match answer {
                 Answer::Verified => {
+                    core.guesses.succeeded(core.now, &user, frame.remote.ip());
                     self.tell(frame, core, true);
                     Turn::Stay(Awaits::Ack { user: Some(user) })
                 }
@@ -359,8 +351,13 @@ impl Login {
 
     /// Time has passed.
     pub fn timeout(mut self: Box<Self>, frame: &mut Frame, core: &mut Core) -> Next {
+        self.sa.keep_mapping(frame, core);
         let silent = self.sa.check_transaction(frame, core);
         if silent.is_none() && self.until > core.now {
+            self.step = match self.step {
+                Awaits::Turn { said, at } if at <= core.now => judge(frame, core, said),
+                step => step,
+            };
             return Next::same(Stage::Login(self));
         }
         let why = match (silent, &self.step) {
@@ -376,6 +373,25 @@ impl Login {
         let event = failed(user, why);
         self.sa.send_delete_ike(frame, core);
         fail(frame, core, event)
+    }
+}
+
+/// The holder of the secrets is asked about a name and a password, now or when there is a try for them.
+fn judge(frame: &Frame, core: &mut Core, said: xauth::Credentials) -> Awaits {
+    let address = frame.remote.ip();
+    match core.guesses.ask(core.now, &said.name, address) {
+        guesses::Turn::Now => {
+            let xauth::Credentials { name: user, password } = said;
+            let question = Question::Login { user: user.clone(), password };
+            Awaits::Judgement { question: core.ask(frame.id, question), user }
+        }
+        guesses::Turn::Later(at, new) => {
+            if new {
+                let user = said.name.clone();
+                frame.report(core, Event::TooManyTries { user, address });
+            }
+            Awaits::Turn { said, at }
+        }
     }
 }
 

@@ -297,8 +297,8 @@ pub fn delete(sa: &mut Sa, core: &mut Core, why: Gone) {
     let Body::V1(state) = &mut sa.body else { return };
     match &mut state.stage {
         Stage::Established(_) => return want(sa, core, Task::DeleteIke(why)),
-        Stage::Login(login) => login.take_leave(&mut sa.frame, core),
-        Stage::Configuring(state) => state.take_leave(&mut sa.frame, core),
+        Stage::Login(login) => login.sa.send_delete_ike(&mut sa.frame, core),
+        Stage::Configuring(state) => state.sa.send_delete_ike(&mut sa.frame, core),
         _ => (),
     }
     drop_sa(sa, core, why);

@@ -194,10 +194,15 @@ impl State {
 
     /// When the peer last sent something genuine, once there are keys for it.
     pub(super) fn heard(&self) -> Option<Time> {
+        self.with_keys().map(|sa| sa.heard)
+    }
+
+    /// What phase 1 ended in, even though somebody may still have to log in or to be configured.
+    fn with_keys(&self) -> Option<&Established> {
         match &self.stage {
-            Stage::Established(state) => Some(state.heard),
-            Stage::Login(login) => Some(login.heard()),
-            Stage::Configuring(state) => Some(state.heard()),
+            Stage::Established(sa) => Some(sa),
+            Stage::Login(login) => Some(&login.sa),
+            Stage::Configuring(state) => Some(&state.sa),
             _ => None,
         }
     }
@@ -216,10 +221,7 @@ impl State {
             Stage::AwaitOwnProof(ready) | Stage::AwaitProof(ready) | Stage::AwaitVerdict(ready) => {
                 Some(&ready.keys)
             }
-            Stage::Established(state) => Some(&state.keys),
-            Stage::Login(login) => Some(login.keys()),
-            Stage::Configuring(state) => Some(state.keys()),
-            _ => None,
+            _ => self.with_keys().map(|sa| &sa.keys),
         }
     }
 
@@ -295,9 +297,9 @@ impl State {
     pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
         match &self.stage {
             Stage::Login(login) => {
-                earliest([login.next_timeout(), self.out.as_ref().map(|out| out.deadline())])
+                earliest([login.next_timeout(frame), self.out.as_ref().map(|out| out.deadline())])
             }
-            Stage::Configuring(state) => state.next_timeout(),
+            Stage::Configuring(state) => state.next_timeout(frame),
             Stage::Established(state) => state.next_timeout(frame, core),
             Stage::Orphaned(_) => {
                 let times = frame.children.iter().map(|child| child.hard.or(child.soft));

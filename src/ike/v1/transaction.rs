@@ -79,7 +79,7 @@ impl Transactions {
         self.last_identifier
     }
 
-    /// When it is to be looked at next.
+    /// When our message goes again.
     pub fn next_timeout(&self) -> Option<Time> {
         self.own.as_ref().map(|own| own.out.deadline())
     }
