@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::conf::{Mode, SaProtocol};
-use crate::ike::event::{Direction, KernelSelector, SaCounters};
+use crate::ike::event::{Direction, KernelSelector, Ports, SaCounters};
 use crate::ike::report::{self, Explained, Report, Way};
 use crate::ike::view::{ChildView, SaView, Stats};
 use crate::log::{printable, utc};
@@ -40,7 +40,10 @@ pub fn octets(count: u64) -> String {
 
 /// What traffic a flow selects: `10.0.1.0/24 -> 10.0.2.0/24 proto 6 port 80`.
 pub fn selector(selector: &KernelSelector) -> String {
-    let port = |port| if port == 0 { String::new() } else { format!(" port {port}") };
+    let port = |port: Ports| match port.is_any() {
+        true => String::new(),
+        false => format!(" port {port}"),
+    };
     let proto = match selector.ip_protocol {
         0 => String::new(),
         proto => format!(" proto {proto}"),
@@ -331,8 +334,8 @@ mod tests {
                     src: prefix("10.0.1.0"),
                     dst: prefix("10.0.2.0"),
                     ip_protocol: 6,
-                    src_port: 0,
-                    dst_port: 80,
+                    src_port: Ports::ANY,
+                    dst_port: Ports::exactly(80),
                 }],
                 age: Duration::from_secs(60),
                 rekey_in: Some(Duration::from_secs(3540)),

@@ -7,7 +7,7 @@ use oakd::conf::{self, Config, MemoryFiles, NumericNames};
 use oakd::crypto::{IkeSuite, Secret, SystemRandom, psk_auth, psk_skeyid, psk_verify};
 use oakd::ike::auth::{Answer, Question};
 use oakd::ike::event::{
-    Capabilities, Direction, Input, KernelAnswer, KernelRequest, Output, SaCounters, Time,
+    Capabilities, Direction, Input, KernelAnswer, KernelRequest, Output, SaCounters, Selects, Time,
 };
 use oakd::ike::{Engine, Settings};
 use oakd::wire::EspSpi;
@@ -259,6 +259,7 @@ fn capabilities() -> Capabilities {
         integrity: vec![Integ::AUTH_HMAC_SHA2_256_128],
         esn: true,
         one_family: false,
+        selects: Selects { protocols: vec![6, 17], masks: false },
         remarks: Vec::new(),
     }
 }

@@ -27,8 +27,15 @@ fn selecting(ip_protocol: u8, ports: [(u16, u16); 2]) -> Pair {
 fn flows(pair: &Pair, side: usize) -> Vec<(u8, u16, u16)> {
     let all = pair.sides[side].kernel.flows.keys();
     let outbound = all.filter(|(direction, _)| *direction == Direction::Out);
+    let port = |ports: Ports| match ports {
+        Ports::ANY => 0,
+        Ports { value, mask } => {
+            assert_eq!(mask, u16::MAX, "{ports}");
+            value
+        }
+    };
     let mut all: Vec<_> =
-        outbound.map(|(_, it)| (it.ip_protocol, it.src_port, it.dst_port)).collect();
+        outbound.map(|(_, it)| (it.ip_protocol, port(it.src_port), port(it.dst_port))).collect();
     all.sort_unstable();
     all
 }
@@ -77,6 +84,62 @@ fn a_short_range_of_ports_becomes_a_flow_for_each() {
     let mut pair = selecting(TCP, [(0, 65535), (8000, 8064)]);
     pair.pass(2).assert_children(0);
     assert!(pair.told(B, "the range of ports is too wide"));
+    pair.end();
+}
+
+/// A kernel that can do all that the policies name, and selects so.
+fn selects_by(protocols: &[u8], masks: bool) -> Capabilities {
+    Capabilities {
+        encryption: vec![(EncryptionId::ENCR_AES_GCM_16, vec![128, 256])],
+        selects: Selects { protocols: protocols.into(), masks },
+        ..Capabilities::default()
+    }
+}
+
+/// A call about all ports of A and these of B, for kernels that can do this.
+fn about(ports: (u16, u16), able: [Capabilities; 2]) -> Pair {
+    let mut pair = Pair::new();
+    for (side, able) in [A, B].into_iter().zip(able) {
+        pair.input(side, Input::Capabilities(able));
+    }
+    for side in [B, A] {
+        let mut it = policy(side);
+        it.flows[0].ip_protocol = TCP;
+        let end = &mut it.flows[0];
+        (if side == A { &mut end.remote } else { &mut end.local }).ports = ports;
+        pair.configure(side, vec![it]);
+    }
+    pair
+}
+
+#[test]
+fn a_wide_range_of_ports_is_put_into_masks_where_the_kernel_takes_them() {
+    let mut pair = about((1024, 65535), [selects_by(&[TCP], true), selects_by(&[TCP], true)]);
+    pair.pass(1).assert_up();
+    let outbound: Vec<_> = pair.sides[A].kernel.flows.keys().collect();
+    let outbound: Vec<_> = outbound.iter().filter(|(to, _)| *to == Direction::Out).collect();
+    assert_eq!(outbound.len(), 6);
+    for port in [0, 1023, 1024, 4095, 4096, 40000, 65535] {
+        let taken = outbound.iter().filter(|(_, it)| it.dst_port.contains(Ports::exactly(port)));
+        assert_eq!(taken.count(), usize::from(port >= 1024), "{port}");
+    }
+    pair.end();
+}
+
+#[test]
+fn a_kernel_that_takes_single_ports_refuses_a_wide_range_and_says_what_it_takes() {
+    let mut pair = about((1024, 65535), [selects_by(&[TCP], true), selects_by(&[TCP], false)]);
+    pair.pass(2).assert_children(0);
+    assert!(pair.told(B, "this kernel takes one port or all of them in a flow"));
+    pair.end();
+}
+
+#[test]
+fn ports_of_a_protocol_at_which_the_kernel_does_not_look_are_told_at_once() {
+    let mut pair = about((80, 80), [selects_by(&[SCTP], false), selects_by(&[TCP], false)]);
+    assert!(pair.told(A, "do not tell packets of IP protocol 6 by port"));
+    pair.pass(2);
+    assert_eq!(pair.sides[A].kernel.count(Direction::Out), 0);
     pair.end();
 }
 

@@ -105,7 +105,13 @@ fn a_deleted_one_of_several_comes_back() {
 
 fn traffic(pair: &mut Pair, side: usize, net: usize) {
     let (src, dst) = (prefix(NETS[net][side]), prefix(NETS[net][1 - side]));
-    let packet = KernelSelector { src, dst, ip_protocol: 17, src_port: 1, dst_port: 1 };
+    let packet = KernelSelector {
+        src,
+        dst,
+        ip_protocol: 17,
+        src_port: Ports::exactly(1),
+        dst_port: Ports::exactly(1),
+    };
     let hosts = [ip("192.0.2.1"), ip("192.0.2.2")];
     let (local, remote) = (hosts[side], hosts[1 - side]);
     pair.input(

@@ -187,8 +187,8 @@ fn selectors_are_narrowed() {
         src: prefix("10.1.0.0/24"),
         dst: prefix("10.2.0.0/24"),
         ip_protocol: 0,
-        src_port: 0,
-        dst_port: 0,
+        src_port: Ports::ANY,
+        dst_port: Ports::ANY,
     };
     let flow = &flows[&(Direction::Out, narrowed)];
     let sa = pair.sides[A].kernel.sas.values().next().unwrap();
@@ -362,6 +362,7 @@ fn what_the_kernel_cannot_do_is_neither_offered_nor_taken() {
         integrity: vec![IntegrityId::AUTH_HMAC_SHA2_256_128],
         esn: false,
         one_family: false,
+        selects: Selects::default(),
         remarks: vec!["no AEAD".into()],
     };
     for limited in [A, B] {

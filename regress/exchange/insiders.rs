@@ -105,8 +105,8 @@ fn a_peer_that_takes_one_pair_of_addresses_gets_requests_for_such() {
             src: prefix(from),
             dst: prefix(to),
             ip_protocol: 17,
-            src_port: 1000,
-            dst_port: 53,
+            src_port: Ports::exactly(1000),
+            dst_port: Ports::exactly(53),
         }),
     };
     pair.input(B, Input::Acquire(packet("10.2.0.7/32", "10.1.0.9/32")));

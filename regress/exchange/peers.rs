@@ -172,8 +172,8 @@ fn one_ike_sa_for_each_identity_where_that_is_enforced() {
                 src: prefix(&format!("10.1.{number}.5/32")),
                 dst: prefix(&format!("10.2.{number}.5/32")),
                 ip_protocol: 17,
-                src_port: 1,
-                dst_port: 2,
+                src_port: Ports::exactly(1),
+                dst_port: Ports::exactly(2),
             };
             let (local, remote) = (ip("192.0.2.1"), ip("192.0.2.2"));
             let acquire = Acquire { local, remote, reqid: None, selector: Some(packet) };

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use oakd::ike::event::{Cpi, Direction, KernelFlow, KernelRequest, KernelSa, RequestId, Time};
+use oakd::ike::event::{
+    Cpi, Direction, KernelFlow, KernelRequest, KernelSa, KernelSelector, RequestId, Time,
+};
+use oakd::ike::selector::port_blocks;
 use oakd::kernel::{Kept, Kernel, Left};
 use pfkey::Request;
 
@@ -10,6 +13,8 @@ use super::util::{Road, sas};
 use super::{flow, ip, outbound};
 
 const US: u32 = 4711;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// By the scripted kernel's clock.
 const SINCE: u64 = 1_000_000_000;
 
@@ -154,6 +159,45 @@ fn flows_that_are_kept_go_unless_they_are_wanted_again() {
     let now = kept(&mut daemon.kernel);
     assert_eq!(now.len(), 1);
     assert!(matches!(&now[0].what, Kept::Flow(flow) if flow.reqid == 99), "{now:?}");
+}
+
+/// Outbound flows for TCP to the ports from 1024 on.
+fn to_high_ports() -> Vec<KernelFlow> {
+    let of_block = |dst_port| {
+        let flow = flow(Direction::Out);
+        KernelFlow {
+            selector: KernelSelector { ip_protocol: TCP, dst_port, ..flow.selector },
+            ..flow
+        }
+    };
+    port_blocks((1024, 65535)).into_iter().map(of_block).collect()
+}
+
+#[test]
+fn masks_of_ports_are_what_the_kernel_selects_by_and_go_as_they_came() {
+    let road = Road::new("openbsd", US);
+    let mut earlier = Daemon::new(&road);
+    for flow in to_high_ports() {
+        earlier.ask(KernelRequest::AddFlow(Box::new(flow)));
+    }
+    let takers = |port| {
+        let (src, dst) = ((ip("10.1.0.1"), 1023).into(), (ip("10.2.0.1"), port).into());
+        [TCP, UDP].map(|protocol| road.kernel.borrow().takers(2, protocol, src, dst))
+    };
+    let asked = [0, 80, 1023, 1024, 2047, 2048, 33333, 65535];
+    assert_eq!(asked.map(takers), [[0, 0], [0, 0], [0, 0], [1, 0], [1, 0], [1, 0], [1, 0], [1, 0]]);
+    let mut left = kept(&mut earlier.kernel);
+    assert_eq!(left.len(), 6);
+    // The next run wants one of them again.
+    let again = to_high_ports().remove(5);
+    let mut daemon = Daemon::after(&road, std::mem::take(&mut left));
+    daemon.ask(KernelRequest::AddFlow(Box::new(again.clone())));
+    assert_eq!(road.kernel.borrow().flow_count(), 6);
+    daemon.pass(121);
+    assert_eq!([2048, 40000].map(takers), [[0, 0], [1, 0]]);
+    daemon.ask(KernelRequest::DeleteFlow(Box::new(again)));
+    assert_eq!(road.kernel.borrow().flow_count(), 0);
+    assert_eq!(kept(&mut daemon.kernel), []);
 }
 
 #[test]

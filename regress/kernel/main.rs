@@ -19,7 +19,7 @@ use oakd::conf::{Mode, Prefix, SaProtocol};
 use oakd::crypto::Secret;
 use oakd::ike::event::{
     Direction, Input, KernelAnswer, KernelFlow, KernelLifetime, KernelRequest, KernelSa,
-    KernelSelector, RequestId, SaKey, Time,
+    KernelSelector, Ports, RequestId, SaKey, Time,
 };
 use oakd::kernel::{Kernel, Link, Refusal};
 use oakd::wire::EspSpi;
@@ -166,7 +166,8 @@ fn outbound(spi: u32) -> KernelRequest {
 fn flow(direction: Direction) -> KernelFlow {
     let prefix = |text| Prefix::new(ip(text), 24).unwrap();
     let (src, dst) = (prefix("10.1.0.0"), prefix("10.2.0.0"));
-    let selector = KernelSelector { src, dst, ip_protocol: 0, src_port: 0, dst_port: 0 };
+    let selector =
+        KernelSelector { src, dst, ip_protocol: 0, src_port: Ports::ANY, dst_port: Ports::ANY };
     KernelFlow {
         direction,
         selector,

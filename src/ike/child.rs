@@ -499,7 +499,8 @@ impl Child {
 /// The reqid for a new child SA: the policy's own if it carries all of the policy's flows, so that
 /// these need not change; else one of its own, so that traffic it does not carry never uses it.
 pub fn reqid(core: &mut Core, policy: &Arc<Policy>, flows: &[KernelSelector], hosts: Hosts) -> u32 {
-    let wanted = Traffic::wanted(policy, hosts).flows(policy, hosts).unwrap_or_default();
+    let able = core.able.as_ref();
+    let wanted = Traffic::wanted(policy, hosts).flows(policy, hosts, able).unwrap_or_default();
     let whole = wanted.iter().all(|flow| flows.contains(flow));
     match core.policies.named(&policy.name) {
         Some((_, running)) if whole && running.callable().is_some() => running.reqid,

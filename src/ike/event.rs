@@ -9,6 +9,7 @@
 //!  commands, time ─────┘
 //! ```
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -321,10 +322,62 @@ pub struct KernelSelector {
     pub dst: Prefix,
     /// IP protocol; 0 is any.
     pub ip_protocol: u8,
-    /// Source port; 0 is any. (For ICMP the type.)
-    pub src_port: u16,
-    /// Destination port; 0 is any. (For ICMP the code.)
-    pub dst_port: u16,
+    /// Source ports. (For ICMP the type.)
+    pub src_port: Ports,
+    /// Destination ports. (For ICMP the code.)
+    pub dst_port: Ports,
+}
+
+/// Ports as a flow selects them: those whose bits agree with `value` where `mask` has a one.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Ports {
+    /// The port, 0 where its bits do not count.
+    pub value: u16,
+    /// Which bits count: of none, all ports are selected; of all, one is.
+    pub mask: u16,
+}
+
+impl Ports {
+    /// All of them.
+    pub const ANY: Self = Self { value: 0, mask: 0 };
+
+    /// One port.
+    pub const fn exactly(port: u16) -> Self {
+        Self { value: port, mask: u16::MAX }
+    }
+
+    /// Whether all ports are selected.
+    pub const fn is_any(self) -> bool {
+        self.mask == 0
+    }
+
+    /// Whether another's ports are among these.
+    pub const fn contains(self, part: Self) -> bool {
+        part.mask & self.mask == self.mask && part.value & self.mask == self.value
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, mask } = *self;
+        match mask {
+            0 => f.write_str("any"),
+            u16::MAX => write!(f, "{value}"),
+            _ if mask.leading_ones() == mask.count_ones() => write!(f, "{value}:{}", value | !mask),
+            _ => write!(f, "{value:#x}/{mask:#x}"),
+        }
+    }
+}
+
+/// By what of a packet beyond its addresses and IP protocol a kernel's flows select.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Selects {
+    /// The IP protocols whose ports (for ICMP type and code) it looks at.
+    pub protocols: Vec<u8>,
+    /// Whether ports may have any mask; else a flow takes one port other than 0, or all.
+    pub masks: bool,
 }
 
 /// A flow (OpenBSD) or kernel policy (elsewhere) in one direction.
@@ -383,6 +436,8 @@ pub struct Capabilities {
     pub esn: bool,
     /// Whether an SA in tunnel mode carries IPv4 or IPv6, not both.
     pub one_family: bool,
+    /// What its flows select by.
+    pub selects: Selects,
     /// What cannot be used although the kernel lists it, and why, for the operator.
     pub remarks: Vec<String>,
 }

@@ -125,13 +125,19 @@ impl Uses {
 mod tests {
     use super::*;
     use crate::conf::Prefix;
+    use crate::ike::event::Ports;
     use std::net::Ipv4Addr;
 
     fn flow(reqid: u32) -> KernelFlow {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         let prefix = Prefix::host(address);
-        let selector =
-            KernelSelector { src: prefix, dst: prefix, ip_protocol: 0, src_port: 0, dst_port: 0 };
+        let selector = KernelSelector {
+            src: prefix,
+            dst: prefix,
+            ip_protocol: 0,
+            src_port: Ports::ANY,
+            dst_port: Ports::ANY,
+        };
         KernelFlow {
             direction: Direction::Out,
             selector,

@@ -1,13 +1,13 @@
 //! The policies: which one is for a peer, and how each fares.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::event::{Acquire, Direction, KernelFlow, Time};
+use super::event::{Acquire, Capabilities, Direction, KernelFlow, Time};
 use super::id;
 use super::inner::Inner;
-use super::selector::{Hosts, Traffic, covers, reversed};
+use super::selector::{Hosts, NoFlows, Traffic, covers, reversed};
 use crate::conf::{Index, Policy, PolicyName, Start};
 use crate::wire::v2::Id;
 
@@ -49,7 +49,7 @@ impl Running {
     /// Our address for it; unspecified where only the system's routes can tell.
     pub fn local(&self, remote: IpAddr) -> IpAddr {
         let unspecified = match remote {
-            IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
         };
         self.policy.local.and_then(|local| local.as_host()).unwrap_or(unspecified)
@@ -66,16 +66,27 @@ impl Running {
         }
     }
 
+    /// Whether the kernel has flows for what the policy is to protect, whoever the peer is.
+    pub fn check_flows(&self, able: Option<&Capabilities>) -> Result<(), NoFlows> {
+        let remote = self.callable().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let hosts = Hosts { local: self.local(remote), remote, inner: Inner::Outer };
+        match Traffic::wanted(&self.policy, hosts).flows(&self.policy, hosts, able) {
+            // What is assigned in the negotiation is not there before.
+            Ok(_) | Err(NoFlows::NothingInCommon) => Ok(()),
+            Err(why) => Err(why),
+        }
+    }
+
     /// The flows that are to be in the kernel even without an SA: traffic must wait, not leak, and
     /// for `ondemand` it starts the negotiation. Where routes lead to an interface there are none.
-    pub fn wanted_traps(&self) -> Vec<KernelFlow> {
+    pub fn wanted_traps(&self, able: Option<&Capabilities>) -> Vec<KernelFlow> {
         let Some(remote) = self.callable() else { return Vec::new() };
         if self.policy.start == Start::Passive || self.policy.sa_iface().is_some() {
             return Vec::new();
         }
         let hosts = Hosts { local: self.local(remote), remote, inner: self.inner() };
         let traffic = Traffic::wanted(&self.policy, hosts);
-        let flows = traffic.flows(&self.policy, hosts).unwrap_or_default();
+        let flows = traffic.flows(&self.policy, hosts, able).unwrap_or_default();
         let both = flows.iter().flat_map(|outbound| {
             [(Direction::Out, *outbound), (Direction::In, reversed(outbound))]
         });

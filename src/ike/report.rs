@@ -261,6 +261,11 @@ pub enum Event {
         /// Its own remarks.
         remarks: Vec<String>,
     },
+    /// The traffic of a policy cannot be put into flows of the kernel: it passes unprotected.
+    NotSelectable {
+        /// Why.
+        why: String,
+    },
     /// A NAT was found on the way.
     NatFound {
         /// Before us.
@@ -377,9 +382,9 @@ impl Report {
             FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
             InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, LoggedIn,
             LoginFailed, Message, Misbehaved, MovedByRekey, NatForbidden, NatFound, NoAnswer,
-            NoGroup, NoPolicy, OtherVersion, PathMoved, PathNotProved, PathRefused, PathTried,
-            PeerNotAuthenticated, PeerRejected, ProofUnreadable, QuestionRefused, Refused,
-            Remapped, Superseded, TooManyTries, WillRetry,
+            NoGroup, NoPolicy, NotSelectable, OtherVersion, PathMoved, PathNotProved, PathRefused,
+            PathTried, PeerNotAuthenticated, PeerRejected, ProofUnreadable, QuestionRefused,
+            Refused, Remapped, Superseded, TooManyTries, WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -392,6 +397,7 @@ impl Report {
             | KernelFailed { .. }
             | QuestionRefused { .. }
             | KernelIncapable { .. }
+            | NotSelectable { .. }
             | NoGroup { .. }
             | NatForbidden
             | Internal { .. } => Level::Error,

@@ -264,7 +264,8 @@ impl Sa {
             child.recount(core, policy);
         }
         let Agreement { traffic, flows, hosts, .. } = &child.agreement;
-        let fits = !effect.flows || traffic.flows(policy, *hosts).as_ref() == Some(flows);
+        let able = core.able.as_ref();
+        let fits = !effect.flows || traffic.flows(policy, *hosts, able).as_ref() == Ok(flows);
         let stays = !effect.recreate && fits;
         if !stays {
             self.delete_child(core, id, Gone::ByConfiguration);

@@ -1,14 +1,15 @@
 //! Traffic selectors: what we offer, how they are narrowed (RFC 7296 §2.9), which flows they mean.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod flows;
 
-use super::event::KernelSelector;
+use std::net::IpAddr;
+
+use self::flows::kernel_selectors;
+pub use self::flows::{MAX_FLOWS, NoFlows, port_blocks};
+use super::event::{Capabilities, KernelSelector};
 use super::inner::Inner;
 use crate::conf::{Flow, FlowAddresses, FlowEnd, Policy, Prefix};
 use crate::wire::v2::TrafficSelector;
-
-/// The most flows that one child SA may have: a range that needs more prefixes is refused.
-const MAX_FLOWS: usize = 64;
 
 /// The IP protocols whose "ports" are a type and a code.
 const ICMP: [u8; 2] = [1, 58];
@@ -146,43 +147,27 @@ impl Traffic {
         (host(&self.local), host(&self.remote))
     }
 
-    /// The outbound flows by which a policy uses this traffic; `None` if they are too many for the
-    /// kernel's prefixes and ports, or none.
-    pub fn flows(&self, policy: &Policy, hosts: Hosts) -> Option<Box<[KernelSelector]>> {
+    /// The outbound flows by which a policy uses this traffic in a kernel that can do this much, as far
+    /// as that is known.
+    pub fn flows(
+        &self,
+        policy: &Policy,
+        hosts: Hosts,
+        able: Option<&Capabilities>,
+    ) -> Result<Box<[KernelSelector]>, NoFlows> {
+        let selects = able.map(|able| &able.selects);
         let mut flows = Vec::new();
         for (local, remote) in self.common(policy, hosts) {
-            for flow in kernel_selectors(&local, &remote)? {
+            for flow in kernel_selectors(&local, &remote, selects)? {
                 if !flows.contains(&flow) {
                     flows.push(flow);
                 }
             }
             if flows.len() > MAX_FLOWS {
-                return None;
+                return Err(NoFlows::TooMany);
             }
         }
-        (!flows.is_empty()).then(|| flows.into())
-    }
-
-    /// Why there are no [`Traffic::flows`].
-    pub fn no_flows(&self, policy: &Policy, hosts: Hosts) -> &'static str {
-        let common = self.common(policy, hosts);
-        let wide = |selector: &TrafficSelector| {
-            !ICMP.contains(&selector.protocol) && ports(selector.ports).is_none()
-        };
-        let icmp = |(local, _): &(TrafficSelector, TrafficSelector)| {
-            ICMP.contains(&local.protocol) && icmp_ports(local.ports).is_none()
-        };
-        match () {
-            () if common.is_empty() => "they have no traffic in common that makes a flow",
-            () if common.iter().any(|(local, remote)| wide(local) || wide(remote)) => {
-                "the range of ports is too wide: the kernel takes one port or all of them in a flow, and \
-                 there may be 64 flows"
-            }
-            () if common.iter().any(icmp) => {
-                "the kernel takes all ICMP messages, one type, or one type and code, and not type 0 alone"
-            }
-            () => "it makes more flows than the 64 that a child SA may have",
-        }
+        if flows.is_empty() { Err(NoFlows::NothingInCommon) } else { Ok(flows.into()) }
     }
 
     /// The flow pairs of a policy, each cut down to this traffic.
@@ -260,8 +245,8 @@ pub fn covers(flow: &KernelSelector, packet: &KernelSelector) -> bool {
     prefix(&flow.src, &packet.src)
         && prefix(&flow.dst, &packet.dst)
         && (flow.ip_protocol == 0 || flow.ip_protocol == packet.ip_protocol)
-        && (flow.src_port == 0 || flow.src_port == packet.src_port)
-        && (flow.dst_port == 0 || flow.dst_port == packet.dst_port)
+        && flow.src_port.contains(packet.src_port)
+        && flow.dst_port.contains(packet.dst_port)
 }
 
 /// A flow for people.
@@ -270,7 +255,7 @@ pub fn printed(flow: &KernelSelector) -> String {
     if flow.ip_protocol != 0 {
         text.push_str(&format!(" proto {}", flow.ip_protocol));
     }
-    if (flow.src_port, flow.dst_port) != (0, 0) {
+    if !(flow.src_port.is_any() && flow.dst_port.is_any()) {
         text.push_str(&format!(" ports {} {}", flow.src_port, flow.dst_port));
     }
     text
@@ -340,112 +325,10 @@ fn intersect(one: &TrafficSelector, other: &TrafficSelector) -> Option<TrafficSe
     })
 }
 
-/// The kernel's selectors for a pair of ranges.
-fn kernel_selectors(
-    local: &TrafficSelector,
-    remote: &TrafficSelector,
-) -> Option<Vec<KernelSelector>> {
-    let ip_protocol = local.protocol.max(remote.protocol);
-    let port_pairs = match ICMP.contains(&ip_protocol) {
-        true => icmp_ports(local.ports)?,
-        false => {
-            let (sources, destinations) = (ports(local.ports)?, ports(remote.ports)?);
-            let pairs = sources.flat_map(|src| destinations.clone().map(move |dst| (src, dst)));
-            pairs.take(MAX_FLOWS + 1).collect()
-        }
-    };
-    let (sources, destinations) = (prefixes(local.addresses)?, prefixes(remote.addresses)?);
-    if sources.len() * destinations.len() * port_pairs.len() > MAX_FLOWS {
-        return None;
-    }
-    let mut all = Vec::new();
-    for src in &sources {
-        for dst in &destinations {
-            for &(src_port, dst_port) in &port_pairs {
-                all.push(KernelSelector { src: *src, dst: *dst, ip_protocol, src_port, dst_port });
-            }
-        }
-    }
-    Some(all)
-}
-
-/// A port range as single ports; any is 0.
-fn ports(range: (u16, u16)) -> Option<std::ops::RangeInclusive<u16>> {
-    if range == TrafficSelector::ANY_PORTS {
-        return Some(0..=0);
-    }
-    (usize::from(range.1.saturating_sub(range.0)) < MAX_FLOWS).then_some(range.0..=range.1)
-}
-
-/// ICMP's type and code in the two octets of the first port (RFC 7296 §3.13.1).
-fn icmp_ports(range: (u16, u16)) -> Option<Vec<(u16, u16)>> {
-    match range {
-        TrafficSelector::ANY_PORTS => Some(vec![(0, 0)]),
-        // The kernels take 0 for any: type 0 alone cannot be said to them, code 0 is any code.
-        (first, last) if first >> 8 == last >> 8 && first >> 8 != 0 => {
-            let all = (first & 0xff, last & 0xff) == (0, 0xff);
-            (all || first == last).then(|| vec![(first >> 8, if all { 0 } else { first & 0xff })])
-        }
-        _ => None,
-    }
-}
-
-/// The fewest prefixes that make up a range; `None` if more than [`MAX_FLOWS`].
-fn prefixes(range: (IpAddr, IpAddr)) -> Option<Vec<Prefix>> {
-    let bits = if range.0.is_ipv4() { 32 } else { 128 };
-    let number = |address| match address {
-        IpAddr::V4(v4) => u128::from(u32::from(v4)),
-        IpAddr::V6(v6) => u128::from(v6),
-    };
-    let (mut first, last) = (number(range.0), number(range.1));
-    let mut found = Vec::new();
-    loop {
-        let span = last - first;
-        let fitting = if span == u128::MAX { 128 } else { (span + 1).ilog2() };
-        let free = first.trailing_zeros().min(bits).min(fitting);
-        let address = match range.0 {
-            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(first).ok()?)),
-            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(first)),
-        };
-        found.push(Prefix::new(address, u8::try_from(bits - free).ok()?)?);
-        if found.len() > MAX_FLOWS {
-            return None;
-        }
-        let end = first | 1u128.checked_shl(free).map_or(u128::MAX, |size| size - 1);
-        if end >= last {
-            return Some(found);
-        }
-        first = end + 1;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn cover(first: &str, last: &str) -> Vec<String> {
-        let range = (first.parse().unwrap(), last.parse().unwrap());
-        prefixes(range).unwrap().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn ranges_become_the_fewest_prefixes() {
-        assert_eq!(cover("10.0.0.0", "10.0.0.255"), ["10.0.0.0/24"]);
-        assert_eq!(cover("0.0.0.0", "255.255.255.255"), ["0.0.0.0/0"]);
-        assert_eq!(cover("10.0.0.1", "10.0.0.4"), ["10.0.0.1", "10.0.0.2/31", "10.0.0.4"]);
-        assert_eq!(cover("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ["::/0"]);
-        assert_eq!(cover("2001:db8::", "2001:db8::1"), ["2001:db8::/127"]);
-    }
-
-    #[test]
-    fn icmp_is_selected_by_type_and_code() {
-        assert_eq!(icmp_ports((0, 65535)), Some(vec![(0, 0)]));
-        assert_eq!(icmp_ports((0x0800, 0x08ff)), Some(vec![(8, 0)]));
-        assert_eq!(icmp_ports((0x0304, 0x0304)), Some(vec![(3, 4)]));
-        assert_eq!(icmp_ports((0x0000, 0x00ff)), None);
-        assert_eq!(icmp_ports((0x0300, 0x04ff)), None);
-    }
 
     #[test]
     fn an_intersection_is_in_both() {

@@ -4,7 +4,9 @@ use pfkey::{MessageType, Reply, ReplyData, Request, SaId, SaState};
 
 use super::plan::Plan;
 use super::{Asked, Kernel, Link, PATIENCE, Pending, translate};
-use crate::ike::event::{Acquire, Cpi, Input, KernelAnswer, RequestId, SaKey, SaMove, Time};
+use crate::ike::event::{
+    Acquire, Cpi, Input, KernelAnswer, RequestId, SaKey, SaMove, Selects, Time,
+};
 use crate::wire::EspSpi;
 
 impl<L: Link> Kernel<L> {
@@ -200,9 +202,12 @@ impl<L: Link> Kernel<L> {
 
     /// What REGISTER told, of one protocol; together they are what the engine is told.
     fn learn(&mut self, told: &pfkey::Capabilities) {
-        let one_family = self.link.behaviour().one_inner_family;
+        let behaviour = self.link.behaviour();
+        let protocols = behaviour.ports_of.to_vec();
+        let selects = Selects { protocols, masks: behaviour.port_masks };
+        let one_family = behaviour.one_inner_family;
         let capabilities = self.capabilities.get_or_insert_default();
-        capabilities.one_family = one_family;
+        (capabilities.one_family, capabilities.selects) = (one_family, selects);
         translate::merge(capabilities, told);
         self.inputs.push_back(Input::Capabilities(capabilities.clone()));
     }

@@ -8,8 +8,8 @@ use pfkey::{Authentication, Behaviour, Encryption, Interface};
 use crate::conf::{Mode, Prefix, SaProtocol};
 use crate::crypto::Secret;
 use crate::ike::event::{
-    Capabilities, Cpi, Direction, KernelFlow, KernelLifetime, KernelSa, KernelSelector, SaCounters,
-    SaKey, SaMove,
+    Capabilities, Cpi, Direction, KernelFlow, KernelLifetime, KernelSa, KernelSelector, Ports,
+    SaCounters, SaKey, SaMove,
 };
 use crate::wire::EspSpi;
 use crate::wire::iana::v2::{EncryptionId, IntegrityId};
@@ -110,14 +110,22 @@ fn prefix(prefix: &Prefix) -> pfkey::Prefix {
     pfkey::Prefix { addr: prefix.address(), len: prefix.length() }
 }
 
+fn port(Ports { value, mask }: Ports) -> pfkey::Port {
+    pfkey::Port { port: value, mask }
+}
+
 fn selector_to_kernel(selector: &KernelSelector) -> pfkey::Selector {
     pfkey::Selector {
         protocol: selector.ip_protocol,
         src: prefix(&selector.src),
-        src_port: pfkey::Port::exactly(selector.src_port),
+        src_port: port(selector.src_port),
         dst: prefix(&selector.dst),
-        dst_port: pfkey::Port::exactly(selector.dst_port),
+        dst_port: port(selector.dst_port),
     }
+}
+
+fn ports(pfkey::Port { port, mask }: pfkey::Port) -> Ports {
+    Ports { value: port & mask, mask }
 }
 
 /// A selector that the kernel tells; `None` if its prefixes are none.
@@ -126,8 +134,8 @@ pub fn selector(selector: &pfkey::Selector) -> Option<KernelSelector> {
         src: Prefix::new(selector.src.addr, selector.src.len)?,
         dst: Prefix::new(selector.dst.addr, selector.dst.len)?,
         ip_protocol: selector.protocol,
-        src_port: selector.src_port.port,
-        dst_port: selector.dst_port.port,
+        src_port: ports(selector.src_port),
+        dst_port: ports(selector.dst_port),
     })
 }
 
@@ -169,7 +177,7 @@ fn priority(selector: &KernelSelector) -> u32 {
         u32::from(most - prefix.length())
     };
     let any = |given: bool| if given { 0 } else { 1 };
-    let ports = any(selector.src_port != 0) + any(selector.dst_port != 0);
+    let ports = any(!selector.src_port.is_any()) + any(!selector.dst_port.is_any());
     FIRST_PRIORITY
         + 4 * (free(&selector.src) + free(&selector.dst))
         + any(selector.ip_protocol != 0)

@@ -8,7 +8,7 @@ use pfkey::{Dialect, Socket};
 
 use crate::crypto::{Random, SystemRandom};
 use crate::ike::event::{
-    Capabilities, Input, KernelAnswer, KernelRequest, RequestId, SaCounters, Time,
+    Capabilities, Input, KernelAnswer, KernelRequest, RequestId, SaCounters, Selects, Time,
 };
 use crate::kernel::{Kernel, Left, Link, Note, PfKey};
 use crate::wire::EspSpi;
@@ -165,6 +165,7 @@ fn everything() -> Capabilities {
         ],
         esn: true,
         one_family: false,
+        selects: Selects { protocols: (1..=u8::MAX).collect(), masks: true },
         remarks: Vec::new(),
     }
 }

@@ -190,6 +190,9 @@ fn selector_side(protocol: u8, prefix: Prefix, port: Port) -> Result<Ext<'static
     if port.mask != 0 && port.mask != 0xffff {
         return Err(ComposeError::Unsupported("ranges of ports"));
     }
+    if port.mask == 0xffff && port.port == 0 {
+        return Err(ComposeError::Unsupported("port 0 alone, as it is any"));
+    }
     let proto = if protocol == 0 { kame::PROTO_ANY as u8 } else { protocol };
     let addr = SocketAddr::new(prefix.masked().addr, port.port & port.mask);
     Ok(Ext::Address(Address { proto, prefix: prefix.len, addr: Sockaddr::Ip(addr) }))

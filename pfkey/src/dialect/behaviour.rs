@@ -131,6 +131,11 @@ pub struct Behaviour {
     /// Whether a flow between two neighbours catches IPv6 neighbour discovery too, which then
     /// needs a bypass of its own: seen on Linux, not tried elsewhere.
     pub catches_neighbour_discovery: bool,
+    /// The IP protocols of which a flow looks at the ports, or ICMP's type (as source port) and code.
+    /// OpenBSD and KAME kernels take 0 for those of others, so that a flow by them is never used.
+    pub ports_of: &'static [u8],
+    /// Whether the ports of a flow may have other masks than none and all.
+    pub port_masks: bool,
     /// Whether an SA in tunnel mode carries IPv4 or IPv6, not both: seen on Linux.
     pub one_inner_family: bool,
     /// Whether the oldest of several SAs is used for output: then delete it after a rekey.
@@ -146,6 +151,15 @@ pub struct Behaviour {
     /// What makes the kernel take ESP out of UDP.
     pub udp_encapsulation: UdpEncapsulation,
 }
+
+/// IP protocols with ports, or types and codes.
+pub(super) const ICMP: u8 = 1;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const DCCP: u8 = 33;
+pub(super) const ICMPV6: u8 = 58;
+pub(super) const SCTP: u8 = 132;
+pub(super) const UDP_LITE: u8 = 136;
 
 const IPPROTO_IP: i32 = 0;
 const IPPROTO_UDP: i32 = 17;

@@ -1,5 +1,6 @@
 //! FreeBSD, `net/pfkeyv2.h` and `netipsec/ipsec.h` of 14 and 15; 12.1 has fewer of the same.
 
+use super::behaviour::{ICMPV6, TCP, UDP};
 use crate::alg::{Authentication, Encryption};
 use crate::dialect::{
     AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, Interface, Moves,
@@ -69,6 +70,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: true,
     catches_neighbour_discovery: false,
+    ports_of: &[TCP, UDP, ICMPV6],
+    port_masks: false,
     one_inner_family: false,
     old_sa_preferred: true,
     tells_new_mapping: false,

@@ -1,5 +1,6 @@
 //! Linux, `linux/pfkeyv2.h` and `linux/ipsec.h`.
 
+use super::behaviour::{DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDP_LITE};
 use crate::alg::{Authentication, Compression, Encryption};
 use crate::dialect::{
     AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, Interface,
@@ -64,6 +65,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: true,
     catches_neighbour_discovery: true,
+    ports_of: &[ICMP, TCP, UDP, DCCP, ICMPV6, SCTP, UDP_LITE],
+    port_masks: false,
     one_inner_family: true,
     old_sa_preferred: false,
     tells_new_mapping: true,

@@ -1,5 +1,6 @@
 //! NetBSD, `net/pfkeyv2.h` 1.35 and `netipsec/ipsec.h` of 10.
 
+use super::behaviour::{ICMPV6, TCP, UDP};
 use crate::alg::Encryption;
 use crate::dialect::{
     AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, FlowStyle, Interface, MessageType, Moves,
@@ -64,6 +65,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Errno(ENOENT),
     dump_wakes_reader: false,
     catches_neighbour_discovery: false,
+    ports_of: &[TCP, UDP, ICMPV6],
+    port_masks: false,
     one_inner_family: false,
     old_sa_preferred: false,
     tells_new_mapping: false,

@@ -1,5 +1,6 @@
 //! OpenBSD, `net/pfkeyv2.h` 1.95 (7.4 and later).
 
+use super::behaviour::{TCP, UDP};
 use crate::alg::{Authentication, Encryption, KeySizes, Protocol};
 use crate::dialect::{
     AddressStyle, Behaviour, Dialect, DumpBy, EmptyDump, ExtType, FlowStyle, Interface,
@@ -68,6 +69,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
     empty_dump: EmptyDump::Silence,
     dump_wakes_reader: true,
     catches_neighbour_discovery: false,
+    ports_of: &[TCP, UDP],
+    port_masks: true,
     one_inner_family: false,
     old_sa_preferred: false,
     tells_new_mapping: false,

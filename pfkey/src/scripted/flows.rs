@@ -129,6 +129,38 @@ impl Kernel {
             .collect()
     }
 
+    /// How many flows of OpenBSD take a packet towards us, or from us, with this IP protocol: those
+    /// whose addresses and ports agree with its own where their masks have a one. The ports of TCP
+    /// and UDP count; those of others are 0.
+    pub fn takers(&self, direction: u8, protocol: u8, src: SocketAddr, dst: SocketAddr) -> usize {
+        let ported = matches!(protocol, 6 | 17);
+        let sockaddr = |number, packet: SocketAddr| {
+            let port = if ported { packet.port() } else { 0 };
+            let addr = crate::codec::Sockaddr::Ip(SocketAddr::new(packet.ip(), port));
+            let mut raw = Vec::new();
+            let address = ext::Address { proto: 0, prefix: 0, addr };
+            ext::emit(self.dialect, number, &Ext::Address(address), &mut raw);
+            raw
+        };
+        let side = |entry: &Entry, flow: u16, packet: SocketAddr| {
+            let mask = entry.exts.get(&(flow - 4)).map_or(&[][..], Vec::as_slice);
+            let held = entry.exts.get(&flow).map_or(&[][..], Vec::as_slice);
+            let packet = sockaddr(flow, packet);
+            // Behind the extension's head, and the sockaddr's length and family.
+            held.len() == packet.len()
+                && (10..held.len()).all(|at| packet[at] & mask[at] == held[at])
+        };
+        let takes = |entry: &&Entry| {
+            let kind = entry.exts.get(&20).and_then(|raw| raw.get(5)).copied();
+            let only = entry.exts.get(&19).and_then(|raw| raw.get(4)).copied().unwrap_or(0);
+            kind == Some(direction)
+                && (only == 0 || only == protocol)
+                && side(entry, 21, src)
+                && side(entry, 22, dst)
+        };
+        self.flows.iter().filter(takes).count()
+    }
+
     pub(super) fn policies(&mut self, socket: SocketId, m: &Message<'_>) -> Result<(), Fail> {
         use MessageType as M;
         let message = m.header.message;

@@ -268,14 +268,19 @@ impl Engine {
     /// if it is active it calls.
     fn begin(&mut self, index: u32) {
         let Some(running) = self.core.policies.get_mut(index) else { return };
-        let traps = running.wanted_traps();
+        let able = self.core.able.as_ref();
+        let (fits, traps) = (running.check_flows(able), running.wanted_traps(able));
         let calls = running.policy.start == Start::Active && running.callable().is_some();
+        let name = running.policy.name.clone();
         let had = std::mem::replace(&mut running.traps, traps.clone());
         for flow in traps.iter().filter(|flow| !had.contains(flow)) {
             self.core.claim(Owner::Nobody("install a flow"), flow);
         }
         for flow in had.iter().filter(|flow| !traps.contains(flow)) {
             self.core.release(flow);
+        }
+        if let Err(why) = fits {
+            self.core.report(None, Some(&name), Event::NotSelectable { why: why.to_string() });
         }
         if calls && !self.core.globals.passive {
             self.want_call(index);

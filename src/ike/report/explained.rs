@@ -101,6 +101,11 @@ impl Event {
                     "write `childsa` with what this kernel can do, on both sides",
                 )
             },
+            Event::NotSelectable { .. } => of(
+                "the policy's traffic does not fit into this kernel's flows",
+                self.to_string(),
+                "write `from`, `to`, `port` and `proto` so that it does, on both sides",
+            ),
             Event::PeerNotAuthenticated { identity } => Explained {
                 ours: vec!["the psk of this policy".into()],
                 theirs: vec![format!("{identity}, with another")],

@@ -159,6 +159,9 @@ impl fmt::Display for Event {
                     false => write!(f, " ({})", remarks.join("; ")),
                 }
             }
+            Event::NotSelectable { why } => {
+                write!(f, "what it is to protect does not fit into this kernel's flows: {why}")
+            }
             Event::NatFound { local, remote } => f.write_str(match (local, remote) {
                 (true, true) => "NAT found before both sides",
                 (true, false) => "NAT found before us",

@@ -158,9 +158,10 @@ impl Configuring {
         }
         let hosts = frame.hosts();
         let all = core.policies.iter().map(|running| &running.policy);
+        let able = core.able.as_ref();
         let ours = all.filter(|it| super::shares(it, &policy)).flat_map(|policy| {
             let flows = policy.flows.iter().map(|flow| traffic::of_flow(policy, flow, hosts));
-            flows.filter_map(|traffic| traffic.flows(policy, hosts)).flatten()
+            flows.filter_map(|traffic| traffic.flows(policy, hosts, able).ok()).flatten()
         });
         let flows: Vec<_> = ours.collect();
         apply(frame, core, &flows, granted);

@@ -230,7 +230,7 @@ impl Established {
         let hosts = frame.hosts();
         for flow in &policy.flows {
             let wanted = traffic::of_flow(policy, flow, hosts);
-            let flows = wanted.flows(policy, hosts).unwrap_or_default();
+            let flows = wanted.flows(policy, hosts, core.able.as_ref()).unwrap_or_default();
             let concerned =
                 packet.is_none_or(|packet| flows.iter().any(|flow| covers(flow, packet)));
             let served = frame

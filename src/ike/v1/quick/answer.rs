@@ -155,7 +155,8 @@ impl Established {
             .filter_map(|policy| {
                 let said = traffic::seen(said.clone(), policy.mode, hosts, nat);
                 let within = traffic::is_wanted(&said, policy, hosts);
-                (within && said.flows(policy, hosts).is_some()).then(|| (Arc::clone(policy), said))
+                (within && said.flows(policy, hosts, core.able.as_ref()).is_ok())
+                    .then(|| (Arc::clone(policy), said))
             })
             .collect();
         if fitting.is_empty() {

@@ -154,7 +154,7 @@ impl Quick {
         suite: ChildSuite,
         (spi_in, spi_out): (EspSpi, EspSpi),
     ) -> Option<Agreement> {
-        let flows = self.traffic.flows(&self.policy, self.hosts)?;
+        let flows = self.traffic.flows(&self.policy, self.hosts, core.able.as_ref()).ok()?;
         let old = self.rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
         let reqid = match old.map(|old| &old.agreement).filter(|old| *old.flows == *flows) {
             Some(old) => old.reqid,

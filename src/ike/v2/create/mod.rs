@@ -15,7 +15,7 @@ use crate::ike::event::{Cpi, Direction};
 use crate::ike::frame::Frame;
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::Event;
-use crate::ike::selector::{Hosts, Traffic};
+use crate::ike::selector::{Hosts, NoFlows, Traffic};
 use crate::wire::iana::v2::NotifyType;
 use crate::wire::v2::sa::Proposal as Offer;
 use crate::wire::v2::{Notify, Payload, Sa as SaPayload, Ts};
@@ -161,10 +161,10 @@ impl Offering {
         if bag.has(NotifyType::USE_TRANSPORT_MODE) != (self.mode == Mode::Transport) {
             return Err(disagreed(disagree::mode(self.mode)));
         }
-        let Some(flows) = traffic.flows(&frame.policy, self.hosts) else {
-            let why = traffic.no_flows(&frame.policy, self.hosts);
-            return Err(disagreed(disagree::traffic(&self.traffic, &answered, why)));
-        };
+        let flows =
+            traffic.flows(&frame.policy, self.hosts, core.able.as_ref()).map_err(|why| {
+                disagreed(disagree::traffic(&self.traffic, &answered, &why.to_string()))
+            })?;
         let reqid = reqid(frame, core, self.rekeys, &flows, self.hosts);
         Ok(Agreement {
             protocol: self.protocol,
@@ -266,16 +266,16 @@ impl Answering {
         let peers = peers.with_given(hosts.inner);
         let (peers, more) = considered(frame, core, peers, rekeys, hosts);
         let narrowed = peers.narrowed(policy, hosts);
-        let with_flows = narrowed.and_then(|traffic| {
-            let flows = traffic.flows(policy, hosts)?;
-            Some((traffic, flows))
+        let with_flows = narrowed.ok_or(NoFlows::NothingInCommon).and_then(|traffic| {
+            let flows = traffic.flows(policy, hosts, core.able.as_ref())?;
+            Ok((traffic, flows))
         });
-        let Some((traffic, flows)) = with_flows else {
-            let why = peers.no_flows(policy, hosts);
+        let (traffic, flows) = with_flows.map_err(|why| {
             let ours = Traffic::wanted(policy, hosts);
-            frame.report(core, Event::Disagreed(disagree::traffic(&ours, &peers, why)));
-            return Err(NotifyType::TS_UNACCEPTABLE);
-        };
+            let why = disagree::traffic(&ours, &peers, &why.to_string());
+            frame.report(core, Event::Disagreed(why));
+            NotifyType::TS_UNACCEPTABLE
+        })?;
         let asks_transport = bag.has(NotifyType::USE_TRANSPORT_MODE);
         if asks_transport != (policy.mode == Mode::Transport) {
             frame.report(core, Event::Disagreed(disagree::mode(policy.mode)));
