@@ -98,6 +98,9 @@ fn a_range_of_ports_that_no_flow_can_say_is_refused_with_that_reason() {
         let end = if side == A { &mut flow.remote } else { &mut flow.local };
         end.ports = (1024, 65535);
     });
+    // At once, without a peer.
+    assert!(only(&pair, B).reason.contains("the range of ports is too wide"));
+    pair.sides[B].reports.clear();
     pair.pass(2);
     let told = only(&pair, B);
     assert!(told.reason.contains("the range of ports is too wide"), "{told:?}");
