@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use oakd::conf::{Policy, PolicyName, Start};
-use oakd::crypto::Random;
+use oakd::conf::{Phase1, Policy, PolicyName, Start};
+use oakd::crypto::{Random, Secret};
 use oakd::ike::event::{Acquire, Input, SaKey};
 use oakd::wire::iana::v2::GroupId;
 
@@ -173,6 +173,32 @@ fn another_identity_is_negotiated_anew() {
     let (other, fresh) = names(&pair);
     assert_ne!((other, fresh), (ike, before));
     pair.end();
+}
+
+#[test]
+fn another_key_is_negotiated_anew() {
+    for version in [1, 2] {
+        let of = |side| match version {
+            1 => crate::v1_phases::ikev1(side, Phase1::Main),
+            _ => policy(side),
+        };
+        let mut pair = Pair::new();
+        [B, A].into_iter().for_each(|side| pair.configure(side, vec![of(side)]));
+        pair.pass(2);
+        let (ike, before) = names(&pair);
+        for side in [B, A] {
+            pair.sides[side].psk = Secret::from(&b"another key"[..]);
+            pair.configure(side, vec![Policy { key_mark: 7, ..of(side) }]);
+        }
+        pair.pass(30);
+        let (other, fresh) = names(&pair);
+        assert!(other != ike && fresh != before, "IKEv{version}");
+        // Nothing but the key is different: what was proven by it stays.
+        pair.configure(A, vec![Policy { key_mark: 7, ..of(A) }]);
+        pair.pass(5);
+        assert_eq!(names(&pair), (other, fresh), "IKEv{version}");
+        pair.end();
+    }
 }
 
 #[test]

@@ -266,6 +266,7 @@ pub fn policy(side: usize) -> Policy {
         ike_proposals: vec![gcm(&[GroupId::CURVE25519])],
         child_proposals: vec![child(gcm(&[]))],
         child_proposals_explicit: false,
+        key_mark: 0,
         local_id: Some(fqdn(names[side])),
         remote_id: Some(fqdn(names[peer])),
         auth: Auth::PSK,

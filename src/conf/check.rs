@@ -233,6 +233,7 @@ impl Checker<'_> {
             peer,
             ike_proposals: self.ike_proposals(&rule.ike_sas),
             child_proposals: self.child_proposals(&rule.child_sas, protocol),
+            key_mark: 0,
             child_proposals_explicit: !rule.child_sas.is_empty(),
             local_id: self.local_id(rule, &auth),
             remote_id: rule.dstid.as_ref().and_then(|id| self.identity(id)),

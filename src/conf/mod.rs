@@ -239,6 +239,9 @@ pub struct Policy {
     pub ike1: Ike1Auth,
     /// `config`: what the peer is given.
     pub provision: Provision,
+    /// Which pre-shared key, where there is one: a mark by which another key is told from the same one. It is
+    /// made where the key is read, and says nothing of it.
+    pub key_mark: u64,
     /// `request`: what we ask of the peer.
     pub wanted: Vec<Wanted>,
     /// `ikelifetime` in seconds; 0 is never.

@@ -129,6 +129,7 @@ pub fn run() -> Result<(), imsg::Error> {
     sandbox::enter(Role::Reader)?;
     let (checked, mut secrets) = match configuration(&options) {
         Ok(mut checked) => {
+            mark_keys(&mut checked, &salt).map_err(io::Error::other)?;
             let secrets = gather(&mut checked, &options, &mut parent)?;
             (checked, secrets)
         }
@@ -271,6 +272,23 @@ fn passphrases(secrets: &mut Secrets, parent: &mut Link<Told, Order>) -> Result<
     Ok(())
 }
 
+/// Each policy gets a mark of its pre-shared key: only who has the salt can try keys on it.
+fn mark_keys(checked: &mut Checked, salt: &[u8; 32]) -> Result<(), openssl::error::ErrorStack> {
+    let key = PKey::hmac(salt)?;
+    let mut marks = BTreeMap::new();
+    for secret in &checked.secrets {
+        let mut mark = [0; 32];
+        let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
+        signer.sign_oneshot(&mut mark, secret.psk.octets())?;
+        let [first, ..] = mark.as_chunks::<8>().0 else { continue };
+        marks.insert(&secret.policy, u64::from_be_bytes(*first));
+    }
+    for policy in &mut checked.config.policies {
+        policy.key_mark = marks.get(&policy.name).copied().unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// Something that is the same for the same secrets under the same salt.
 fn print(secrets: &Secrets, salt: &[u8; 32]) -> Result<[u8; 32], openssl::error::ErrorStack> {
     let key = PKey::hmac(salt)?;
@@ -358,5 +376,33 @@ fn wait<S, R>(link: &Link<S, R>, flags: PollFlags, patience: Duration) -> Result
         Ok(0) => Err(imsg::Error::QueueFull),
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(imsg::Error::Io(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::conf::{MemoryFiles, NumericNames};
+
+    #[test]
+    fn another_key_has_another_mark() {
+        let marks = |keys: [&str; 2], salt: u8| {
+            let text = format!(
+                "ikev2 from 10.1.0.0/16 to 10.2.0.0/16 peer 192.0.2.1 psk {}\n\
+                 ike from 10.1.0.0/16 to 10.3.0.0/16 peer 192.0.2.1 psk {}\n\
+                 ikev2 from 10.1.0.0/16 to 10.4.0.0/16 peer 192.0.2.3\n",
+                keys[0], keys[1]
+            );
+            let files = MemoryFiles::default().with("c", text.as_str());
+            let mut checked = crate::conf::load("c", &[], &files, &NumericNames).unwrap();
+            mark_keys(&mut checked, &[salt; 32]).unwrap();
+            checked.config.policies.iter().map(|policy| policy.key_mark).collect::<Vec<_>>()
+        };
+        let [one, other, none] = marks(["x", "y"], 1)[..] else { panic!("three policies") };
+        assert!(one != other && one != 0 && other != 0 && none == 0);
+        assert_eq!(marks(["x", "z"], 1)[0], one);
+        assert_ne!(marks(["x", "z"], 1)[1], other);
+        assert_ne!(marks(["x", "y"], 2)[0], one);
     }
 }

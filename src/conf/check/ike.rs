@@ -144,6 +144,7 @@ impl Checker<'_> {
             peer,
             ike_proposals: vec![self.phase1_proposal(rule)?],
             child_proposals: vec![self.phase2_proposal(rule, protocol)?],
+            key_mark: 0,
             child_proposals_explicit: rule.phase2.is_some(),
             local_id: local_id.and_then(|id| self.ike_identity(id, place)),
             remote_id: remote_id.and_then(|id| self.ike_identity(id, place)),

@@ -78,6 +78,7 @@ pub fn shares(one: &Policy, other: &Policy) -> bool {
         && one.local_id == other.local_id
         && one.remote_id == other.remote_id
         && one.auth == other.auth
+        && one.key_mark == other.key_mark
         && one.ike1 == other.ike1
         && one.wanted == other.wanted
 }
