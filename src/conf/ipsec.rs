@@ -1,6 +1,6 @@
 //! The rules of ipsec.conf(5): `ike`, `flow`, manual SAs and `tcpmd5`.
 //!
-//! `parse` reads one as written, [`expand`] makes single entries of it (lists multiplied out,
+//! `parse` reads one as written, [`expand()`] makes single entries of it (lists multiplied out,
 //! defaults filled in), `isakmpd` says what an `ike` entry means in isakmpd's own commands.
 
 mod default_peer;

@@ -102,7 +102,6 @@ pub fn run(options: Options) -> Result<(), String> {
         );
     }
     let mut log = Log::stderr(options.detail);
-    let said = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     open::check_user(&options)?;
     let program = std::env::current_exe().map_err(|e| said("finding my own program", &e))?;
     let mut salt = [0; 32];
@@ -117,15 +116,11 @@ pub fn run(options: Options) -> Result<(), String> {
     let rdomain = udp.first().and_then(|(_, fd)| sys::rdomain(fd.as_fd()));
     let listener = open::listener(&options.socket)?;
     if !options.foreground {
-        nix::unistd::daemon(true, false).map_err(|e| said("going to the background", &e))?;
-        std::env::set_current_dir("/").map_err(|e| said("/", &e))?;
+        go_to_background()?;
         log = Log::syslog(options.detail);
     }
     sys::set_title(Role::Parent.name());
-    let caught = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGCHLD];
-    let signals = sys::catch_signals(&caught).map_err(|e| said("signals", &e))?;
-    let mut events = Loop::new().map_err(|e| said("event loop", &e))?;
-    events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
+    let (signals, mut events) = listen_to_signals()?;
     let addresses = Addresses::watch(&mut events, &mut log);
     let (host, leases, record) = open::state(&options, &mut log);
     sandbox::veil(&program, &options.socket, &options.state).map_err(|e| said("unveil", &e))?;
@@ -165,6 +160,24 @@ pub fn run(options: Options) -> Result<(), String> {
     let outcome = parent.supervise().map_err(|e| said("parent", &e));
     parent.end();
     outcome
+}
+
+fn said(what: &str, error: &dyn std::fmt::Display) -> String {
+    format!("{what}: {error}")
+}
+
+fn go_to_background() -> Result<(), String> {
+    nix::unistd::daemon(true, false).map_err(|e| said("going to the background", &e))?;
+    std::env::set_current_dir("/").map_err(|e| said("/", &e))
+}
+
+/// A loop that wakes when a signal comes.
+fn listen_to_signals() -> Result<(UnixStream, Loop), String> {
+    let caught = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGCHLD];
+    let signals = sys::catch_signals(&caught).map_err(|e| said("signals", &e))?;
+    let mut events = Loop::new().map_err(|e| said("event loop", &e))?;
+    events.watch(&signals, SIGNALS).map_err(|e| said("event loop", &e))?;
+    Ok((signals, events))
 }
 
 impl Parent {

@@ -141,15 +141,34 @@ impl Engine {
         };
         // What is to be done with the SAs of the policies that were; these live until it is done.
         let mut fates = Fates::new();
-        let mut seal = |was: Arc<Policy>, fate| fates.insert(Arc::as_ptr(&was), (was, fate));
         for gone in plan.removed.iter().filter_map(|at| old.get(*at)) {
-            seal(Arc::clone(&gone.policy), Fate::End);
+            seal(&mut fates, Arc::clone(&gone.policy), Fate::End);
             gone.traps.iter().for_each(|flow| self.core.release(flow));
         }
+        let begin = self.put_to_work(&config.policies, old, plan.origins, &mut fates);
+        for id in self.table.ids(|sa| is_touched(sa, &owners, &fates)) {
+            self.meet_fate(id, &owners, &fates);
+        }
+        match woken {
+            true => (0..self.core.policies.count()).for_each(|index| self.begin(index)),
+            false => begin.into_iter().for_each(|index| self.begin(index)),
+        }
+        self.core.report(None, None, Event::Configured { policies: config.policies.len() });
+    }
+
+    /// The new policies take the place of the old ones, and fare as those did from which they come.
+    /// Gives back the numbers of those that are to begin.
+    fn put_to_work(
+        &mut self,
+        new: &[Policy],
+        old: Vec<Running>,
+        origins: Vec<Origin>,
+        fates: &mut Fates,
+    ) -> Vec<u32> {
         let mut old: Vec<Option<Running>> = old.into_iter().map(Some).collect();
-        let mut all = Vec::with_capacity(config.policies.len());
+        let mut all = Vec::with_capacity(new.len());
         let mut begin = Vec::new();
-        for ((index, policy), origin) in (0u32..).zip(&config.policies).zip(plan.origins) {
+        for ((index, policy), origin) in (0u32..).zip(new).zip(origins) {
             let (was, effect) = match origin {
                 Origin::Added => (None, None),
                 Origin::Same(was) => (old.get_mut(was).and_then(Option::take), None),
@@ -170,7 +189,7 @@ impl Engine {
                     let new = Arc::new(policy.clone());
                     let before = std::mem::replace(&mut running.policy, Arc::clone(&new));
                     let fate = if effect.anew { Fate::End } else { Fate::Obey(new, effect) };
-                    seal(before, fate);
+                    seal(fates, before, fate);
                     begin.push(index);
                 }
                 None if origin == Origin::Added => begin.push(index),
@@ -182,14 +201,7 @@ impl Engine {
             all.push(running);
         }
         self.core.policies = Policies::new(all);
-        for id in self.table.ids(|sa| is_touched(sa, &owners, &fates)) {
-            self.meet_fate(id, &owners, &fates);
-        }
-        match woken {
-            true => (0..self.core.policies.count()).for_each(|index| self.begin(index)),
-            false => begin.into_iter().for_each(|index| self.begin(index)),
-        }
-        self.core.report(None, None, Event::Configured { policies: config.policies.len() });
+        begin
     }
 
     /// The policy of each child SA, where IKE SAs serve several (IKEv1).
@@ -318,6 +330,10 @@ type Owners = HashMap<ChildId, Arc<Policy>>;
 
 /// What becomes of SAs, by the policy that was.
 type Fates = HashMap<*const Policy, (Arc<Policy>, Fate)>;
+
+fn seal(fates: &mut Fates, was: Arc<Policy>, fate: Fate) {
+    fates.insert(Arc::as_ptr(&was), (was, fate));
+}
 
 /// Whether an IKE SA or one of its children was made by a policy that is no more as it was.
 fn is_touched(sa: &Sa, owners: &Owners, fates: &Fates) -> bool {
