@@ -1,5 +1,6 @@
 //! oakd(8): arguments to a role.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
         Err(error) => return usage(&options, &error.to_string()),
     };
     if matches.opt_present("h") {
-        println!("{}", options.usage(BRIEF));
+        // Who reads no further has seen enough.
+        let _ = writeln!(io::stdout(), "{}", options.usage(BRIEF));
         return ExitCode::SUCCESS;
     }
     if matches.opt_present("V") {
@@ -51,8 +53,9 @@ fn main() -> ExitCode {
     }
 }
 
-const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-e days] [-f file] \
-                     [-i port] [-K dialect:path]\n            [-k directory] [-l directory] [-p port] [-s socket] [-u user]";
+const BRIEF: &str = "usage: oakd [-dnRStVv] [-c directory] [-D macro=value] [-f file] [-i port]\n\
+                     \x20           [-K dialect:path] [-k directory] [-l directory] [-p port]\n\
+                     \x20           [-s socket] [-u user]";
 
 fn options() -> Options {
     let mut options = Options::new();

@@ -6,7 +6,7 @@ mod ca;
 mod kernel;
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -33,6 +33,7 @@ const BRIEF: &str = "\
 usage: oakctl [-j] [-S socket] command
        oakctl [-j] [-S socket] [-K file] [-w file] trace [peer]
        oakctl [-cdFjkmnv] [-D macro=value] [-f file] [-s all|flow|sa]
+       oakctl [-q] [--key kind] [--ssl directory] ca name ...
 
 commands:
   show [sa|flows|stats|errors|certs]
@@ -103,7 +104,8 @@ fn main() -> ExitCode {
         Err(error) => return usage(&options, &error.to_string()),
     };
     if matches.opt_present("h") {
-        println!("{}", options.usage(BRIEF));
+        // Who reads no further has seen enough.
+        let _ = writeln!(io::stdout(), "{}", options.usage(BRIEF));
         return ExitCode::SUCCESS;
     }
     let action = match action(&matches) {
