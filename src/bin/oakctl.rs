@@ -355,9 +355,9 @@ fn json_of(reply: &Reply) -> Result<String, String> {
 
 /// A line of output; an empty error if nobody reads it any more.
 fn line(text: &str) -> Result<(), String> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
-        std::io::ErrorKind::BrokenPipe => String::new(),
+        io::ErrorKind::BrokenPipe => String::new(),
         _ => format!("standard output: {error}"),
     })
 }

@@ -60,10 +60,10 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
         (_, aggressive) => Some(phase(cursor, aggressive)?),
     };
     let mut phase2 = if cursor.is("quick") { Some(phase(cursor, false)?) } else { None };
-    if let Some(quick) = phase2.as_mut().filter(|quick| quick.lifetime.is_some()) {
-        if cursor.eat("bytes") {
-            quick.bytes = Some(cursor.octets()?.value);
-        }
+    if let Some(quick) = phase2.as_mut().filter(|quick| quick.lifetime.is_some())
+        && cursor.eat("bytes")
+    {
+        quick.bytes = Some(cursor.octets()?.value);
     }
     ids(cursor, &mut ends)?;
     let (psk, signature) = match cursor.eat("psk") {
