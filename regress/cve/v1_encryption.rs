@@ -54,10 +54,10 @@ fn ciphertext(ring: &Keyring, trick: Trick) -> Vec<u8> {
         Trick::Short => 1,
         Trick::Long => 245,
     };
-    let seal =
-        Seal { identity: fqdn("b.example"), plain: vec![Secret::from(&vec![0xee; len][..])] };
+    let plain = vec![Secret::from(&vec![0xee; len][..])];
+    let seal = Seal { identity: fqdn("b.example"), certs: Vec::new(), plain, own: None };
     match ring.answer(&Question::Seal(Box::new(seal))) {
-        Some(Answer::Sealed(mut sealed, _)) => sealed.remove(0),
+        Some(Answer::Sealed(mut it)) => it.sealed.remove(0),
         other => panic!("{other:?}"),
     }
 }

@@ -15,8 +15,9 @@ type Sealed = (Vec<Vec<u8>>, Option<Vec<u8>>);
 fn sealed(ring: &Keyring, host: &str, plain: &[&[u8]]) -> Result<Sealed, String> {
     let identity = name(IdType::ID_FQDN, host);
     let plain = plain.iter().map(|octets| Secret::from(*octets)).collect();
-    match ring.answer(&Question::Seal(Box::new(Seal { identity, plain }))) {
-        Some(Answer::Sealed(sealed, hash)) => Ok((sealed, hash)),
+    let seal = Seal { identity, certs: Vec::new(), plain, own: None };
+    match ring.answer(&Question::Seal(Box::new(seal))) {
+        Some(Answer::Sealed(it)) => Ok((it.sealed, it.key_hash)),
         Some(Answer::Refused(why)) => Err(why),
         other => panic!("{other:?}"),
     }

@@ -257,8 +257,23 @@ pub struct Open {
 pub struct Seal {
     /// Whose public key: from the files of raw keys, or a certificate of ours for it.
     pub identity: Identity,
+    /// What came of it from the peer: used where there is nothing here, if it can be believed.
+    pub certs: Vec<Cert>,
     /// The plaintexts.
     pub plain: Vec<Secret>,
+    /// Our identity, if the peer is to get our certificate.
+    pub own: Option<Identity>,
+}
+
+/// What was encrypted for a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The ciphertexts, in the order of the plaintexts.
+    pub sealed: Vec<Vec<u8>>,
+    /// The SHA hash of the certificate whose key it was.
+    pub key_hash: Option<Vec<u8>>,
+    /// Our certificate.
+    pub own: Option<Vec<u8>>,
 }
 
 /// What comes back.
@@ -284,9 +299,8 @@ pub enum Answer {
     Rejected(Box<Rejection>),
     /// The plaintexts, in the order of the ciphertexts.
     Opened(Vec<Secret>),
-    /// The ciphertexts, in the order of the plaintexts, and the hash of the certificate whose key it
-    /// is, where there is one.
-    Sealed(Vec<Vec<u8>>, Option<Vec<u8>>),
+    /// The ciphertexts.
+    Sealed(Box<Sealed>),
 }
 
 /// Whom the holder of the secrets trusts: what goes into certificate requests.

@@ -14,6 +14,7 @@ use x509_parser::prelude::FromDer;
 use super::revocation::{self, List, Responders};
 use super::subject::{self, clean};
 use super::{Keyring, fingerprint};
+use crate::conf::Identity;
 use crate::crypto::signature::{self, KeyKind};
 use crate::ike::auth::{Cert, Proof, Proved, Rejection, Verify, Wish};
 use crate::wire::iana::v1;
@@ -132,6 +133,50 @@ impl Keyring {
         asked: &Verify,
         found: &mut Vec<String>,
     ) -> Result<Proved, Complaint> {
+        let (leaf, top) = self.believe(certs, &asked.identity, &asked.certs, found)?;
+        let name = named(&leaf);
+        let key = leaf
+            .public_key()
+            .map_err(|_| Complaint::new(name.clone(), "its public key cannot be read", ""))?;
+        match proves(&key, asked) {
+            Ok(true) => (),
+            Ok(false) => {
+                let check = "the signature is not of its key";
+                let advice = "the peer's private key is not that of its certificate, or somebody is in \
+                              the middle";
+                return Err(Complaint::new(name, check, advice));
+            }
+            Err(why) => return Err(Complaint::new(name, why, "")),
+        }
+        let stapled = asked.certs.iter().any(|cert| matches!(cert, Cert::Ocsp(_)));
+        let ocsp = match (stapled, &self.options.ocsp) {
+            (true, _) => ", good by OCSP",
+            (false, Some(_)) => ", without an OCSP answer",
+            (false, None) => "",
+        };
+        Ok(Proved { by: format!("certificate {name}, authority {top}{ocsp}") })
+    }
+
+    /// The certificate among these that is for an identity and that a trusted authority stands behind, where
+    /// nothing is signed: `None` if none came. What it says of the peer holds for whoever has its key.
+    pub(super) fn vouch(&self, identity: &Identity, sent: &[Cert]) -> Option<Result<X509, String>> {
+        let certs: Vec<&[u8]> = sent.iter().filter_map(x509).take(MOST_CERTS).collect();
+        if certs.is_empty() {
+            return None;
+        }
+        let believed = self.believe(&certs, identity, sent, &mut Vec::new());
+        Some(believed.map(|(leaf, _)| leaf).map_err(|complaint| complaint.check))
+    }
+
+    /// The certificate of an identity, and the name of the authority at the top of its chain. `sent` is all
+    /// that came, revocation lists among it.
+    fn believe(
+        &self,
+        certs: &[&[u8]],
+        identity: &Identity,
+        sent: &[Cert],
+        found: &mut Vec<String>,
+    ) -> Result<(X509, String), Complaint> {
         let mut parsed = Vec::new();
         for (at, der) in certs.iter().enumerate() {
             let which = || match at {
@@ -152,7 +197,7 @@ impl Keyring {
             parsed.push((cert, facts));
         }
         // The first is the peer's own (RFC 7296 §3.6); who mixes them up is helped.
-        let own = parsed.iter().position(|(_, facts)| subject::is_for(facts, &asked.identity));
+        let own = parsed.iter().position(|(_, facts)| subject::is_for(facts, identity));
         let Some((leaf, facts)) = parsed.get(own.unwrap_or(0)) else {
             return Err(Complaint::new("", "no certificate came", ""));
         };
@@ -169,28 +214,9 @@ impl Keyring {
         let others = parsed.iter().map(|(cert, _)| cert);
         let chain = self.build(leaf, others)?;
         self.check_hashes(&chain)?;
-        self.check_revocation(&chain, asked)?;
-        let key = leaf
-            .public_key()
-            .map_err(|_| Complaint::new(name.clone(), "its public key cannot be read", ""))?;
-        match proves(&key, asked) {
-            Ok(true) => (),
-            Ok(false) => {
-                let check = "the signature is not of its key";
-                let advice = "the peer's private key is not that of its certificate, or somebody is in \
-                              the middle";
-                return Err(Complaint::new(name, check, advice));
-            }
-            Err(why) => return Err(Complaint::new(name, why, "")),
-        }
+        self.check_revocation(&chain, sent)?;
         let top = chain.last().map_or_else(String::new, |top| named(top));
-        let stapled = asked.certs.iter().any(|cert| matches!(cert, Cert::Ocsp(_)));
-        let ocsp = match (stapled, &self.options.ocsp) {
-            (true, _) => ", good by OCSP",
-            (false, Some(_)) => ", without an OCSP answer",
-            (false, None) => "",
-        };
-        Ok(Proved { by: format!("certificate {name}, authority {top}{ocsp}") })
+        Ok((leaf.clone(), top))
     }
 
     /// The chain from a certificate to a trusted one, that one included.
@@ -236,20 +262,20 @@ impl Keyring {
         Ok(())
     }
 
-    fn check_revocation(&self, chain: &[X509], asked: &Verify) -> Result<(), Complaint> {
+    fn check_revocation(&self, chain: &[X509], sent: &[Cert]) -> Result<(), Complaint> {
         let now = self.now().map_err(|why| Complaint::new("", why, ""))?;
-        let sent = asked.certs.iter().filter_map(|cert| match cert {
+        let lists = sent.iter().filter_map(|cert| match cert {
             Cert::Crl(der) => List::new(X509Crl::from_der(der).ok()?, "the peer's own copy").ok(),
             _ => None,
         });
-        let sent: Vec<List> = sent.take(MOST_LISTS).collect();
+        let sent_lists: Vec<List> = lists.take(MOST_LISTS).collect();
         for pair in chain.windows(2) {
             let [cert, issuer] = pair else { continue };
-            let lists = self.lists().iter().chain(&sent);
+            let lists = self.lists().iter().chain(&sent_lists);
             revocation::listed(lists, cert, issuer, &now)
                 .map_err(|check| Complaint::new(named(cert), check, ""))?;
         }
-        let answer = asked.certs.iter().find_map(|cert| match cert {
+        let answer = sent.iter().find_map(|cert| match cert {
             Cert::Ocsp(der) => Some(der),
             _ => None,
         });

@@ -16,7 +16,7 @@ use super::subject;
 use crate::conf::Identity;
 use crate::crypto::signature::{self, KeyKind};
 use crate::crypto::{Secret, sha1};
-use crate::ike::auth::{Cert, Manner, Open, Request, Seal, Sign, Signature, Wish};
+use crate::ike::auth::{Cert, Manner, Open, Request, Seal, Sealed, Sign, Signature, Wish};
 use crate::wire::iana::v1;
 use crate::wire::iana::v2::{AuthMethod, HashId};
 use crate::wire::v2::SignatureData;
@@ -28,7 +28,6 @@ const MOST_SENT: usize = 8;
 const MOST_SEALED: usize = 8;
 
 /// Ciphertexts, and the hash of the certificate whose key it is, where there is one.
-type Sealed = (Vec<Vec<u8>>, Option<Vec<u8>>);
 
 /// A private key with the certificates for it.
 pub struct OwnKey {
@@ -366,14 +365,14 @@ impl Keyring {
             Some(raw) => (raw.key.clone(), None),
             None => {
                 let copies = self.copies_for(&asked.identity);
-                let der = copies.first().ok_or_else(|| {
-                    format!("no public key of {who} is here: it belongs into pubkeys/ or certs/")
-                })?;
-                let cert = X509::from_der(der).map_err(words)?;
+                let (cert, der) = match copies.first() {
+                    Some(der) => (X509::from_der(der).map_err(words)?, der.clone()),
+                    None => self.sent_by(asked, &who)?,
+                };
                 if let (Some(fault), _) = self.standing(&cert) {
                     return Err(format!("the certificate of {who}: {fault}"));
                 }
-                (cert.public_key().map_err(words)?, Some(sha1(&[der]).to_vec()))
+                (cert.public_key().map_err(words)?, Some(sha1(&[&der]).to_vec()))
             }
         };
         if KeyKind::of(&key) != Ok(KeyKind::Rsa) {
@@ -388,7 +387,28 @@ impl Keyring {
             out.truncate(len);
             sealed.push(out);
         }
-        Ok((sealed, hash))
+        let own = asked.own.as_ref().and_then(|own| self.certificate_for(own));
+        Ok(Sealed { sealed, key_hash: hash, own })
+    }
+
+    /// The certificate that the peer sent for its identity, where there is no copy of ours.
+    fn sent_by(&self, asked: &Seal, who: &str) -> Result<(X509, Vec<u8>), String> {
+        let Some(vouched) = self.vouch(&asked.identity, &asked.certs) else {
+            return Err(format!(
+                "no public key of {who} is here, and it sent no certificate: it belongs into pubkeys/ \
+                 or certs/"
+            ));
+        };
+        let cert = vouched.map_err(|why| format!("the certificate of {who}: {why}"))?;
+        let der = cert.to_der().map_err(|error| error.to_string())?;
+        Ok((cert, der))
+    }
+
+    /// A certificate of ours for this identity, with an RSA key.
+    fn certificate_for(&self, identity: &Identity) -> Option<Vec<u8>> {
+        let rsa = self.keys.iter().filter(|key| KeyKind::of(&key.key) == Ok(KeyKind::Rsa));
+        let mut certs = rsa.flat_map(|key| &key.certs).filter(|cert| is_for(cert, identity));
+        certs.find_map(|cert| cert.to_der().ok())
     }
 }
 

@@ -234,7 +234,7 @@ impl Keyring {
                 Err(reason) => Answer::Refused(reason),
             },
             Question::Seal(asked) => match self.seal(asked) {
-                Ok((sealed, hash)) => Answer::Sealed(sealed, hash),
+                Ok(sealed) => Answer::Sealed(Box::new(sealed)),
                 Err(reason) => Answer::Refused(reason),
             },
             Question::SharedKeySign { .. }

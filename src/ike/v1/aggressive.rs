@@ -23,7 +23,7 @@ use super::proof::{Ready, exchanged};
 use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Came, Next, Stage};
 use crate::conf;
-use crate::crypto::KeyExchange;
+use crate::crypto::{KeyExchange, Secret};
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;
 use crate::ike::report::Event;
@@ -47,17 +47,11 @@ impl std::fmt::Debug for AwaitAnswer {
 }
 
 /// The first message of an initiator.
-pub fn first(
-    frame: &Frame,
-    core: &mut Core,
-    offered: Sa,
-    method: Method,
-    own: (KeyExchange, Vec<u8>),
-) -> Next {
+pub fn first(frame: &Frame, core: &mut Core, offered: Sa, method: Method, own: Own) -> Next {
     let mut payloads = vec![
         Payload::Sa(offered.clone()),
         Payload::Ke(own.0.public().to_vec()),
-        Payload::Nonce(Nonce(own.1.clone())),
+        Payload::Nonce(Nonce(own.1.octets().to_vec())),
         Payload::Id(own_id(frame)),
     ];
     payloads.extend(certificate_requests(frame, core, &method));
@@ -124,7 +118,7 @@ pub fn respond(
     };
     let mode = conf::Phase1::Aggressive;
     let opening = Opening { mode, choice, sa, abilities: abilities(frame, core, &bag) };
-    let nonce = core.octets(NONCE_LEN);
+    let nonce = Secret::new(core.octets(NONCE_LEN));
     go_on(frame, core, opening, (kex, nonce), bag)
 }
 
@@ -136,14 +130,9 @@ fn open(frame: &mut Frame, core: &mut Core, opening: Opening, own: Option<Own>, 
     }
 }
 
-fn go_on(
-    frame: &mut Frame,
-    core: &mut Core,
-    opening: Opening,
-    (kex, own): (KeyExchange, Vec<u8>),
-    bag: Bag,
-) -> Next {
-    let peers = (bag.ke.clone().unwrap_or_default(), bag.nonce.clone().unwrap_or_default());
+fn go_on(frame: &mut Frame, core: &mut Core, opening: Opening, (kex, own): Own, bag: Bag) -> Next {
+    let nonce = Secret::new(bag.nonce.clone().unwrap_or_default());
+    let peers = (bag.ke.clone().unwrap_or_default(), nonce);
     match Exchanged::new(frame.initiator, kex, own, peers) {
         Ok(agreed) => exchanged(frame, core, opening, agreed, bag),
         Err(what) => fail(frame, core, Event::Misbehaved { what }),
@@ -185,7 +174,7 @@ pub fn prove(
     let mut payloads = vec![
         Payload::Sa(ready.opening.choice.answer.clone()),
         Payload::Ke(ready.publics.1.clone()),
-        Payload::Nonce(Nonce(ready.nonce.clone())),
+        Payload::Nonce(Nonce(ready.nonce.octets().to_vec())),
         Payload::Id(own_id(frame)),
     ];
     payloads.extend(certs);

@@ -24,15 +24,16 @@ use super::state::{Next, Stage};
 use super::{aggressive, main_mode};
 use crate::conf;
 use crate::crypto::{Error, IkeSuite, KeyExchange, Secret};
-use crate::ike::auth::{Answer, Open, Question, QuestionId, Seal};
+use crate::ike::auth::{Answer, Open, Question, QuestionId, Seal, Sealed};
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;
 use crate::ike::id;
 use crate::ike::report::Event;
-use crate::wire::v1::{Payload, Sa};
+use crate::wire::iana::v1::CertEncoding;
+use crate::wire::v1::{Cert, Payload, Sa};
 
 /// Our half of the key exchange, and our nonce.
-pub type Own = (KeyExchange, Vec<u8>);
+pub type Own = (KeyExchange, Secret);
 
 /// The holder of the keys is asked to encrypt for the peer.
 pub struct AwaitSealed {
@@ -120,22 +121,21 @@ pub fn third(frame: &Frame, core: &mut Core, opening: Opening, own: Own) -> Next
 pub fn answer(
     frame: &mut Frame,
     core: &mut Core,
-    mut ready: Box<Ready>,
+    ready: Box<Ready>,
     proof: Option<Payload>,
 ) -> Next {
     if let Some(event) = ready.is_refused(frame, core) {
         return fail(frame, core, event);
     }
     let (suite, layout) = (ready.opening.choice.suite, ready.opening.choice.method.layout);
-    let (ke, nonce) = (ready.publics.1.clone(), Secret::from(&*ready.nonce));
-    let inside = Inside { ke, id: own_id(frame).body(), nonce };
-    ready.nonce.clear();
+    let (ke, nonce) = (ready.publics.1.clone(), ready.nonce.clone());
+    let inside = Inside { ke, id: own_id(frame).body(), nonce, cert: None };
     seal(frame, core, (suite, layout), inside, Then::Answer(ready, proof))
 }
 
 fn inside(frame: &Frame, own: &Own) -> Inside {
-    let (ke, nonce) = (own.0.public().to_vec(), Secret::from(own.1.as_slice()));
-    Inside { ke, id: own_id(frame).body(), nonce }
+    let (ke, nonce) = (own.0.public().to_vec(), own.1.clone());
+    Inside { ke, id: own_id(frame).body(), nonce, cert: None }
 }
 
 fn seal(
@@ -151,7 +151,15 @@ fn seal(
     };
     let expected = said.or_else(|| id::expected(&frame.policy));
     let peer = expected.unwrap_or_else(|| id::of_address(frame.remote.ip()));
-    let seal = Seal { identity: id::to_identity(&peer), plain: pke::plain(layout, &inside) };
+    let certs = match &then {
+        Then::Answer(ready, _) => ready.certs.clone(),
+        _ => Vec::new(),
+    };
+    // Only there is a place for it, and only the initiator's is told (§5.3).
+    let tells = frame.initiator && layout == Layout::Revised;
+    let own = tells.then(|| id::to_identity(&id::ours(&frame.policy, frame.local.ip())));
+    let plain = pke::plain(layout, &inside);
+    let seal = Seal { identity: id::to_identity(&peer), certs, plain, own };
     let question = core.ask(frame.id, Question::Seal(Box::new(seal)));
     Stage::AwaitSealed(Box::new(AwaitSealed { question, suite, layout, inside, then })).into()
 }
@@ -166,7 +174,7 @@ fn ephemeral(frame: &Frame, suite: &IkeSuite, initiators: bool) -> Result<Epheme
 impl AwaitSealed {
     /// The holder of the keys answered: the message goes out.
     pub fn answer(
-        self: Box<Self>,
+        mut self: Box<Self>,
         frame: &mut Frame,
         core: &mut Core,
         question: QuestionId,
@@ -175,12 +183,14 @@ impl AwaitSealed {
         if self.question != question {
             return Next::same(Stage::AwaitSealed(self));
         }
-        let (sealed, hash) = match answer {
-            Answer::Sealed(sealed, hash) => (sealed, hash),
+        let Sealed { sealed, key_hash, own } = match answer {
+            Answer::Sealed(sealed) => *sealed,
             other => return fail(frame, core, refused(other)),
         };
         // Only the initiator says which key it took.
-        let hash = hash.filter(|_| frame.initiator);
+        let hash = key_hash.filter(|_| frame.initiator);
+        let encoding = CertEncoding::X509_KEY_EXCHANGE;
+        self.inside.cert = own.map(|data| Payload::Cert(Cert { encoding, data }).body());
         let assembled = ephemeral(frame, &self.suite, frame.initiator)
             .and_then(|with| pke::assemble(self.layout, with, &self.inside, sealed, hash));
         let payloads = match assembled {
@@ -258,7 +268,7 @@ impl AwaitOpened {
         let own = own.map_or_else(
             || {
                 let kex = KeyExchange::generate(suite.group, &mut *core.random)?;
-                Ok::<_, Error>((kex, core.octets(NONCE_LEN)))
+                Ok::<_, Error>((kex, Secret::new(core.octets(NONCE_LEN))))
             },
             Ok,
         );
@@ -267,7 +277,8 @@ impl AwaitOpened {
             Err(error) => return fail(frame, core, Event::Internal { what: error.to_string() }),
         };
         bag.ids = inside.identity().into_iter().collect();
-        let peers = (inside.ke, inside.nonce.octets().to_vec());
+        bag.certs = inside.certificate().into_iter().collect();
+        let peers = (inside.ke, inside.nonce);
         match Exchanged::new(frame.initiator, kex, own, peers) {
             Ok(agreed) if !bag.ids.is_empty() => exchanged(frame, core, opening, agreed, bag),
             _ => {

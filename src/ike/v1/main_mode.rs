@@ -22,7 +22,7 @@ use super::proof::{Ready, exchanged};
 use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Came, Next, Stage};
 use crate::conf;
-use crate::crypto::KeyExchange;
+use crate::crypto::{KeyExchange, Secret};
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;
 use crate::ike::report::Event;
@@ -80,12 +80,12 @@ impl AwaitSa {
             sa,
             abilities: abilities(frame, core, &bag),
         };
-        let nonce = core.octets(NONCE_LEN);
+        let nonce = Secret::new(core.octets(NONCE_LEN));
         if opening.choice.method.layout != Layout::Plain {
             return encryption::third(frame, core, opening, (kex, nonce));
         }
-        let mut payloads =
-            vec![Payload::Ke(kex.public().to_vec()), Payload::Nonce(Nonce(nonce.clone()))];
+        let shown = Nonce(nonce.octets().to_vec());
+        let mut payloads = vec![Payload::Ke(kex.public().to_vec()), Payload::Nonce(shown)];
         payloads.extend(certificate_requests(frame, core, &opening.choice.method));
         payloads.extend(nat_d(frame, &opening));
         let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);
@@ -146,12 +146,13 @@ impl AwaitKe {
                 let group = opening.choice.suite.group;
                 let kex = KeyExchange::generate(group, &mut *core.random);
                 let kex = kex.map_err(|error| error.to_string())?;
-                Ok::<_, String>((kex, core.octets(NONCE_LEN)))
+                Ok::<_, String>((kex, Secret::new(core.octets(NONCE_LEN))))
             },
             Ok,
         );
-        let agreed =
-            own.and_then(|(kex, own)| Exchanged::new(frame.initiator, kex, own, (ke, nonce)));
+        let agreed = own.and_then(|(kex, own)| {
+            Exchanged::new(frame.initiator, kex, own, (ke, Secret::new(nonce)))
+        });
         match agreed {
             Ok(agreed) => exchanged(frame, core, opening, agreed, bag),
             Err(what) => fail(frame, core, Event::Misbehaved { what }),
@@ -168,8 +169,8 @@ pub fn keyed(frame: &mut Frame, core: &mut Core, ready: Box<Ready>) -> Next {
     if ready.opening.choice.method.layout != Layout::Plain {
         return encryption::answer(frame, core, ready, None);
     }
-    let mut payloads =
-        vec![Payload::Ke(ready.publics.1.clone()), Payload::Nonce(Nonce(ready.nonce.clone()))];
+    let shown = Nonce(ready.nonce.octets().to_vec());
+    let mut payloads = vec![Payload::Ke(ready.publics.1.clone()), Payload::Nonce(shown)];
     payloads.extend(certificate_requests(frame, core, &ready.opening.choice.method));
     payloads.extend(nat_d(frame, &ready.opening));
     let octets = send_clear(frame, core, ExchangeType::IDENTITY_PROTECTION, &payloads);

@@ -10,7 +10,7 @@ use super::phase1::{NONCE_LEN, exchange, neutral, vendors};
 use super::rules::{Bag, Message, Method as Layout, sort};
 use super::{Next, Stage, State, aggressive, encryption, main_mode, message};
 use crate::conf::{Phase1, Policy, Version};
-use crate::crypto::{KeyExchange, sha1};
+use crate::crypto::{KeyExchange, Secret, sha1};
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::id;
@@ -62,7 +62,7 @@ pub fn initiate(
             };
             // One public value goes with one group (RFC 2409 §5).
             let offered = only_group(offered, group.0);
-            let nonce = core.octets(NONCE_LEN);
+            let nonce = Secret::new(core.octets(NONCE_LEN));
             match method.layout {
                 Layout::Plain => aggressive::first(&frame, core, offered, method, (kex, nonce)),
                 _ => encryption::first(&frame, core, offered, method, (kex, nonce)),

@@ -43,8 +43,8 @@ pub struct Opening {
 pub struct Exchanged {
     /// Both public values, the initiator's first.
     pub publics: (Vec<u8>, Vec<u8>),
-    /// Both nonces, likewise.
-    pub nonces: (Vec<u8>, Vec<u8>),
+    /// Both nonces, likewise: with public key encryption nobody else knows them.
+    pub nonces: (Secret, Secret),
     /// The shared secret.
     pub shared: Secret,
 }
@@ -161,8 +161,8 @@ impl Exchanged {
     pub fn new(
         initiator: bool,
         kex: KeyExchange,
-        own_nonce: Vec<u8>,
-        (ke, nonce): (Vec<u8>, Vec<u8>),
+        own_nonce: Secret,
+        (ke, nonce): (Vec<u8>, Secret),
     ) -> Result<Self, String> {
         let own = kex.public().to_vec();
         let shared = kex.shared(&ke).map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! plain     KE  [HASH(1)]  <IDii_b>PubKey_r  <Ni_b>PubKey_r
-//! revised       [HASH(1)]  <Ni_b>PubKey_r  <KE_b>Ke_i  <IDii_b>Ke_i
+//! revised       [HASH(1)]  <Ni_b>PubKey_r  <KE_b>Ke_i  <IDii_b>Ke_i  [<Cert-I_b>Ke_i]
 //! ```
 //!
 //! Whoever can decrypt the nonce is who it says it is; HASH_I and HASH_R show it. What does not decrypt comes
@@ -17,7 +17,10 @@ use crate::crypto::{Block, Error, Prf, Secret};
 use crate::ike::auth::Open;
 use crate::wire::IkeSpi;
 use crate::wire::iana::v1::PayloadType;
-use crate::wire::v1::{Id, Payload};
+use crate::wire::v1::{Cert, Id, Payload};
+
+/// What the revised method encrypts with keys made of the nonce, in this order.
+const CLOSED: [PayloadType; 3] = [PayloadType::KE, PayloadType::ID, PayloadType::CERT];
 
 /// What one side says under encryption.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub struct Inside {
     pub id: Vec<u8>,
     /// Its nonce.
     pub nonce: Secret,
+    /// The body of its certificate, which only the revised method has a place for.
+    pub cert: Option<Vec<u8>>,
 }
 
 /// What the cipher of the revised method is made of: negotiated, and the sender's cookie.
@@ -70,9 +75,10 @@ pub fn assemble(
     let mut next = || sealed.next().ok_or(Error::BadLength);
     if method == Method::Revised {
         let nonce = closed(PayloadType::NONCE, next()?);
-        let [ke, id] = with.seal(&ours.nonce, [&ours.ke, &ours.id])?;
-        let rest = [nonce, closed(PayloadType::KE, ke), closed(PayloadType::ID, id)];
-        return Ok(key_hash.into_iter().chain(rest).collect());
+        let bodies = [Some(&ours.ke), Some(&ours.id), ours.cert.as_ref()].into_iter().flatten();
+        let rest = CLOSED.into_iter().zip(with.seal(&ours.nonce, bodies)?);
+        let rest = rest.map(|(payload_type, body)| closed(payload_type, body));
+        return Ok(key_hash.into_iter().chain([nonce]).chain(rest).collect());
     }
     let (id, nonce) = (closed(PayloadType::ID, next()?), closed(PayloadType::NONCE, next()?));
     let ke = Payload::Ke(ours.ke.clone());
@@ -114,17 +120,24 @@ pub fn read(
     if method == Method::Revised {
         let nonce = next()?;
         let closed = |wanted| bag.closed(wanted).unwrap_or_default();
-        let [ke, id] = with.open(&nonce, [closed(PayloadType::KE), closed(PayloadType::ID)])?;
-        return Ok(Inside { ke, id, nonce });
+        let mut opened = with.open(&nonce, CLOSED.map(closed))?.into_iter();
+        let mut next = || opened.next().unwrap_or_default();
+        let (ke, id, cert) = (next(), next(), Some(next()));
+        return Ok(Inside { ke, id, nonce, cert: cert.filter(|cert| !cert.is_empty()) });
     }
     let (id, nonce) = (next()?.octets().to_vec(), next()?);
-    Ok(Inside { ke: bag.ke.clone().unwrap_or_default(), id, nonce })
+    Ok(Inside { ke: bag.ke.clone().unwrap_or_default(), id, nonce, cert: None })
 }
 
 impl Inside {
     /// The identity, if the octets are one.
     pub fn identity(&self) -> Option<Id> {
         Id::parse(&self.id).ok()
+    }
+
+    /// The certificate, if the octets are one.
+    pub fn certificate(&self) -> Option<Cert> {
+        Cert::parse(self.cert.as_deref()?).ok()
     }
 }
 
@@ -137,15 +150,15 @@ impl Ephemeral {
 
     /// Encrypts bodies one after the other: the IV is zero, then the last block of the one before; always
     /// padded, with a count of the other octets of padding in the last one.
-    fn seal<const N: usize>(
+    fn seal<'a>(
         self,
         nonce: &Secret,
-        bodies: [&Vec<u8>; N],
-    ) -> Result<[Vec<u8>; N], Error> {
+        bodies: impl Iterator<Item = &'a Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
         let (key, block) = (self.key(nonce), self.block.block_len());
         let mut iv = vec![0; block];
-        let mut sealed = [const { Vec::new() }; N];
-        for (out, body) in sealed.iter_mut().zip(bodies) {
+        let mut sealed = Vec::new();
+        for body in bodies {
             let mut octets = body.clone();
             let padded = (octets.len() + 1).next_multiple_of(block);
             let count = u8::try_from(padded - octets.len() - 1).unwrap_or(0);
@@ -153,7 +166,7 @@ impl Ephemeral {
             octets.push(count);
             self.block.encrypt(&key, &iv, &mut octets)?;
             iv = octets.split_at(padded - block).1.to_vec();
-            *out = octets;
+            sealed.push(octets);
         }
         Ok(sealed)
     }
@@ -196,7 +209,8 @@ mod tests {
 
     fn inside() -> Inside {
         let id = Id::of_address([192, 0, 2, 1].into()).body();
-        Inside { ke: (0..=255).cycle().take(384).collect(), id, nonce: Secret::from(&[9; 20][..]) }
+        let ke = (0..=255).cycle().take(384).collect();
+        Inside { ke, id, nonce: Secret::from(&[9; 20][..]), cert: None }
     }
 
     /// A cipher by public key that everybody can read.
@@ -236,6 +250,20 @@ mod tests {
         }
         let theirs = through(Method::Revised, with(aes, PrfId::PRF_HMAC_SHA1));
         assert_eq!(theirs.identity(), Some(Id::of_address([192, 0, 2, 1].into())));
+    }
+
+    #[test]
+    fn the_revised_message_may_have_a_certificate() {
+        let with = with((EncryptionId::ENCR_AES_CBC, Some(128)), PrfId::PRF_HMAC_SHA1);
+        let ours = Inside { cert: Some(vec![5; 700]), ..inside() };
+        let method = Method::Revised;
+        let payloads = assemble(method, with, &ours, vec![vec![1; 256]], None).unwrap();
+        let (first, octets) = emit_payloads(&payloads);
+        let message = Message::MainKe(method);
+        let bag = sort(message, parse_opaque(first, &octets, message.opaque()).unwrap()).unwrap();
+        let theirs = read(method, with, &bag, vec![ours.nonce.clone()]).unwrap();
+        assert_eq!((&theirs.cert, &theirs.id), (&ours.cert, &ours.id));
+        assert_eq!(theirs.certificate().unwrap().data, [5; 699]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Ready {
     /// Both public values, the initiator's first.
     pub publics: (Vec<u8>, Vec<u8>),
     /// Our nonce.
-    pub nonce: Vec<u8>,
+    pub nonce: Secret,
     /// The keys.
     pub keys: Keys,
     /// Where the cipher's chain stands.
@@ -56,6 +56,8 @@ pub struct Ready {
     pub peer: Option<Id>,
     /// The peer began anew.
     pub initial_contact: bool,
+    /// The certificates that came with public values under public key encryption.
+    pub certs: Vec<Certificate>,
     /// What certificates the peer asked for.
     pub requests: Vec<Request>,
     skeyid: Secret,
@@ -77,7 +79,7 @@ pub fn exchanged(
     told: Bag,
 ) -> Next {
     let prf = opening.choice.suite.prf;
-    let (ni, nr) = (&*exchanged.nonces.0, &*exchanged.nonces.1);
+    let (ni, nr) = (exchanged.nonces.0.octets(), exchanged.nonces.1.octets());
     let computed = match opening.choice.method.seed {
         Seed::SharedKey => {
             let (policy, nonces) = (frame.policy.name.clone(), [ni, nr].concat());
@@ -136,6 +138,8 @@ impl Ready {
         let iv = Iv::phase1(keys.prf, keys.block, publics);
         let Exchanged { publics, nonces, .. } = exchanged;
         let nonce = if frame.initiator { nonces.0 } else { nonces.1 };
+        let encrypted = opening.choice.method.seed == Seed::Encryption;
+        let certs = told.certs.iter().filter(|_| encrypted).map(peers_cert).collect();
         let ready = Box::new(Self {
             opening,
             publics,
@@ -144,6 +148,7 @@ impl Ready {
             iv,
             peer: told.ids.first().cloned(),
             initial_contact: false,
+            certs,
             requests: requests(&told),
             skeyid,
             question: None,
@@ -440,7 +445,9 @@ fn own_cert(cert: Certificate) -> Option<Payload> {
 
 fn peers_cert(cert: &Cert) -> Certificate {
     match cert.encoding {
-        CertEncoding::X509_SIGNATURE => Certificate::X509(cert.data.clone()),
+        CertEncoding::X509_SIGNATURE | CertEncoding::X509_KEY_EXCHANGE => {
+            Certificate::X509(cert.data.clone())
+        }
         CertEncoding::CRL => Certificate::Crl(cert.data.clone()),
         other => Certificate::Other(other.0),
     }
