@@ -2,6 +2,7 @@
 
 use crate::insider::*;
 use crate::pair::*;
+use oakd::conf::Policy;
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
 use oakd::wire::iana::v2::{ExchangeType, NotifyType, ProtocolId};
@@ -158,4 +159,75 @@ fn a_nat_where_the_peer_forbids_it_is_refused() {
         assert_eq!(pair.sides[B].kernel.count(Direction::In), usize::from(fits));
         assert_eq!(pair.told(B, "NO_NATS_ALLOWED"), !fits);
     }
+}
+
+fn ts(protocol: u8, ports: (u16, u16), first: &str, last: &str) -> TrafficSelector {
+    TrafficSelector { protocol, ports, addresses: (ip(first), ip(last)) }
+}
+
+/// What side B answers to a child SA that is asked for with these selectors; its flows are then these.
+fn asked_for(
+    mut pair: Pair,
+    b: Policy,
+    (own, peers): (&[TrafficSelector], &[TrafficSelector]),
+) -> (Pair, Vec<Ts>) {
+    pair.configure(B, vec![b]);
+    let (mut insider, proofs, request, nr) = Insider::open(&mut pair, 1);
+    let mut payloads = auth_payloads(own_octets(&proofs, &request, &nr));
+    for payload in &mut payloads {
+        match payload {
+            Payload::TsI(ts) => ts.selectors = own.to_vec(),
+            Payload::TsR(ts) => ts.selectors = peers.to_vec(),
+            _ => (),
+        }
+    }
+    let answer = insider.say(&mut pair, ExchangeType::IKE_AUTH, &payloads).unwrap();
+    let told = answer.into_iter().filter_map(|payload| match payload {
+        Payload::TsI(ts) | Payload::TsR(ts) => Some(ts),
+        _ => None,
+    });
+    let told = told.collect();
+    (pair, told)
+}
+
+const ANY: (u16, u16) = TrafficSelector::ANY_PORTS;
+
+#[test]
+fn the_packet_that_a_child_sa_is_for_makes_no_flow_beside_the_one_that_has_it() {
+    let own = [ts(6, (40000, 40000), "10.1.0.9", "10.1.0.9"), ts(0, ANY, "10.1.0.0", "10.1.0.255")];
+    let peers = [ts(6, (443, 443), "10.2.0.7", "10.2.0.7"), ts(0, ANY, "10.2.0.0", "10.2.0.255")];
+    let (pair, told) = asked_for(Pair::new(), policy(B), (&own, &peers));
+    assert_eq!(told, [Ts::new(vec![own[1]]), Ts::new(vec![peers[1]])]);
+    let outbound = pair.sides[B].kernel.flows.values();
+    assert_eq!(outbound.filter(|flow| flow.direction == Direction::Out).count(), 1);
+    pair.end();
+}
+
+#[test]
+fn what_is_narrowed_has_the_packet_that_it_is_for() {
+    // More than a kernel can have.
+    let own = [
+        ts(6, (40000, 40000), "10.1.0.9", "10.1.0.9"),
+        ts(6, (1000, 9000), "10.1.0.0", "10.1.0.255"),
+    ];
+    let peers =
+        [ts(6, (443, 443), "10.2.0.7", "10.2.0.7"), ts(6, (2, 999), "10.2.0.0", "10.2.0.255")];
+    let (pair, told) = asked_for(Pair::new(), policy(B), (&own, &peers));
+    assert_eq!(told, [Ts::new(vec![own[0]]), Ts::new(vec![peers[0]])]);
+    pair.end();
+    // Where nothing is first it is refused.
+    let (pair, told) = asked_for(Pair::new(), policy(B), (&own[1..], &peers[1..]));
+    assert!(told.is_empty() && pair.told(B, "the range of ports is too wide"));
+    pair.end();
+    // Of two families, where one child SA has one.
+    let own = [ts(0, ANY, "2001:db8:1::9", "2001:db8:1::9"), ts(0, ANY, "10.1.0.0", "10.1.0.255")];
+    let peers =
+        [ts(0, ANY, "2001:db8:2::7", "2001:db8:2::7"), ts(0, ANY, "10.2.0.0", "10.2.0.255")];
+    let mut pair = Pair::new();
+    pair.input(B, Input::Capabilities(crate::further::one_family()));
+    let mut both = policy(B);
+    both.flows.push(flow("2001:db8:2::/64", "2001:db8:1::/64"));
+    let (pair, told) = asked_for(pair, both, (&own, &peers));
+    assert_eq!(told, [Ts::new(vec![own[0]]), Ts::new(vec![peers[0]])]);
+    pair.end();
 }

@@ -96,11 +96,22 @@ impl Traffic {
 
     /// What a policy wants of this; `None` if that is nothing.
     pub fn narrowed(&self, policy: &Policy, hosts: Hosts) -> Option<Self> {
-        let mut traffic = Collected::default();
-        for (local, remote) in self.common(policy, hosts) {
-            traffic.add(local, remote);
-        }
-        (!traffic.local.is_empty()).then(|| traffic.into())
+        let common = self.common(policy, hosts);
+        let traffic = Self {
+            local: widest(common.iter().map(|(local, _)| *local)),
+            remote: widest(common.iter().map(|(_, remote)| *remote)),
+        };
+        (!traffic.local.is_empty()).then_some(traffic)
+    }
+
+    /// The packet for which a peer wants a child SA: the first selector of each side, where these are
+    /// single addresses and others follow (RFC 7296 §2.9).
+    pub fn packet(&self) -> Option<Self> {
+        let single = |it: &&TrafficSelector| it.addresses.0 == it.addresses.1;
+        let local = self.local.first().filter(single)?;
+        let remote = self.remote.first().filter(single)?;
+        let leads = self.local.len() + self.remote.len() > 2;
+        leads.then(|| Self { local: [*local].into(), remote: [*remote].into() })
     }
 
     /// What of this lies within an offer; `None` if nothing does. A peer may narrow what it is
@@ -108,13 +119,7 @@ impl Traffic {
     pub fn within(&self, offer: &Self) -> Option<Self> {
         let part = |answered: &[TrafficSelector], offered: &[TrafficSelector]| {
             let pairs = answered.iter().flat_map(|one| offered.iter().map(move |it| (it, one)));
-            let mut common: Vec<_> = Vec::new();
-            for selector in pairs.filter_map(|(offered, one)| intersect(offered, one)) {
-                if !common.contains(&selector) {
-                    common.push(selector);
-                }
-            }
-            common.into_boxed_slice()
+            widest(pairs.filter_map(|(offered, one)| intersect(offered, one)))
         };
         let common = Self {
             local: part(&self.local, &offer.local),
@@ -184,6 +189,20 @@ impl Traffic {
         }
         common
     }
+}
+
+/// Selectors in their order, without those that lie within others: one that a packet was the reason for
+/// (RFC 7296 §2.9) makes no flow of its own beside the one that has it.
+fn widest(selectors: impl Iterator<Item = TrafficSelector>) -> Box<[TrafficSelector]> {
+    let within = |part: &TrafficSelector, whole: &_| intersect(whole, part) == Some(*part);
+    let mut kept: Vec<TrafficSelector> = Vec::new();
+    for selector in selectors {
+        if !kept.iter().any(|whole| within(&selector, whole)) {
+            kept.retain(|part| !within(part, &selector));
+            kept.push(selector);
+        }
+    }
+    kept.into()
 }
 
 #[derive(Default)]

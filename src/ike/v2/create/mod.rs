@@ -265,12 +265,17 @@ impl Answering {
         let hosts = frame.hosts();
         let peers = peers.with_given(hosts.inner);
         let (peers, more) = considered(frame, core, peers, rekeys, hosts);
-        let narrowed = peers.narrowed(policy, hosts);
-        let with_flows = narrowed.ok_or(NoFlows::NothingInCommon).and_then(|traffic| {
+        let with_flows = |peers: &Traffic| {
+            let traffic = peers.narrowed(policy, hosts).ok_or(NoFlows::NothingInCommon)?;
             let flows = traffic.flows(policy, hosts, core.able.as_ref())?;
             Ok((traffic, flows))
+        };
+        // Of more than can be had, the packet that it is for.
+        let taken = with_flows(&peers).or_else(|why: NoFlows| {
+            let packet = peers.packet().ok_or(why)?;
+            with_flows(&packet).map_err(|_| why)
         });
-        let (traffic, flows) = with_flows.map_err(|why| {
+        let (traffic, flows) = taken.map_err(|why| {
             let ours = Traffic::wanted(policy, hosts);
             let why = disagree::traffic(&ours, &peers, &why.to_string());
             frame.report(core, Event::Disagreed(why));
@@ -427,8 +432,8 @@ fn one_family(core: &Core, policy: &Policy) -> bool {
 }
 
 /// What of the peer's offer is to be considered: where the kernel has no SA for both families, the
-/// family of the child that is replaced, or one that no child carries yet. Says whether that left
-/// something out.
+/// family of the child that is replaced, of the packet that it is for, or one that no child carries yet.
+/// Says whether that left something out.
 fn considered(
     frame: &Frame,
     core: &Core,
@@ -440,7 +445,9 @@ fn considered(
         return (offered, false);
     }
     let old = frame.children.iter().find(|child| Some(child.id) == rekeys);
-    let family = match old.and_then(|old| old.agreement.traffic.local.first()) {
+    let packet = offered.packet();
+    let first = old.map(|old| &old.agreement.traffic).or(packet.as_ref());
+    let family = match first.and_then(|traffic| traffic.local.first()) {
         Some(selector) => selector.addresses.0.is_ipv4(),
         None => frame.unserved(hosts).first().is_none_or(|(_, ipv4)| *ipv4),
     };
