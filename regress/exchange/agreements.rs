@@ -5,10 +5,10 @@ use oakd::conf::*;
 use oakd::crypto::ChildSuite;
 use oakd::ike::event::*;
 use oakd::ike::proposal::{self, Kind};
-use oakd::ike::report::{Event, Gone};
+use oakd::ike::report::{Event, Gone, Report};
 use oakd::wire::iana::v2::{EncryptionId, GroupId, IntegrityId, PrfId, TransformType};
 use oakd::wire::v2::sa::Transform;
-use oakd::wire::{EspSpi, Spi};
+use oakd::wire::{EspSpi, Header, Spi};
 
 const SCTP: u8 = 132;
 const TCP: u8 = 6;
@@ -309,7 +309,7 @@ fn octets_are_looked_at_with_the_liveness_check_should_the_kernels_word_get_lost
 fn a_key_exchange_of_the_child_sa_may_be_left_to_the_peer() {
     const X25519: GroupId = GroupId::CURVE25519;
     for optional in [[GroupId::NONE, X25519], [X25519, GroupId::NONE]] {
-        for wish in [&[][..], &[X25519], &[GroupId::NONE, X25519]] {
+        for wish in [&[GroupId::NONE][..], &[X25519], &[GroupId::NONE, X25519]] {
             for side in [A, B] {
                 let mut pair = Pair::each(|side, policy| {
                     let groups = if side == A { &optional[..] } else { wish };
@@ -323,13 +323,105 @@ fn a_key_exchange_of_the_child_sa_may_be_left_to_the_peer() {
                 let suite = &pair.sides[A].engine.sas(pair.now)[0].children[0].suite;
                 let has_group = suite.contains("Curve25519");
                 match wish {
-                    [] => assert!(!has_group, "{suite}"),
+                    [GroupId::NONE] => assert!(!has_group, "{suite}"),
                     [X25519] => assert!(has_group, "{suite}"),
                     _ => (),
                 }
                 pair.end();
             }
         }
+    }
+}
+
+/// Side A names no group, side B these.
+fn open_to(wish: &[GroupId]) -> Pair {
+    let mut pair = Pair::each(|side, policy| {
+        let groups = if side == A { &[][..] } else { wish };
+        policy.child_proposals = vec![child(gcm(groups))];
+    });
+    pair.pass(1).assert_up();
+    pair
+}
+
+/// Rekeys the child SA by one side; says whether it has a key exchange of its own then.
+fn has_own_key_exchange(pair: &mut Pair, side: usize) -> bool {
+    let before = pair.inbound(side);
+    pair.expire(side, false);
+    pair.pass(5).assert_up();
+    assert_ne!(pair.inbound(side), before);
+    let suite = &pair.sides[A].engine.sas(pair.now)[0].children[0].suite;
+    suite.contains("Curve25519")
+}
+
+fn turned(pair: &Pair, side: usize) -> usize {
+    let turned = |report: &&Report| matches!(report.event, Event::KeyExchangeTurned { .. });
+    pair.sides[side].reports.iter().filter(turned).count()
+}
+
+#[test]
+fn who_names_no_group_does_as_the_peer_wants() {
+    // By either side, and what was found out goes along with the IKE SA.
+    for first in [A, B] {
+        let mut pair = open_to(&[GroupId::CURVE25519]);
+        for side in [first, 1 - first, A] {
+            assert!(has_own_key_exchange(&mut pair, side));
+        }
+        pair.command(A, Command::Rekey { name: "test".into(), ike: true });
+        pair.pass(5).assert_ike(1);
+        assert!(has_own_key_exchange(&mut pair, A));
+        assert_eq!((turned(&pair, A), turned(&pair, B)), (usize::from(first == A), 0));
+        pair.end();
+    }
+    for wish in [&[][..], &[GroupId::NONE]] {
+        let mut pair = open_to(wish);
+        for side in [A, B, A] {
+            assert!(!has_own_key_exchange(&mut pair, side));
+        }
+        assert_eq!((turned(&pair, A), turned(&pair, B)), (0, 0));
+        pair.end();
+    }
+}
+
+#[test]
+fn a_peer_that_no_longer_wants_a_key_exchange_is_asked_without() {
+    let mut pair = open_to(&[GroupId::CURVE25519]);
+    assert!(has_own_key_exchange(&mut pair, B));
+    pair.network = Box::new(|_, datagram| {
+        let asks = !Header::parse(&datagram.octets).unwrap().is_response();
+        if datagram.to == A && asks { Fate::Lose } else { Fate::Deliver }
+    });
+    let mut strict = policy(B);
+    strict.child_proposals = vec![child(gcm(&[GroupId::NONE]))];
+    pair.configure(B, vec![strict]);
+    pair.expire(A, false);
+    pair.pass(2);
+    assert_eq!(turned(&pair, A), 1);
+    assert!(pair.told(A, "without a key exchange"));
+    pair.network = Box::new(|_, _| Fate::Deliver);
+    pair.pass(10).assert_up();
+    assert!(!has_own_key_exchange(&mut pair, A));
+    pair.end();
+}
+
+#[test]
+fn what_is_open_is_no_weaker_than_the_ike_sa_and_none_is_none() {
+    let strict = [GroupId::NONE];
+    for (ours, theirs) in [(&[][..], GroupId::ECP_384), (&strict, GroupId::CURVE25519)] {
+        let mut pair = Pair::each(|side, policy| {
+            let groups = if side == A { ours } else { &[theirs] };
+            policy.child_proposals = vec![child(gcm(groups))];
+        });
+        pair.pass(1).assert_up();
+        for side in [A, B] {
+            let before = pair.inbound(side);
+            pair.expire(side, false);
+            pair.pass(5).assert_up();
+            assert_eq!(pair.inbound(side), before);
+            assert!(pair.told(side, "the peer refused CREATE_CHILD_SA: NO_PROPOSAL_CHOSEN"));
+        }
+        // Once each way, and not again at once.
+        assert_eq!(turned(&pair, A), usize::from(ours.is_empty()));
+        pair.end();
     }
 }
 

@@ -468,7 +468,8 @@ pub struct Proposal {
     pub prf: Vec<PrfId>,
     /// Integrity algorithms; empty with AEAD ciphers.
     pub integrity: Vec<IntegrityId>,
-    /// Key exchange groups; for a child SA empty means no PFS.
+    /// Key exchange groups. For a child SA none at all leaves it to the peer (IKEv2) or means no PFS
+    /// (IKEv1), and [`GroupId::NONE`] alone means none in either.
     pub groups: Vec<GroupId>,
     /// For a child SA: extended sequence numbers allowed, and plain ones allowed.
     pub esn: EsnChoice,

@@ -328,6 +328,12 @@ pub enum Event {
         /// Or a child SA of it.
         child: bool,
     },
+    /// The peer refuses a child SA with, or without, a key exchange of its own: it is asked for again the
+    /// other way, as `childsa` leaves that open.
+    KeyExchangeTurned {
+        /// The group that it is asked for with now.
+        group: Option<String>,
+    },
     /// Both sides opened at once; one of the two IKE SAs will go.
     Superseded,
     /// Something went wrong within; nothing that the peer or the operator did.
@@ -380,11 +386,11 @@ impl Report {
             AddressesGiven, AddressesTaken, Authenticated, ChildDeleted, ChildEstablished,
             ChildRekeyed, Configured, Disagreed, Doubted, Dropped, Finished, Fragmented,
             FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
-            InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, LoggedIn,
-            LoginFailed, Message, Misbehaved, MovedByRekey, NatForbidden, NatFound, NoAnswer,
-            NoGroup, NoPolicy, NotSelectable, OtherVersion, PathMoved, PathNotProved, PathRefused,
-            PathTried, PeerNotAuthenticated, PeerRejected, ProofUnreadable, QuestionRefused,
-            Refused, Remapped, Superseded, TooManyTries, WillRetry,
+            InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, KeyExchangeTurned,
+            LoggedIn, LoginFailed, Message, Misbehaved, MovedByRekey, NatForbidden, NatFound,
+            NoAnswer, NoGroup, NoPolicy, NotSelectable, OtherVersion, PathMoved, PathNotProved,
+            PathRefused, PathTried, PeerNotAuthenticated, PeerRejected, ProofUnreadable,
+            QuestionRefused, Refused, Remapped, Superseded, TooManyTries, WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -430,6 +436,7 @@ impl Report {
             | FragmentsShrink { .. }
             | InitialContact { .. }
             | Doubted { .. }
+            | KeyExchangeTurned { .. }
             | Superseded
             | Finished => Level::Info,
             Dropped { .. } => Level::Debug,

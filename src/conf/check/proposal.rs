@@ -87,10 +87,7 @@ impl Checker<'_> {
             if let Some(prf) = clause.prf.first() {
                 self.error(prf.place, Problem::says("a PRF belongs to \"ikesa\""));
             }
-            let mut groups = self.groups(&clause.group, false);
-            if groups.iter().all(|g| *g == GroupId::NONE) {
-                groups.clear();
-            }
+            let groups = self.groups(&clause.group, false);
             let esn =
                 match (clause.esn.iter().any(|e| e.value), clause.esn.iter().any(|e| !e.value)) {
                     (true, false) => EsnChoice::Yes,

@@ -210,6 +210,16 @@ impl fmt::Display for Event {
                      says: it is asked whether it is alive"
                 )
             }
+            Event::KeyExchangeTurned { group } => {
+                let how = group.as_ref().map_or("without a key exchange".into(), |it| {
+                    format!("with a key exchange by {it} (PFS)")
+                });
+                write!(
+                    f,
+                    "the peer refuses the child SA; as `childsa` names no group, it is asked again \
+                     {how}: write `group` there as the peer has it, and that is saved"
+                )
+            }
             Event::Superseded => {
                 f.write_str("both sides opened at once; the IKE SA with the lower SPI will go")
             }

@@ -25,12 +25,20 @@ pub struct ChildRequest {
     spi: EspSpi,
     nonce: Vec<u8>,
     kex: Option<KeyExchange>,
-    tried: Vec<GroupId>,
+    tried: Tried,
     /// The peer rekeyed the same child meanwhile: the lowest nonce of that exchange, and the
     /// successor that it made.
     collision: Option<(Vec<u8>, ChildId)>,
     /// What the peer deleted and we do not know: perhaps what its answer, still on its way, tells of.
     deleted: Vec<EspSpi>,
+}
+
+/// What was asked for before, and refused.
+#[derive(Default)]
+struct Tried {
+    groups: Vec<GroupId>,
+    /// With a key exchange, and without.
+    both_ways: bool,
 }
 
 impl std::fmt::Debug for ChildRequest {
@@ -80,12 +88,8 @@ impl Established {
             offering.abandon(core, spi);
             return self.advance(frame, core);
         }
-        let transforms = offering.offered.iter().flat_map(|offer| &offer.transforms);
-        let group = transforms.into_iter().find_map(|transform| match transform {
-            Transform::Ke(group) if kex::supported(*group) => Some(*group),
-            _ => None,
-        });
-        self.ask_child(frame, core, *offering, spi, group, Vec::new());
+        let group = offering.group();
+        self.ask_child(frame, core, (*offering, spi), group, Tried::default());
         self.advance(frame, core);
     }
 
@@ -93,14 +97,13 @@ impl Established {
         &mut self,
         frame: &mut Frame,
         core: &mut Core,
-        offering: Offering,
-        spi: EspSpi,
+        (offering, spi): (Offering, EspSpi),
         group: Option<GroupId>,
-        mut tried: Vec<GroupId>,
+        mut tried: Tried,
     ) {
         let nonce = core.octets(NONCE_LEN);
         let kex = group.and_then(|group| KeyExchange::generate(group, &mut *core.random).ok());
-        tried.extend(group);
+        tried.groups.extend(group);
         let mut payloads = Vec::new();
         let old = offering.rekeys;
         if let Some(old) = frame.children.iter().find(|child| Some(child.id) == old) {
@@ -163,6 +166,7 @@ impl Established {
             request.abandon(core);
             return self.postpone(frame, core, old, PAUSE);
         }
+        self.pfs = agreement.suite.group.is_some();
         // Of two at once the one with the lowest nonce goes, by the hand that made it (§2.8.1).
         let lowest = (&*request.nonce).min(&*nonce);
         let lost = request.collision.as_ref().is_some_and(|(peers, _)| lowest < peers);
@@ -196,10 +200,23 @@ impl Established {
             let group = GroupId(u16::from_be_bytes([high, low]));
             let mut offered = request.offering.offered.iter();
             let offers = offered.any(|offer| offer.transforms.contains(&Transform::Ke(group)));
-            if offers && kex::supported(group) && !request.tried.contains(&group) {
+            if offers && kex::supported(group) && !request.tried.groups.contains(&group) {
                 let ChildRequest { offering, spi, tried, .. } = request;
-                return self.ask_child(frame, core, offering, spi, Some(group), tried);
+                return self.ask_child(frame, core, (offering, spi), Some(group), tried);
             }
+        }
+        if let Some((NotifyType::NO_PROPOSAL_CHOSEN, _)) = error
+            && request.collision.is_none()
+            && !request.tried.both_ways
+            && let Some(offered) = request.offering.turned(frame, core, &self.protection)
+        {
+            let ChildRequest { offering, spi, .. } = request;
+            let offering = Offering { offered, ..offering };
+            let group = offering.group();
+            let printed = group.map(|group| group.to_string());
+            frame.report(core, Event::KeyExchangeTurned { group: printed });
+            let tried = Tried { both_ways: true, ..Tried::default() };
+            return self.ask_child(frame, core, (offering, spi), group, tried);
         }
         let offered = request.offering.printed(bag.error());
         request.abandon(core);
@@ -287,6 +304,7 @@ impl Established {
             }
         };
         let peers = bag.nonce.clone().ok_or_else(invalid)?;
+        self.pfs = group.is_some();
         Ok(answering.with_seeds((peers, nonce), shared, extra))
     }
 

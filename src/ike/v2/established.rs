@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::child_exchange::ChildRequest;
-use super::create::{Answering, Offering};
+use super::create::{Answering, Offering, pfs};
 use super::keys::Protection;
 use super::mobike::Moving;
 use super::rekey::IkeRequest;
@@ -54,6 +54,8 @@ pub struct Established {
     pub rest_refused: bool,
     /// The peer takes one pair of addresses in a child SA (SINGLE_PAIR_REQUIRED).
     pub single_pairs: bool,
+    /// The peer wants a key exchange for each child SA, where that is left to it.
+    pub pfs: bool,
     /// When a child SA that could not be had is asked for again.
     pub create_at: Option<Time>,
     /// When the peer last proved to be alive.
@@ -189,6 +191,7 @@ impl Established {
             unclaimed: None,
             rest_refused: false,
             single_pairs: false,
+            pfs: false,
             create_at: None,
             heard: now,
             doubted: false,
@@ -428,7 +431,11 @@ impl Established {
         rekeys: Option<ChildId>,
         packet: Option<&KernelSelector>,
     ) {
-        let mut offering = Offering::new(frame, core, false, rekeys);
+        let open = match self.pfs {
+            true => pfs::wanted(&frame.policy, &self.protection),
+            false => Vec::new(),
+        };
+        let mut offering = Offering::new(frame, core, false, rekeys, &open);
         if let (Some(offering), Some(packet)) = (&mut offering, packet) {
             offering.traffic = Traffic::of_packet(packet, &frame.policy, offering.hosts);
         }

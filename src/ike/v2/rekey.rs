@@ -178,7 +178,7 @@ impl Established {
         new.mobility = frame.mobility.as_ref().map(|mobility| mobility.successor());
         new.window.widen(core.settings.window);
         let mut state = Self::standing(&new, core, protection, self.ids.clone());
-        state.unclaimed = Some(core.now.after(UNCLAIMED));
+        (state.unclaimed, state.pfs) = (Some(core.now.after(UNCLAIMED)), self.pfs);
         if self.reauth {
             // New keys are no new proof.
             (state.reauth, state.rekey_at, state.ends_at) = (true, self.rekey_at, self.ends_at);

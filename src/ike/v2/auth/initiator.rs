@@ -78,7 +78,7 @@ pub fn begin_initiator(
     frame.config = Inner::asked(&frame.policy).map(Configured::new);
     // Addresses are asked for together with the child SA that they are for.
     let childless = frame.policy.childless && opening.childless && frame.config.is_none();
-    let offering = Offering::new(frame, core, true, None);
+    let offering = Offering::new(frame, core, true, None, &[]);
     if offering.is_none() {
         frame.close(core, Gone::Failed);
         return State::Gone;

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 mod disagree;
+pub mod pfs;
 mod reserve;
 
 use super::keys::{self, Protection};
 use super::rules::Bag;
 use crate::conf::{Mode, Policy, SaProtocol};
-use crate::crypto::Secret;
+use crate::crypto::{Secret, kex};
 use crate::ike::child::{self, Agreement, Child, ChildId, DirectionKeys};
 use crate::ike::core::Core;
 use crate::ike::event::{Cpi, Direction};
@@ -16,8 +17,8 @@ use crate::ike::frame::Frame;
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::Event;
 use crate::ike::selector::{Hosts, NoFlows, Traffic};
-use crate::wire::iana::v2::NotifyType;
-use crate::wire::v2::sa::Proposal as Offer;
+use crate::wire::iana::v2::{GroupId, NotifyType};
+use crate::wire::v2::sa::{Proposal as Offer, Transform};
 use crate::wire::v2::{Notify, Payload, Sa as SaPayload, Ts};
 use crate::wire::{EspSpi, Spi};
 
@@ -76,19 +77,21 @@ enum Stage {
 }
 
 impl Offering {
-    /// What the policy wants of a child SA (or what the child has that is to be replaced); `None`,
-    /// with a report, if the kernel can do nothing of it.
+    /// What the policy wants of a child SA (or what the child has that is to be replaced), by these groups
+    /// where it leaves them open; `None`, with a report, if the kernel can do nothing of it.
     pub fn new(
         frame: &Frame,
         core: &mut Core,
         first: bool,
         rekeys: Option<ChildId>,
+        open: &[GroupId],
     ) -> Option<Self> {
         let policy = &*frame.policy;
         let old = rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
         let protocol = policy.protocol;
         let kind = if first { Kind::FirstChild(protocol) } else { Kind::Child(protocol) };
-        let offered = proposal::offer(&frame.feasible(core, policy)?, kind, &Spi::None);
+        let ours = pfs::closed(frame.feasible(core, policy)?, open);
+        let offered = proposal::offer(&ours, kind, &Spi::None);
         let hosts = frame.hosts();
         Some(Self {
             protocol,
@@ -99,6 +102,15 @@ impl Offering {
             hosts,
             rekeys,
             cpi: None,
+        })
+    }
+
+    /// The group to begin the key exchange with, if it offers any.
+    pub fn group(&self) -> Option<GroupId> {
+        let mut transforms = self.offered.iter().flat_map(|offer| &offer.transforms);
+        transforms.find_map(|transform| match transform {
+            Transform::Ke(group) if kex::supported(*group) => Some(*group),
+            _ => None,
         })
     }
 
@@ -236,7 +248,7 @@ impl Answering {
         bag: &Bag,
         first: bool,
         rekeys: Option<ChildId>,
-    ) -> Result<(Self, Option<crate::wire::iana::v2::GroupId>), NotifyType> {
+    ) -> Result<(Self, Option<GroupId>), NotifyType> {
         let (Some(sa), Some(tsi), Some(tsr)) = (&bag.sa, &bag.tsi, &bag.tsr) else {
             return Err(NotifyType::INVALID_SYNTAX);
         };
@@ -246,6 +258,7 @@ impl Answering {
             false => Kind::Child(policy.protocol),
         };
         let ours = frame.feasible(core, policy).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
+        let ours = pfs::closed(ours, &pfs::either(policy));
         let ke = bag.ke.as_ref().map(|ke| ke.group);
         let (chosen, spi_out) =
             proposal::choose_child(&ours, &sa.proposals, kind, ke).map_err(|disagreement| {
