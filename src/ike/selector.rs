@@ -11,9 +11,6 @@ use super::inner::Inner;
 use crate::conf::{Flow, FlowAddresses, FlowEnd, Policy, Prefix};
 use crate::wire::v2::TrafficSelector;
 
-/// The IP protocols whose "ports" are a type and a code.
-const ICMP: [u8; 2] = [1, 58];
-
 /// The traffic of a child SA as both sides agreed on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traffic {
@@ -248,7 +245,7 @@ pub fn unserved<'a>(
 
 /// A kernel selector the other way round: inbound for outbound.
 pub fn reversed(flow: &KernelSelector) -> KernelSelector {
-    let icmp = ICMP.contains(&flow.ip_protocol);
+    let icmp = TrafficSelector::ICMP.contains(&flow.ip_protocol);
     let (src_port, dst_port) = match icmp {
         true => (flow.src_port, flow.dst_port),
         false => (flow.dst_port, flow.src_port),

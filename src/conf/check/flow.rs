@@ -7,6 +7,10 @@ use super::{Checker, Place, Problem};
 use crate::conf::source::{Addresses, addresses};
 use crate::conf::syntax::{FlowClause, Host, Ikev2Rule, Side, Spanned, Word};
 use crate::conf::{Family, Flow, FlowAddresses, FlowEnd, Prefix};
+use crate::wire::v2::TrafficSelector;
+
+/// The IP protocols that have ports: TCP, UDP, DCCP, SCTP and UDP-Lite.
+const PORTED: [u8; 5] = [6, 17, 33, 132, 136];
 
 impl Checker<'_> {
     /// All flows of the rule: every protocol, every pair of the lists, both families of `any`.
@@ -15,15 +19,19 @@ impl Checker<'_> {
         for word in &rule.ip_protocols {
             protocols.extend(self.ip_protocol(word));
         }
+        let wrong = protocols.len() < rule.ip_protocols.len();
         if protocols.is_empty() {
             protocols.push(0);
         }
         let mut flows: Vec<Flow> = Vec::new();
         let mut seen = HashSet::new();
         for clause in &rule.flows {
+            if !wrong {
+                self.weigh_ports(clause, &protocols);
+            }
             for flow in self.pairs(clause, family) {
                 for &ip_protocol in &protocols {
-                    let flow = Flow { ip_protocol, ..flow.clone() };
+                    let flow = of_protocol(flow.clone(), ip_protocol);
                     if seen.insert(flow.clone()) {
                         flows.push(flow);
                     }
@@ -115,6 +123,18 @@ impl Checker<'_> {
         }
     }
 
+    /// Ports select nothing where the protocol has none.
+    fn weigh_ports(&mut self, clause: &FlowClause, protocols: &[u8]) {
+        let Some(port) = clause.from.port.as_ref().or(clause.to.port.as_ref()) else { return };
+        let without =
+            protocols.iter().find(|it| !PORTED.contains(it) && !TrafficSelector::ICMP.contains(it));
+        match without {
+            None => {}
+            Some(0) => self.warn(port.place, "ports belong to a protocol: write proto tcp or udp"),
+            Some(other) => self.warn(port.place, format!("IP protocol {other} has no ports")),
+        }
+    }
+
     fn port_range(&mut self, place: Place, low: &str, high: &str) -> (u16, u16) {
         match (low.parse(), high.parse()) {
             (Ok(low), Ok(high)) if low <= high => (low, high),
@@ -187,6 +207,20 @@ fn fits(address: IpAddr, family: Option<Family>) -> bool {
         Some(Family::Inet) => address.is_ipv4(),
         Some(Family::Inet6) => address.is_ipv6(),
     }
+}
+
+/// A flow of this protocol. Of ICMP a port up to 255 is a type with all its codes; what is larger is
+/// type and code, as TrafficSelectors have them (RFC 7296 §3.13.1).
+fn of_protocol(flow: Flow, ip_protocol: u8) -> Flow {
+    let types = |end: FlowEnd| match end.ports {
+        (first, last @ ..=0xff) => FlowEnd { ports: (first << 8, last << 8 | 0xff), ..end },
+        _ => end,
+    };
+    let (local, remote) = match TrafficSelector::ICMP.contains(&ip_protocol) {
+        true => (types(flow.local), types(flow.remote)),
+        false => (flow.local, flow.remote),
+    };
+    Flow { ip_protocol, local, remote, ..flow }
 }
 
 fn same_family(a: &FlowAddresses, b: &FlowAddresses) -> bool {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::ICMP;
 use crate::conf::Prefix;
 use crate::ike::event::{KernelSelector, Ports, Selects};
 use crate::wire::v2::TrafficSelector;
@@ -36,7 +35,7 @@ impl fmt::Display for NoFlows {
                 f,
                 "the flows of this kernel do not tell packets of IP protocol {protocol} by {}: take \
                  all of it, and let the packet filter choose",
-                if ICMP.contains(protocol) { "type" } else { "port" }
+                if TrafficSelector::ICMP.contains(protocol) { "type" } else { "port" }
             ),
             Self::TooWide => write!(
                 f,
@@ -73,28 +72,25 @@ pub fn kernel_selectors(
     if !any && !seen {
         return Err(NoFlows::Unseen(ip_protocol));
     }
-    let (src_ports, dst_ports) = match ICMP.contains(&ip_protocol) {
-        true => icmp_ports(local.ports)?,
-        false => {
-            let masks = selects.is_some_and(|it| it.masks);
-            (ports(local.ports, masks)?, ports(remote.ports, masks)?)
-        }
+    let masks = selects.is_some_and(|it| it.masks);
+    let port_pairs = match TrafficSelector::ICMP.contains(&ip_protocol) {
+        true => icmp_ports(local.ports, remote.ports)?,
+        false => pairs(&ports(local.ports, masks)?, &ports(remote.ports, masks)?),
     };
-    let (sources, destinations) = (prefixes(local.addresses)?, prefixes(remote.addresses)?);
-    if sources.len() * destinations.len() * src_ports.len() * dst_ports.len() > MAX_FLOWS {
+    let prefix_pairs = pairs(&prefixes(local.addresses)?, &prefixes(remote.addresses)?);
+    if prefix_pairs.len() * port_pairs.len() > MAX_FLOWS {
         return Err(NoFlows::TooMany);
     }
-    let mut all = Vec::new();
-    for &src in &sources {
-        for &dst in &destinations {
-            for &src_port in &src_ports {
-                let selector =
-                    |&dst_port| KernelSelector { src, dst, ip_protocol, src_port, dst_port };
-                all.extend(dst_ports.iter().map(selector));
-            }
-        }
-    }
-    Ok(all)
+    let all = pairs(&prefix_pairs, &port_pairs).into_iter().map(|((src, dst), ports)| {
+        let (src_port, dst_port) = ports;
+        KernelSelector { src, dst, ip_protocol, src_port, dst_port }
+    });
+    Ok(all.collect())
+}
+
+/// Each with each.
+fn pairs<A: Copy, B: Copy>(these: &[A], those: &[B]) -> Vec<(A, B)> {
+    these.iter().flat_map(|one| those.iter().map(move |other| (*one, *other))).collect()
 }
 
 /// A range of ports as a kernel takes it: in blocks, or one by one.
@@ -119,19 +115,24 @@ pub fn port_blocks((first, last): (u16, u16)) -> Vec<Ports> {
     blocks((first.into(), last.into()), u16::BITS).map(block).collect()
 }
 
-/// ICMP's type and code in the two octets of the first port (RFC 7296 §3.13.1).
-fn icmp_ports(range: (u16, u16)) -> Result<(Vec<Ports>, Vec<Ports>), NoFlows> {
-    let one = |port| vec![Ports::exactly(port)];
-    match range {
-        TrafficSelector::ANY_PORTS => Ok((vec![Ports::ANY], vec![Ports::ANY])),
-        // The kernels take 0 for any: type 0 alone cannot be said to them, code 0 is any code.
-        (first, last) if first >> 8 == last >> 8 && first >> 8 != 0 => {
-            match (first & 0xff, last & 0xff) {
-                (0, 0xff | 0) => Ok((one(first >> 8), vec![Ports::ANY])),
-                (code, other) if code == other => Ok((one(first >> 8), one(code))),
-                _ => Err(NoFlows::Icmp),
-            }
-        }
+/// ICMP's type and code, which are the two octets of a port (RFC 7296 §3.13.1). They are the packet's
+/// own, so that what one side says holds for both.
+fn icmp_ports(local: (u16, u16), remote: (u16, u16)) -> Result<Vec<(Ports, Ports)>, NoFlows> {
+    let (first, last) = (local.0.max(remote.0), local.1.min(remote.1));
+    if (first, last) == TrafficSelector::ANY_PORTS {
+        return Ok(vec![(Ports::ANY, Ports::ANY)]);
+    }
+    let (types, codes) = ((first >> 8, last >> 8), (first & 0xff, last & 0xff));
+    // The kernels take 0 for any: type 0 alone cannot be said to them, code 0 is any code.
+    if first > last || types.0 == 0 {
+        return Err(NoFlows::Icmp);
+    }
+    let with = |code| move |kind| (Ports::exactly(kind), code);
+    match codes {
+        (0, 0xff) => Ok((types.0..=types.1).map(with(Ports::ANY)).collect()),
+        _ if types.0 != types.1 => Err(NoFlows::Icmp),
+        (0, 0) => Ok(vec![with(Ports::ANY)(types.0)]),
+        (code, other) if code == other => Ok(vec![with(Ports::exactly(code))(types.0)]),
         _ => Err(NoFlows::Icmp),
     }
 }
@@ -223,11 +224,21 @@ mod tests {
 
     #[test]
     fn icmp_is_selected_by_type_and_code() {
-        let one = |port| vec![Ports::exactly(port)];
-        assert_eq!(icmp_ports((0, 65535)), Ok((vec![Ports::ANY], vec![Ports::ANY])));
-        assert_eq!(icmp_ports((0x0800, 0x08ff)), Ok((one(8), vec![Ports::ANY])));
-        assert_eq!(icmp_ports((0x0304, 0x0304)), Ok((one(3), one(4))));
-        assert_eq!(icmp_ports((0x0000, 0x00ff)), Err(NoFlows::Icmp));
-        assert_eq!(icmp_ports((0x0300, 0x04ff)), Err(NoFlows::Icmp));
+        const ANY: (u16, u16) = TrafficSelector::ANY_PORTS;
+        let of = |kind| (Ports::exactly(kind), Ports::ANY);
+        assert_eq!(icmp_ports(ANY, ANY), Ok(vec![(Ports::ANY, Ports::ANY)]));
+        assert_eq!(icmp_ports((0x0800, 0x08ff), ANY), Ok(vec![of(8)]));
+        assert_eq!(icmp_ports(ANY, (0x0800, 0x08ff)), Ok(vec![of(8)]));
+        assert_eq!(icmp_ports((0x0300, 0x05ff), ANY), Ok(vec![of(3), of(4), of(5)]));
+        let both = (Ports::exactly(3), Ports::exactly(4));
+        assert_eq!(icmp_ports((0x0304, 0x0304), (0x0300, 0x03ff)), Ok(vec![both]));
+        for (local, remote) in [
+            ((0x0000, 0x00ff), ANY),
+            ((0x0302, 0x0304), ANY),
+            ((0x0302, 0x0402), ANY),
+            ((0x0300, 0x03ff), (0x0400, 0x04ff)),
+        ] {
+            assert_eq!(icmp_ports(local, remote), Err(NoFlows::Icmp));
+        }
     }
 }

@@ -124,6 +124,9 @@ impl TrafficSelector {
     /// Ports that cannot be seen, as in fragments (RFC 4301 §4.4.1.1).
     pub const OPAQUE_PORTS: (u16, u16) = (u16::MAX, 0);
 
+    /// The IP protocols whose "ports" are a type and a code: ICMP and ICMPv6.
+    pub const ICMP: [u8; 2] = [1, 58];
+
     /// The selector's type, as the addresses have it.
     pub fn ts_type(&self) -> TsType {
         match self.addresses.0 {
