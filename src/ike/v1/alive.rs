@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::Task;
 use super::established::{Established, policy_of};
+use super::message::send_again;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, SaCounters};
 use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone};
-use crate::ike::window::Due;
 
 impl Established {
     /// How long the peer may be silent, where it can be asked whether it lives.
@@ -26,25 +26,12 @@ impl Established {
     /// Dead peer detection (RFC 3706): traffic that came in proves life as well as an answer does.
     /// `false` if the peer is given up.
     pub fn check_alive(&mut self, frame: &mut Frame, core: &mut Core) -> bool {
-        let backoff = core.settings.backoff;
-        let due = match &mut self.probe {
-            Some(probe) => probe.due(core.now, &backoff, &mut *core.random),
-            None => Due::Nothing,
-        };
-        match due {
-            Due::Again(octets) => {
-                let octets = octets.to_vec();
-                core.stats.retransmits += 1;
-                core.send(frame.local, frame.remote, octets);
-            }
-            Due::GiveUp(sent) => {
-                let exchange = "R-U-THERE".into();
-                frame.report(core, Event::NoAnswer { exchange, sent });
-                self.abandon(core);
-                frame.close(core, Gone::PeerVanished);
-                return false;
-            }
-            Due::Nothing => (),
+        if let Some(sent) = send_again(self.probe.as_deref_mut(), frame, core) {
+            let exchange = "R-U-THERE".into();
+            frame.report(core, Event::NoAnswer { exchange, sent });
+            self.abandon(core);
+            frame.close(core, Gone::PeerVanished);
+            return false;
         }
         let Some(interval) = self.interval(core) else { return true };
         if !self.is_idle() || self.heard.after(interval) > core.now {

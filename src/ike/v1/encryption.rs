@@ -37,7 +37,8 @@ pub type Own = (KeyExchange, Secret);
 
 /// The holder of the keys is asked to encrypt for the peer.
 pub struct AwaitSealed {
-    question: QuestionId,
+    /// What was asked.
+    pub(super) question: QuestionId,
     suite: IkeSuite,
     layout: Layout,
     inside: Inside,
@@ -56,7 +57,8 @@ enum Then {
 
 /// The holder of the keys is asked to decrypt what the peer says.
 pub struct AwaitOpened {
-    question: QuestionId,
+    /// What was asked.
+    pub(super) question: QuestionId,
     opening: Opening,
     own: Option<Own>,
     bag: Bag,
@@ -173,16 +175,7 @@ fn ephemeral(frame: &Frame, suite: &IkeSuite, initiators: bool) -> Result<Epheme
 
 impl AwaitSealed {
     /// The holder of the keys answered: the message goes out.
-    pub fn answer(
-        mut self: Box<Self>,
-        frame: &mut Frame,
-        core: &mut Core,
-        question: QuestionId,
-        answer: Answer,
-    ) -> Next {
-        if self.question != question {
-            return Next::same(Stage::AwaitSealed(self));
-        }
+    pub fn answer(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: Answer) -> Next {
         let Sealed { sealed, key_hash, own } = match answer {
             Answer::Sealed(sealed) => *sealed,
             other => return fail(frame, core, refused(other)),
@@ -247,16 +240,7 @@ pub fn open(
 
 impl AwaitOpened {
     /// The holder of the keys answered. Nothing here may depend on whether it could decrypt.
-    pub fn answer(
-        self: Box<Self>,
-        frame: &mut Frame,
-        core: &mut Core,
-        question: QuestionId,
-        answer: Answer,
-    ) -> Next {
-        if self.question != question {
-            return Next::same(Stage::AwaitOpened(self));
-        }
+    pub fn answer(self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: Answer) -> Next {
         let opened = match answer {
             Answer::Opened(opened) => opened,
             other => return fail(frame, core, refused(other)),

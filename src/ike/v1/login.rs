@@ -132,6 +132,16 @@ impl Login {
         earliest([Some(self.until), turn, self.sa.next_transaction(frame)])
     }
 
+    /// What the holder of the secrets is asked.
+    pub fn question(&self) -> Option<QuestionId> {
+        match self.step {
+            Awaits::Judgement { question, .. } | Awaits::Password { question, .. } => {
+                Some(question)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the gateway is to begin.
     pub fn waits_for_gateway(&self) -> bool {
         matches!(self.step, Awaits::Gateway)
@@ -269,16 +279,10 @@ impl Login {
     }
 
     /// The holder of the secrets answered.
-    pub fn answer(
-        mut self: Box<Self>,
-        frame: &mut Frame,
-        core: &mut Core,
-        number: QuestionId,
-        answer: Answer,
-    ) -> Next {
+    pub fn answer(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: Answer) -> Next {
         let step = std::mem::replace(&mut self.step, Awaits::Gateway);
         let turn = match step {
-            Awaits::Judgement { question, user } if question == number => match answer {
+            Awaits::Judgement { user, .. } => match answer {
                 Answer::Verified => {
                     core.guesses.succeeded(core.now, &user, frame.remote.ip());
                     self.tell(frame, core, true);
@@ -291,7 +295,7 @@ impl Login {
                 Answer::Refused(why) => self.refuse(frame, core, user, why),
                 _ => self.refuse(frame, core, user, "an answer to another question".into()),
             },
-            Awaits::Password { question, id, request } if question == number => match answer {
+            Awaits::Password { id, request, .. } => match answer {
                 Answer::Password(password) => self.reply(frame, core, id, &request, password),
                 other => {
                     self.sa.answer(frame, core, id, xauth::refusal(&request));

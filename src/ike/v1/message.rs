@@ -7,6 +7,7 @@ use crate::crypto::sha1;
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone, Way};
+use crate::ike::window::{Due, Outstanding};
 use crate::wire::dump::Rung;
 use crate::wire::header::HEADER_LEN;
 use crate::wire::iana::v1::ExchangeType;
@@ -76,6 +77,22 @@ fn cut(frame: &Frame, message: Vec<u8>) -> Vec<u8> {
     // All fragments of a message have the same ID, and those of the next one another.
     let [high, low, ..] = sha1(&[&message]);
     fragment::cut(message, room, u16::from_be_bytes([high, low]).max(1)).concat()
+}
+
+/// Sends what waits for an answer again if it is time for that; gives back how often it was sent if nobody
+/// will answer any more.
+pub fn send_again(out: Option<&mut Outstanding>, frame: &Frame, core: &mut Core) -> Option<u32> {
+    let backoff = core.settings.backoff;
+    match out?.due(core.now, &backoff, &mut *core.random) {
+        Due::Nothing => None,
+        Due::Again(octets) => {
+            let octets = octets.to_vec();
+            core.stats.retransmits += 1;
+            core.send(frame.local, frame.remote, octets);
+            None
+        }
+        Due::GiveUp(sent) => Some(sent),
+    }
 }
 
 /// The encrypted octets of a message.

@@ -48,7 +48,6 @@ use super::frame::Frame;
 use super::natt::Path;
 use super::report::{Event, Gone, Way};
 use super::sa::{Body, Sa};
-use super::window::Due;
 use crate::conf::{Policy, SaProtocol};
 use crate::crypto::sha1;
 use crate::wire::iana::v1::{ExchangeType, PayloadType};
@@ -277,13 +276,18 @@ fn phase1_message(
 
 /// The holder of the secrets answered.
 pub fn answer(sa: &mut Sa, core: &mut Core, question: QuestionId, answer: Answer) {
+    let Body::V1(state) = &sa.body else { return };
+    // One is waited for at a time; what was asked before is of no interest any more.
+    if state.question() != Some(question) {
+        return;
+    }
     step(sa, core, |frame, core, stage| match stage {
-        Stage::AwaitSealed(state) => state.answer(frame, core, question, answer),
-        Stage::AwaitOpened(state) => state.answer(frame, core, question, answer),
-        Stage::AwaitSkeyid(state) => state.answer(frame, core, question, answer),
-        Stage::AwaitOwnProof(state) => state.signed(frame, core, question, answer),
-        Stage::AwaitVerdict(state) => state.verdict(frame, core, question, answer),
-        Stage::Login(login) => login.answer(frame, core, question, answer),
+        Stage::AwaitSealed(state) => state.answer(frame, core, answer),
+        Stage::AwaitOpened(state) => state.answer(frame, core, answer),
+        Stage::AwaitSkeyid(state) => state.answer(frame, core, answer),
+        Stage::AwaitOwnProof(state) => state.signed(frame, core, answer),
+        Stage::AwaitVerdict(state) => state.verdict(frame, core, answer),
+        Stage::Login(login) => login.answer(frame, core, answer),
         other => Next::same(other),
     });
 }
@@ -352,24 +356,12 @@ pub fn orphan(sa: &mut Sa) {
 
 /// Time has passed.
 pub fn timeout(sa: &mut Sa, core: &mut Core) {
-    let (now, backoff) = (core.now, core.settings.backoff);
+    let now = core.now;
     let Body::V1(state) = &mut sa.body else { return };
-    let due = match &mut state.out {
-        Some(out) => out.due(now, &backoff, &mut *core.random),
-        None => Due::Nothing,
-    };
-    match due {
-        Due::Nothing => (),
-        Due::Again(octets) => {
-            let octets = octets.to_vec();
-            core.stats.retransmits += 1;
-            core.send(sa.frame.local, sa.frame.remote, octets);
-        }
-        Due::GiveUp(sent) => {
-            let exchange = state.unanswered().into();
-            sa.frame.report(core, Event::NoAnswer { exchange, sent });
-            return drop_sa(sa, core, Gone::PeerVanished);
-        }
+    if let Some(sent) = message::send_again(state.out.as_deref_mut(), &sa.frame, core) {
+        let exchange = state.unanswered().into();
+        sa.frame.report(core, Event::NoAnswer { exchange, sent });
+        return drop_sa(sa, core, Gone::PeerVanished);
     }
     if let Stage::Login(_) | Stage::Configuring(_) = state.stage {
         // They have limits of their own.

@@ -36,7 +36,8 @@ pub struct AwaitSkeyid {
     opening: Opening,
     exchanged: Exchanged,
     told: Bag,
-    question: QuestionId,
+    /// What was asked.
+    pub(super) question: QuestionId,
 }
 
 /// There are keys: proofs are made and judged.
@@ -61,7 +62,8 @@ pub struct Ready {
     /// What certificates the peer asked for.
     pub requests: Vec<Request>,
     skeyid: Secret,
-    question: Option<QuestionId>,
+    /// What was asked last.
+    pub(super) question: Option<QuestionId>,
 }
 
 /// What proves who we are.
@@ -102,16 +104,7 @@ pub fn exchanged(
 
 impl AwaitSkeyid {
     /// The holder of the secrets answered.
-    pub fn answer(
-        self: Box<Self>,
-        frame: &mut Frame,
-        core: &mut Core,
-        question: QuestionId,
-        answer: Answer,
-    ) -> Next {
-        if question != self.question {
-            return Next::same(Stage::AwaitSkeyid(self));
-        }
+    pub fn answer(self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: Answer) -> Next {
         let Self { opening, exchanged, told, .. } = *self;
         match answer {
             Answer::Skeyid(skeyid) => Ready::begin(frame, core, opening, exchanged, skeyid, told),
@@ -190,16 +183,7 @@ impl Ready {
     }
 
     /// The holder of the keys signed, or did not.
-    pub fn signed(
-        self: Box<Self>,
-        frame: &mut Frame,
-        core: &mut Core,
-        question: QuestionId,
-        answer: Answer,
-    ) -> Next {
-        if self.question != Some(question) {
-            return Next::same(Stage::AwaitOwnProof(self));
-        }
+    pub fn signed(self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: Answer) -> Next {
         match answer {
             Answer::Signature(signature) => {
                 let certs = signature.certs.into_iter().filter_map(own_cert).collect();
@@ -297,16 +281,7 @@ impl Ready {
     }
 
     /// The verdict on the peer's signature came.
-    pub fn verdict(
-        self: Box<Self>,
-        frame: &mut Frame,
-        core: &mut Core,
-        question: QuestionId,
-        answer: Answer,
-    ) -> Next {
-        if self.question != Some(question) {
-            return Next::same(Stage::AwaitVerdict(self));
-        }
+    pub fn verdict(self: Box<Self>, frame: &mut Frame, core: &mut Core, answer: Answer) -> Next {
         match answer {
             Answer::Proved(proved) => {
                 let identity = self.peer.as_ref().map(|id| neutral(id).to_string());

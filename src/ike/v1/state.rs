@@ -12,6 +12,7 @@ use super::method::Client;
 use super::rules::{Bag, Message, sort};
 use super::{aggressive, main_mode, message, proof};
 use crate::crypto::IkeSuite;
+use crate::ike::auth::QuestionId;
 use crate::ike::core::Core;
 use crate::ike::event::Time;
 use crate::ike::frame::Frame;
@@ -203,6 +204,18 @@ impl State {
             Stage::Established(sa) => Some(sa),
             Stage::Login(login) => Some(&login.sa),
             Stage::Configuring(state) => Some(&state.sa),
+            _ => None,
+        }
+    }
+
+    /// The question to the holder of the secrets whose answer is waited for.
+    pub(super) fn question(&self) -> Option<QuestionId> {
+        match &self.stage {
+            Stage::AwaitSealed(state) => Some(state.question),
+            Stage::AwaitOpened(state) => Some(state.question),
+            Stage::AwaitSkeyid(state) => Some(state.question),
+            Stage::AwaitOwnProof(ready) | Stage::AwaitVerdict(ready) => ready.question,
+            Stage::Login(login) => login.question(),
             _ => None,
         }
     }

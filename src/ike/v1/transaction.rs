@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use super::established::Established;
+use super::message::send_again;
 use super::protect::Iv;
 use super::rules::{Message, sort};
 use super::with_hash;
@@ -20,7 +21,7 @@ use crate::ike::core::Core;
 use crate::ike::event::Time;
 use crate::ike::frame::Frame;
 use crate::ike::report::Event;
-use crate::ike::window::{Due, Outstanding};
+use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{ConfigType, ExchangeType};
 use crate::wire::v1::{Attributes, Payload};
 use crate::wire::{Header, MessageId};
@@ -184,20 +185,9 @@ impl Established {
 
     /// Time has passed: our message is sent again. How often it was sent, if nobody will answer any more.
     pub fn check_transaction(&mut self, frame: &Frame, core: &mut Core) -> Option<u32> {
-        let backoff = core.settings.backoff;
-        let own = self.transactions.own.as_mut()?;
-        match own.out.due(core.now, &backoff, &mut *core.random) {
-            Due::Nothing => None,
-            Due::Again(octets) => {
-                let octets = octets.to_vec();
-                core.stats.retransmits += 1;
-                core.send(frame.local, frame.remote, octets);
-                None
-            }
-            Due::GiveUp(sent) => {
-                self.transactions.own = None;
-                Some(sent)
-            }
-        }
+        let own = self.transactions.own.as_mut().map(|own| &mut own.out);
+        let sent = send_again(own, frame, core)?;
+        self.transactions.own = None;
+        Some(sent)
     }
 }

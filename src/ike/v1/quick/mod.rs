@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::established::{Established, remove};
 use super::keys;
+use super::message;
 use super::offer::{Encapsulation, protocol_id};
 use super::protect::Iv;
 use crate::conf::{Lifetime, Policy, Proposal, SaProtocol};
@@ -30,7 +31,7 @@ use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone};
 use crate::ike::selector::{Hosts, Traffic};
 use crate::ike::timer::earliest;
-use crate::ike::window::{Due, Outstanding};
+use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::NotifyType;
 use crate::wire::v1::{NatOa, Notify, Payload};
 use crate::wire::{EspSpi, Header, MessageId, Spi};
@@ -279,7 +280,6 @@ impl Established {
     /// Time has passed: messages are sent again, and what is done is forgotten.
     pub fn check_exchanges(&mut self, frame: &mut Frame, core: &mut Core) {
         let now = core.now;
-        let backoff = core.settings.backoff;
         let mut at = 0;
         while let Some(quick) = self.exchanges.get_mut(at) {
             match &quick.step {
@@ -297,28 +297,17 @@ impl Established {
                 }
                 _ => (),
             }
-            let due = match &mut quick.out {
-                Some(out) => out.due(now, &backoff, &mut *core.random),
-                None => Due::Nothing,
-            };
-            match due {
-                Due::Nothing => (),
-                Due::Again(octets) => {
-                    let octets = octets.to_vec();
-                    core.stats.retransmits += 1;
-                    core.send(frame.local, frame.remote, octets);
-                }
-                Due::GiveUp(sent) => {
+            match message::send_again(quick.out.as_deref_mut(), frame, core) {
+                None => at += 1,
+                Some(sent) => {
                     let exchange = "Quick Mode".into();
                     frame.report(core, Event::NoAnswer { exchange, sent });
                     let quick = self.exchanges.swap_remove(at);
                     if !self.given_up(frame, core, &quick) {
                         return;
                     }
-                    continue;
                 }
             }
-            at += 1;
         }
         if self.exchanges.is_empty() {
             self.exchanges.shrink_to_fit();
