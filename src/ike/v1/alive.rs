@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Task;
-use super::established::{Established, policy_of};
+use super::children::policy_of;
+use super::established::Established;
 use super::message::send_again;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Owner, Part};

@@ -1,28 +1,26 @@
 //! An established ISAKMP SA: what it does, and what time does to it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Task;
+use super::children::{policy_of, remove};
 use super::keys::Keys;
 use super::message::fresh_id;
 use super::method::Client;
 use super::protect::Iv;
 use super::quick::Quick;
-use super::traffic;
 use super::transaction::Transactions;
 use super::vendor::Abilities;
-use crate::conf::{Lifetime, Policy, Start, Version, Xauth};
+use crate::conf::{Lifetime, Xauth};
 use crate::crypto::IkeSuite;
-use crate::ike::child::{Child, ChildId, Stage};
+use crate::ike::child::{Child, Stage};
 use crate::ike::core::{Core, Deed};
-use crate::ike::event::{Direction, KernelAnswer, KernelSelector, Output, SaKey, Time};
+use crate::ike::event::{Output, Time};
 use crate::ike::frame::Frame;
-use crate::ike::natt::{KEEPALIVE, Path};
+use crate::ike::natt::KEEPALIVE;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Standing, Who};
-use crate::ike::selector::{Traffic, covers};
 use crate::ike::timer::{earliest, jitter, soft};
 use crate::ike::window::Outstanding;
 use crate::wire::MessageId;
@@ -90,7 +88,7 @@ pub struct Established {
     /// The peer began anew.
     pub initial_contact: bool,
     /// The child SAs of the policies that go over it are still to be asked for.
-    fresh: bool,
+    pub fresh: bool,
 }
 
 /// What is left of an ISAKMP SA that was deleted while its child SAs live on (RFC 2408 §2.1: they do
@@ -200,50 +198,6 @@ impl Established {
         }
     }
 
-    /// Others have taken note of it: the child SAs are asked for.
-    pub fn advance(&mut self, frame: &mut Frame, core: &mut Core) {
-        // Of two that were opened at once the other one has the children.
-        if !std::mem::take(&mut self.fresh) || self.superseded_at.is_some() {
-            return;
-        }
-        let all = core.policies.iter().map(|running| Arc::clone(&running.policy));
-        let wanted: Vec<_> = all
-            .filter(|policy| super::shares(policy, &frame.policy))
-            .filter(|policy| policy.start == Start::Active || Arc::ptr_eq(policy, &frame.policy))
-            .collect();
-        for policy in wanted {
-            self.fill(frame, core, &policy, None);
-        }
-    }
-
-    /// Sees that a policy has its child SAs, or the one for a packet.
-    pub fn fill(
-        &mut self,
-        frame: &mut Frame,
-        core: &mut Core,
-        policy: &Arc<Policy>,
-        packet: Option<&KernelSelector>,
-    ) {
-        if self.taken_over {
-            return;
-        }
-        let hosts = frame.hosts();
-        for flow in &policy.flows {
-            let wanted = traffic::of_flow(policy, flow, hosts);
-            let flows = wanted.flows(policy, hosts, core.able.as_ref()).unwrap_or_default();
-            let concerned =
-                packet.is_none_or(|packet| flows.iter().any(|flow| covers(flow, packet)));
-            let served = frame
-                .children
-                .iter()
-                .any(|child| child.stage != Stage::Ending && *child.agreement.flows == *flows);
-            let coming = self.exchanges.iter().any(|it| it.is_for(&wanted));
-            if concerned && !served && !coming {
-                self.offer(frame, core, policy, wanted, None);
-            }
-        }
-    }
-
     /// Does something now.
     pub fn start(&mut self, frame: &mut Frame, core: &mut Core, task: Task) {
         match task {
@@ -280,17 +234,6 @@ impl Established {
                     }
                     why => frame.close(core, why),
                 }
-            }
-        }
-    }
-
-    fn delete_children(&mut self, frame: &mut Frame, core: &mut Core) {
-        for protocol in [crate::conf::SaProtocol::Esp, crate::conf::SaProtocol::Ah] {
-            let children = frame.children.iter().map(|child| &child.agreement);
-            let of = children.filter(|it| it.protocol == protocol).map(|it| it.spi_in);
-            let spis: Vec<_> = of.collect();
-            if !spis.is_empty() {
-                self.send_delete(frame, core, protocol, &spis);
             }
         }
     }
@@ -370,55 +313,6 @@ impl Established {
         }
     }
 
-    fn check_children(&mut self, frame: &mut Frame, core: &mut Core) {
-        let now = core.now;
-        let mut tasks = Vec::new();
-        let newest = newest(frame);
-        for child in &mut frame.children {
-            if child.hard.take_if(|hard| *hard <= now).is_some() {
-                let replaced = child.stage == Stage::Ending;
-                let why = if replaced { Gone::Replaced } else { Gone::Expired };
-                tasks.push(Task::DeleteChild(child.id, why));
-            } else if child.stage == Stage::Up && child.soft.take_if(|it| *it <= now).is_some() {
-                match newest.contains(&child.id) {
-                    true => tasks.push(Task::RekeyChild(child.id)),
-                    false => child.soft = child.hard.and_then(|hard| halfway(now, hard)),
-                }
-            }
-        }
-        tasks.into_iter().for_each(|task| self.start(frame, core, task));
-    }
-
-    /// An authentic message, or packets of a child SA, came by this path.
-    pub fn follow(&mut self, frame: &mut Frame, core: &mut Core, path: Path) {
-        if frame.follows(path) {
-            frame.take_path(core, path);
-            self.move_children(frame, core);
-        }
-    }
-
-    /// Child SAs that are elsewhere than the ISAKMP SA go where it is.
-    fn move_children(&mut self, frame: &mut Frame, core: &mut Core) {
-        for child in frame.move_children(core) {
-            self.start(frame, core, Task::DeleteChild(child, Gone::Failed));
-        }
-    }
-
-    /// The kernel moved an SA of a child, or could not.
-    pub fn moved(
-        &mut self,
-        frame: &mut Frame,
-        core: &mut Core,
-        id: ChildId,
-        sa: (Direction, SaKey),
-        answer: &KernelAnswer,
-    ) {
-        if frame.child_moved(core, id, sa, answer) {
-            // We may be elsewhere again meanwhile.
-            self.move_children(frame, core);
-        }
-    }
-
     /// Its keys protected so many octets more. The initiator replaces it at its limit, and it ends soon after.
     pub fn count(&mut self, frame: &Frame, now: Time, octets: usize) {
         let Some(left) = &mut self.octets_left else { return };
@@ -454,50 +348,4 @@ impl Established {
             exchange.abandon(core);
         }
     }
-}
-
-/// Of the children that carry the same traffic, those that came to be last. Both sides may negotiate at once, and
-/// peers differ in which of two they keep: neither is deleted, and only one has a successor.
-fn newest(frame: &Frame) -> Vec<ChildId> {
-    let up = frame.children.iter().filter(|child| child.stage == Stage::Up);
-    let mut newest: Vec<&Child> = Vec::new();
-    for child in up {
-        match newest.iter_mut().find(|it| it.agreement.traffic == child.agreement.traffic) {
-            Some(other) if other.created <= child.created => *other = child,
-            Some(_) => (),
-            None => newest.push(child),
-        }
-    }
-    newest.into_iter().map(|child| child.id).collect()
-}
-
-/// When to look again at one that is not to have a successor: the other may be gone by then.
-fn halfway(now: Time, end: Time) -> Option<Time> {
-    let left = end.since(now);
-    (left > GRACE * 2).then(|| now.after(left / 2))
-}
-
-/// A child goes; a policy that lost it hears of it.
-pub fn remove(frame: &mut Frame, core: &mut Core, at: usize, why: Gone) {
-    let mut child = frame.part_with(at);
-    let policy = policy_of(frame, core, &child.agreement.traffic);
-    child.remove(core);
-    if why != Gone::Replaced {
-        let spis = child.printed_spis();
-        frame.report(core, Event::ChildDeleted { spis, why });
-        core.lost(&policy.name, why);
-    }
-}
-
-/// The policy that traffic belongs to, among those that go over this SA.
-pub fn policy_of(frame: &Frame, core: &Core, wanted: &Traffic) -> Arc<Policy> {
-    let hosts = frame.hosts();
-    let wants = |policy: &Policy| traffic::is_wanted(wanted, policy, hosts);
-    if wants(&frame.policy) {
-        return Arc::clone(&frame.policy);
-    }
-    let all = core.policies.iter().map(|running| &running.policy);
-    let mut ours =
-        all.filter(|it| matches!(it.version, Version::V1(_)) && super::shares(it, &frame.policy));
-    ours.find(|policy| wants(policy)).unwrap_or(&frame.policy).clone()
 }

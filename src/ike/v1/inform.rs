@@ -5,7 +5,8 @@
 //! answer counts if its number is one that we sent; ours is repeated in the same octets, because some
 //! ignore a number that they have seen in another message, and others one that skips ahead.
 
-use super::established::{Established, remove};
+use super::children::remove;
+use super::established::Established;
 use super::message::content;
 use super::offer::protocol_id;
 use super::protect;

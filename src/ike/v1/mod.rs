@@ -12,6 +12,7 @@
 pub mod aggressive;
 pub mod algorithms;
 pub mod alive;
+pub mod children;
 pub mod config;
 pub mod configure;
 pub mod encryption;
@@ -53,7 +54,7 @@ use crate::crypto::sha1;
 use crate::wire::iana::v1::{ExchangeType, PayloadType};
 use crate::wire::v1::{Content, Payload, parse_closed_message, parse_message};
 use crate::wire::{EspSpi, Header, MessageId};
-pub use established::policy_of;
+pub use children::policy_of;
 use established::{Established, Orphaned};
 pub use open::{first, initiate};
 pub use state::{Came, Next, Stage, State};

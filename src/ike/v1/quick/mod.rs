@@ -17,7 +17,8 @@ mod install;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::established::{Established, remove};
+use super::children::remove;
+use super::established::Established;
 use super::keys;
 use super::message;
 use super::offer::{Encapsulation, protocol_id};
