@@ -5,18 +5,19 @@ use std::net::IpAddr;
 mod disagree;
 pub mod pfs;
 mod reserve;
+mod traffic;
 
 use super::keys::{self, Protection};
 use super::rules::Bag;
-use crate::conf::{Mode, Policy, SaProtocol};
-use crate::crypto::{Secret, kex};
+use crate::conf::{Mode, SaProtocol};
+use crate::crypto::{ChildSuite, Secret, kex};
 use crate::ike::child::{self, Agreement, Child, ChildId, DirectionKeys};
 use crate::ike::core::Core;
 use crate::ike::event::{Cpi, Direction};
 use crate::ike::frame::Frame;
-use crate::ike::proposal::{self, Kind};
+use crate::ike::proposal::{self, Chosen, Kind};
 use crate::ike::report::Event;
-use crate::ike::selector::{Hosts, NoFlows, Traffic};
+use crate::ike::selector::{Hosts, Traffic};
 use crate::wire::iana::v2::{GroupId, NotifyType};
 use crate::wire::v2::sa::{Proposal as Offer, Transform};
 use crate::wire::v2::{Notify, Payload, Sa as SaPayload, Ts};
@@ -24,6 +25,7 @@ use crate::wire::{EspSpi, Spi};
 
 pub use reserve::{compresses, unreserve};
 use reserve::{ipcomp_supported, offered_cpi, reserve_both};
+use traffic::{as_seen_here, considered, wanting};
 
 /// A child SA that we offer.
 #[derive(Debug)]
@@ -236,6 +238,34 @@ impl Offering {
     }
 }
 
+/// Chooses one of the peer's proposals; with it comes the peer's SPI.
+fn choose(
+    frame: &Frame,
+    core: &mut Core,
+    offered: &SaPayload,
+    ke: Option<GroupId>,
+    first: bool,
+) -> Result<(Chosen<ChildSuite>, EspSpi), NotifyType> {
+    let policy = &*frame.policy;
+    let kind = match first {
+        true => Kind::FirstChild(policy.protocol),
+        false => Kind::Child(policy.protocol),
+    };
+    let ours = frame.feasible(core, policy).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
+    let ours = pfs::closed(ours, &pfs::either(policy));
+    let chosen = proposal::choose_child(&ours, &offered.proposals, kind, ke);
+    let (chosen, spi_out) = chosen.map_err(|disagreement| {
+        frame.report(core, Event::Disagreed(disagreement));
+        NotifyType::NO_PROPOSAL_CHOSEN
+    })?;
+    if in_use(frame, spi_out) {
+        let what = format!("offered the SPI {spi_out}, which another child SA has");
+        frame.report(core, Event::Misbehaved { what });
+        return Err(NotifyType::NO_PROPOSAL_CHOSEN);
+    }
+    Ok((chosen, spi_out))
+}
+
 impl Answering {
     /// Judges what the peer offers.
     ///
@@ -253,23 +283,7 @@ impl Answering {
             return Err(NotifyType::INVALID_SYNTAX);
         };
         let policy = &*frame.policy;
-        let kind = match first {
-            true => Kind::FirstChild(policy.protocol),
-            false => Kind::Child(policy.protocol),
-        };
-        let ours = frame.feasible(core, policy).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
-        let ours = pfs::closed(ours, &pfs::either(policy));
-        let ke = bag.ke.as_ref().map(|ke| ke.group);
-        let (chosen, spi_out) =
-            proposal::choose_child(&ours, &sa.proposals, kind, ke).map_err(|disagreement| {
-                frame.report(core, Event::Disagreed(disagreement));
-                NotifyType::NO_PROPOSAL_CHOSEN
-            })?;
-        if in_use(frame, spi_out) {
-            let what = format!("offered the SPI {spi_out}, which another child SA has");
-            frame.report(core, Event::Misbehaved { what });
-            return Err(NotifyType::NO_PROPOSAL_CHOSEN);
-        }
+        let (chosen, spi_out) = choose(frame, core, sa, bag.ke.as_ref().map(|ke| ke.group), first)?;
         let peers =
             Traffic { local: tsr.selectors.clone().into(), remote: tsi.selectors.clone().into() };
         let told = peers.single_hosts();
@@ -278,22 +292,7 @@ impl Answering {
         let hosts = frame.hosts();
         let peers = peers.with_given(hosts.inner);
         let (peers, more) = considered(frame, core, peers, rekeys, hosts);
-        let with_flows = |peers: &Traffic| {
-            let traffic = peers.narrowed(policy, hosts).ok_or(NoFlows::NothingInCommon)?;
-            let flows = traffic.flows(policy, hosts, core.able.as_ref())?;
-            Ok((traffic, flows))
-        };
-        // Of more than can be had, the packet that it is for.
-        let taken = with_flows(&peers).or_else(|why: NoFlows| {
-            let packet = peers.packet().ok_or(why)?;
-            with_flows(&packet).map_err(|_| why)
-        });
-        let (traffic, flows) = taken.map_err(|why| {
-            let ours = Traffic::wanted(policy, hosts);
-            let why = disagree::traffic(&ours, &peers, &why.to_string());
-            frame.report(core, Event::Disagreed(why));
-            NotifyType::TS_UNACCEPTABLE
-        })?;
+        let (traffic, flows) = traffic::taken(frame, core, &peers, hosts)?;
         let asks_transport = bag.has(NotifyType::USE_TRANSPORT_MODE);
         if asks_transport != (policy.mode == Mode::Transport) {
             frame.report(core, Event::Disagreed(disagree::mode(policy.mode)));
@@ -425,56 +424,6 @@ impl Answering {
         }
         Some(id)
     }
-}
-
-/// What the policy wants and no child SA carries yet: of one family, where the kernel has no SA for
-/// both.
-fn wanting(frame: &Frame, core: &Core, hosts: Hosts) -> Traffic {
-    let policy = &*frame.policy;
-    let mut missing = frame.unserved(hosts);
-    if one_family(core, policy)
-        && let Some(&(_, first)) = missing.first()
-    {
-        missing.retain(|(_, ipv4)| *ipv4 == first);
-    }
-    Traffic::of_flows(policy, hosts, |at| missing.iter().any(|(place, _)| *place == at))
-}
-
-fn one_family(core: &Core, policy: &Policy) -> bool {
-    policy.mode == Mode::Tunnel && core.able.as_ref().is_some_and(|able| able.one_family)
-}
-
-/// What of the peer's offer is to be considered: where the kernel has no SA for both families, the
-/// family of the child that is replaced, of the packet that it is for, or one that no child carries yet.
-/// Says whether that left something out.
-fn considered(
-    frame: &Frame,
-    core: &Core,
-    offered: Traffic,
-    rekeys: Option<ChildId>,
-    hosts: Hosts,
-) -> (Traffic, bool) {
-    if !one_family(core, &frame.policy) || !offered.is_mixed() {
-        return (offered, false);
-    }
-    let old = frame.children.iter().find(|child| Some(child.id) == rekeys);
-    let packet = offered.packet();
-    let first = old.map(|old| &old.agreement.traffic).or(packet.as_ref());
-    let family = match first.and_then(|traffic| traffic.local.first()) {
-        Some(selector) => selector.addresses.0.is_ipv4(),
-        None => frame.unserved(hosts).first().is_none_or(|(_, ipv4)| *ipv4),
-    };
-    (offered.of_family(family), true)
-}
-
-/// In transport mode the ends of an SA are the hosts themselves: where a NAT translates one of them, what
-/// the peer says of it is put into the address that we know it by (RFC 7296 §2.23.1).
-fn as_seen_here(frame: &Frame, mode: Mode, traffic: Traffic) -> Traffic {
-    if mode != Mode::Transport || !frame.nat.found() {
-        return traffic;
-    }
-    let Hosts { local, remote, .. } = frame.hosts();
-    traffic.translated(frame.nat.local.then_some(local), frame.nat.remote.then_some(remote))
 }
 
 /// Whether the peer gave this SPI to another child SA.
