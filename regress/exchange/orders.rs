@@ -72,11 +72,21 @@ struct Story {
     window: u8,
     /// How many child SAs there are: what is begun with "the child" is begun with both.
     children: usize,
+    /// Whose kernels take their time: that one answers is one of the things that happen.
+    slow: &'static [usize],
 }
 
 impl Story {
     fn new(a: &[Act], b: &[Act], mishap: Mishap, depth: usize, pfs: bool) -> Self {
-        Self { acts: [a.to_vec(), b.to_vec()], mishap, depth, pfs, window: 4, children: 1 }
+        Self {
+            acts: [a.to_vec(), b.to_vec()],
+            mishap,
+            depth,
+            pfs,
+            window: 4,
+            children: 1,
+            slow: &[],
+        }
     }
 
     /// Both sides, up.
@@ -138,14 +148,22 @@ fn run(story: &Story, choices: &mut Choices) {
     let mut delivered = 0;
     let mut told = Vec::new();
     let trace = std::env::var_os("STORY").is_some();
+    let slow = |pair: &mut Pair, slow| {
+        for side in story.slow {
+            pair.sides[*side].slow = slow;
+        }
+    };
+    slow(&mut pair, true);
     loop {
         let sides: Vec<usize> = [A, B].into_iter().filter(|side| !left[*side].is_empty()).collect();
         let flying = if delivered < story.depth { pair.flying.len() } else { 0 };
         let ways = if mishap == Mishap::None { 1 } else { 2 };
-        let options = sides.len() + flying * ways;
+        let owes = |side: &usize| !pair.sides[*side].owed.is_empty();
+        let owing: Vec<usize> = story.slow.iter().copied().filter(owes).collect();
+        let options = sides.len() + owing.len() + flying * ways;
         let chosen = match (options, pair.flying.is_empty()) {
             (0, true) => break,
-            (0, false) => sides.len(),
+            (0, false) => sides.len() + owing.len(),
             (1, _) => 0,
             _ => choices.choose(options),
         };
@@ -156,8 +174,14 @@ fn run(story: &Story, choices: &mut Choices) {
                 eprintln!("-- {}", told.last().unwrap());
             }
             begin(&mut pair, *side, act);
+        } else if let Some(side) = owing.get(chosen - sides.len()) {
+            told.push(format!("the kernel of {} answers", ["A", "B"][*side]));
+            if trace {
+                eprintln!("-- {}", told.last().unwrap());
+            }
+            pair.settle(*side);
         } else {
-            let chosen = chosen - sides.len();
+            let chosen = chosen - sides.len() - owing.len();
             let at = chosen / ways;
             delivered += 1;
             let header = oakd::wire::Header::parse(&pair.flying[at].octets).unwrap();
@@ -191,6 +215,7 @@ fn run(story: &Story, choices: &mut Choices) {
             no_gap(&pair, &format!("{:?}: {told:#?}", story.acts));
         }
     }
+    slow(&mut pair, false);
     let ends = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..15 {
             pair.pass(10);
@@ -218,8 +243,10 @@ fn all(story: &Story) -> usize {
         runs += 1;
         if !choices.advance() {
             if std::env::var_os("COUNT").is_some() {
-                let Story { acts, mishap, window, children, .. } = story;
-                eprintln!("{acts:?} {mishap:?}, window {window}, {children} children: {runs} runs");
+                let Story { acts, mishap, window, children, slow, .. } = story;
+                eprintln!(
+                    "{acts:?} {mishap:?}, window {window}, {children} children, slow {slow:?}: {runs} runs"
+                );
             }
             return runs;
         }
@@ -235,6 +262,9 @@ fn with_mishaps(a: &[Act], b: &[Act]) {
     assert!(all(&story(Mishap::Lost, depth(7), true)) > 10);
     assert!(all(&Story { window: 1, ..story(Mishap::Lost, depth(4), false) }) > 10);
     assert!(all(&story(Mishap::Doubled, depth(4), false)) > 10);
+    for slow in [&[A][..], &[B], &[A, B]] {
+        assert!(all(&Story { slow, ..story(Mishap::None, depth(3), false) }) > 10);
+    }
     assert!(all(&Story { children: 2, ..story(Mishap::None, depth(4), false) }) > 10);
     assert!(all(&Story { children: 2, ..story(Mishap::Lost, depth(2), false) }) > 10);
     assert!(all(&Story { children: 2, ..story(Mishap::Doubled, depth(2), false) }) > 10);

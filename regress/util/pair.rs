@@ -163,6 +163,10 @@ pub struct Side {
     pub keepalives: usize,
     /// Does not answer anything any more.
     pub dead: bool,
+    /// Its kernel does what it is asked, and answers only when it is let.
+    pub slow: bool,
+    /// What it owes then.
+    pub owed: Vec<(RequestId, KernelAnswer)>,
 }
 
 /// A datagram on its way.
@@ -313,6 +317,8 @@ impl Pair {
             finished: false,
             keepalives: 0,
             dead: false,
+            slow: false,
+            owed: Vec::new(),
         };
         Self {
             sides: [side(0, "192.0.2.1"), side(1, "192.0.2.2")],
@@ -370,7 +376,10 @@ impl Pair {
                 Output::Keepalive { .. } => it.keepalives += 1,
                 Output::Kernel(id, request) => {
                     let answer = it.kernel.answer(request);
-                    it.engine.handle(now, Input::Kernel(id, answer));
+                    match it.slow {
+                        true => it.owed.push((id, answer)),
+                        false => it.engine.handle(now, Input::Kernel(id, answer)),
+                    }
                 }
                 Output::Question(id, question) if it.mute => it.asked.push((id, question)),
                 Output::Question(id, question) => {
@@ -390,6 +399,13 @@ impl Pair {
                 }
                 Output::Finished => it.finished = true,
             }
+        }
+    }
+
+    /// A slow kernel gives the answers that it owes.
+    pub fn settle(&mut self, side: usize) {
+        for (id, answer) in std::mem::take(&mut self.sides[side].owed) {
+            self.input(side, Input::Kernel(id, answer));
         }
     }
 

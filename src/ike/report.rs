@@ -110,7 +110,7 @@ pub enum Event {
     ChildRekeyed {
         /// SPI inbound, outbound.
         spis: (String, String),
-        /// Inbound SPI of the one replaced.
+        /// Inbound SPI of the one replaced; empty if that is gone already.
         old: String,
     },
     /// A child SA is gone.

@@ -51,7 +51,11 @@ impl fmt::Display for Event {
                 flows.join(", ")
             ),
             Event::ChildRekeyed { spis, old } => {
-                write!(f, "child SA in {old} rekeyed, now in {} out {}", spis.0, spis.1)
+                match old.is_empty() {
+                    true => f.write_str("child SA")?,
+                    false => write!(f, "child SA in {old}")?,
+                }
+                write!(f, " rekeyed, now in {} out {}", spis.0, spis.1)
             }
             Event::ChildDeleted { spis, why } => {
                 write!(f, "child SA in {} out {} gone: {why}", spis.0, spis.1)

@@ -167,9 +167,20 @@ impl Established {
             return self.postpone(frame, core, old, PAUSE);
         }
         self.pfs = agreement.suite.group.is_some();
-        // Of two at once the one with the lowest nonce goes, by the hand that made it (§2.8.1).
+        // Of two at once the one with the lowest nonce goes, by the hand that made it (§2.8.1). We may
+        // not have answered the peer yet, for the kernel takes its time.
         let lowest = (&*request.nonce).min(&*nonce);
-        let lost = request.collision.as_ref().is_some_and(|(peers, _)| lowest < peers);
+        let same = |answering: &&mut Box<Answering>| old.is_some() && answering.rekeys == old;
+        let answering = self.answering.as_mut().filter(same);
+        let peers = match (&request.collision, &answering) {
+            (Some((peers, _)), _) => Some(&**peers),
+            (None, Some(answering)) => Some(answering.lowest_nonce()),
+            (None, None) => None,
+        };
+        let lost = peers.is_some_and(|peers| lowest < peers);
+        if let Some(answering) = answering {
+            answering.loses = !lost;
+        }
         let seeds = ((&*request.nonce, &*nonce), shared.as_ref());
         let offering = &request.offering;
         let id = offering.install(frame, core, &self.protection, agreement, seeds, !lost);
@@ -346,7 +357,7 @@ impl Established {
         let answering = answering.inbound_done();
         self.answer(frame, core, &answering.payloads());
         let old = answering.rekeys;
-        let lowest = answering.lowest_nonce().to_vec();
+        let (lowest, loses) = (answering.lowest_nonce().to_vec(), answering.loses);
         let id = answering.answered(frame, core);
         let Some(id) = id else { return };
         let mut ready = None;
@@ -356,6 +367,10 @@ impl Established {
             } else if child.id == id {
                 child.replaces = old;
                 ready = child.deferred.is_some().then_some(at);
+                if loses {
+                    // The peer deletes it; ours stands already.
+                    child.replaced(core);
+                }
             }
         }
         let request = self.requests_mut().find(|request| old.is_some() && request.rekeys() == old);

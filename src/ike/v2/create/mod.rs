@@ -68,6 +68,8 @@ pub struct Answering {
     more: bool,
     /// The child that it replaces.
     pub rekeys: Option<ChildId>,
+    /// Both sides replace it, and ours, which stands already, is to stay.
+    pub loses: bool,
     stage: Stage,
 }
 
@@ -323,6 +325,7 @@ impl Answering {
             more,
             cpi: offered_cpi(bag).filter(|_| policy.ipcomp),
             rekeys,
+            loses: false,
             stage: Stage::AwaitSpi,
         };
         Ok((answering, group))
@@ -419,6 +422,7 @@ impl Answering {
         let waits = frame.children.iter().any(old);
         let child = frame.children.iter_mut().find(|child| child.id == id)?;
         match waits {
+            _ if self.loses => (),
             true => child.defer(core, keys),
             false => child.install(core, frame.id, Direction::Out, &keys, &policy),
         }
