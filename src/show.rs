@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::conf::{Mode, SaProtocol};
-use crate::ike::event::{Direction, KernelSelector, Ports, SaCounters};
+use crate::ike::event::{Direction, SaCounters};
 use crate::ike::report::{self, Explained, Report, Way};
+use crate::ike::selector;
 use crate::ike::view::{ChildView, SaView, Stats};
 use crate::log::{printable, utc};
 use crate::pki::{CertView, Part};
@@ -36,20 +37,6 @@ pub fn octets(count: u64) -> String {
         Some((unit, name)) => format!("{:.1} {name}", count as f64 / *unit as f64),
         None => format!("{count} octets"),
     }
-}
-
-/// What traffic a flow selects: `10.0.1.0/24 -> 10.0.2.0/24 proto 6 port 80`.
-pub fn selector(selector: &KernelSelector) -> String {
-    let port = |port: Ports| match port.is_any() {
-        true => String::new(),
-        false => format!(" port {port}"),
-    };
-    let proto = match selector.ip_protocol {
-        0 => String::new(),
-        proto => format!(" proto {proto}"),
-    };
-    let KernelSelector { src, dst, src_port, dst_port, .. } = selector;
-    format!("{src}{} -> {dst}{}{proto}", port(*src_port), port(*dst_port))
 }
 
 /// A certificate, revocation list or raw key, several lines.
@@ -123,7 +110,7 @@ pub fn sa(view: &SaView) -> String {
         row("child", child(view));
         row("", view.suite.clone());
         for flow in &view.flows {
-            row("", selector(flow));
+            row("", selector::printed(flow));
         }
         if let Some((inbound, outbound)) = &view.counters {
             row("", format!("in {}, out {}", counters(inbound), counters(outbound)));
@@ -180,7 +167,7 @@ pub fn flow(view: &FlowView) -> String {
     };
     format!(
         "{direction:<3} {:<42} {} {} {} with {}",
-        selector(&view.selector),
+        selector::printed(&view.selector),
         protocol(view.protocol),
         mode(view.mode),
         view.local,

@@ -1,9 +1,10 @@
 //! Failures to agree: what the operator is told of them, on both sides.
 
+use crate::insider::*;
 use crate::pair::*;
 use oakd::conf::*;
 use oakd::ike::report::{Event, Explained};
-use oakd::wire::iana::v2::{GroupId, NotifyType};
+use oakd::wire::iana::v2::{ExchangeType, GroupId, IntegrityId, NotifyType};
 use oakd::wire::v2::{Notify, Payload, emit_message};
 use oakd::wire::{Flags, Header};
 
@@ -217,4 +218,80 @@ fn a_policy_for_another_method_is_told_by_both_sides() {
     let told = told.expect("a disagreement");
     assert!(told.ours[0].contains("a signature"), "{told:?}");
     assert!(!pair.reported(A, |event| matches!(event, Event::Misbehaved { .. })));
+}
+
+#[test]
+fn whom_the_peer_does_not_believe_sees_what_was_said() {
+    let mut pair = Pair::new();
+    pair.sides[A].psk = oakd::crypto::Secret::from(&b"other"[..]);
+    pair.configure(B, vec![policy(B)]);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(2);
+    let told = only(&pair, A);
+    assert_eq!(told.what, "the peer refused IKE_AUTH");
+    let wanted = ["srcid ID_FQDN a.example, by a pre-shared key", "dstid ID_FQDN b.example, by "];
+    assert!(told.ours[0] == wanted[0] && told.ours[1].starts_with(wanted[1]), "{told:?}");
+}
+
+#[test]
+fn the_responder_hears_that_it_was_not_believed() {
+    let mut pair = Pair::each(|side, policy| match side {
+        A => policy.remote_id = None,
+        _ => policy.local_id = Some(fqdn("other.example")),
+    });
+    pair.pass(2).assert_children(0);
+    let told = only(&pair, B);
+    assert_eq!(told.what, "the peer refused our proof of identity");
+    assert!(told.ours[0].contains("srcid ID_FQDN other.example"), "{told:?}");
+    assert!(told.reason.contains("AUTHENTICATION_FAILED"), "{told:?}");
+    pair.end();
+}
+
+#[test]
+fn a_peer_that_wants_eap_is_told_of_with_what_the_policies_want() {
+    let mut pair = Pair::new();
+    pair.configure(B, vec![policy(B)]);
+    let (mut insider, ..) = Insider::open(&mut pair, 1);
+    let payloads = auth_payloads(Vec::new()).into_iter();
+    let payloads: Vec<_> = payloads.filter(|it| !matches!(it, Payload::Auth(_))).collect();
+    let answer = insider.say(&mut pair, ExchangeType::IKE_AUTH, &payloads).unwrap();
+    let wanted = Payload::Notify(Notify::new(NotifyType::AUTHENTICATION_FAILED));
+    assert_eq!(answer, [wanted]);
+    let told = only(&pair, B);
+    assert!(told.theirs[0].starts_with("ID_FQDN a.example"), "{told:?}");
+    assert!(told.theirs[0].contains("by EAP, which is not known here"), "{told:?}");
+    assert!(told.ours[0].ends_with("it wants a pre-shared key"), "{told:?}");
+}
+
+#[test]
+fn esp_on_one_side_and_ah_on_the_other_is_told_so() {
+    let mut pair = Pair::each(|side, policy| {
+        if side == B {
+            policy.protocol = SaProtocol::Ah;
+            policy.child_proposals = vec![Proposal {
+                integrity: vec![IntegrityId::AUTH_HMAC_SHA2_512_256],
+                encryption: Vec::new(),
+                ..child(gcm(&[]))
+            }];
+        }
+    });
+    pair.pass(2).assert_children(0);
+    let told = only(&pair, B);
+    assert!(told.reason.contains("offers nothing for AH"), "{told:?}");
+    assert_eq!(told.advice, "write the same of `esp` and `ah` on both sides");
+    pair.end();
+}
+
+#[test]
+fn a_peer_that_asks_for_an_address_where_there_is_none_is_told_of() {
+    let mut pair = Pair::each(|side, policy| {
+        if side == A {
+            let (option, family) = (CfgOption::Address, Family::Inet);
+            policy.wanted = vec![Wanted { option, family, address: None }];
+        }
+    });
+    pair.pass(2).assert_children(0);
+    let told = explained(&pair, B);
+    assert!(told[0].reason.contains("this policy has none to give"), "{told:?}");
+    assert!(told[0].advice.contains("`config address`"), "{told:?}");
 }

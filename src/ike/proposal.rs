@@ -317,12 +317,17 @@ fn choose(
             }
         }
     }
-    let mismatch = match (nearest, ours.is_empty()) {
-        (Some((mine, yours, missing)), _) => mismatch(mine, yours, &missing),
-        (None, true) => "we have nothing to choose from".into(),
-        (None, false) => format!("the peer offers nothing for {}", kind.protocol()),
-    };
-    Err(disagree(ours, theirs, kind, mismatch))
+    Err(match (nearest, ours.is_empty()) {
+        (Some((mine, yours, missing)), _) => {
+            disagree(ours, theirs, kind, mismatch(mine, yours, &missing))
+        }
+        (None, true) => disagree(ours, theirs, kind, "we have nothing to choose from".into()),
+        (None, false) => {
+            let mismatch = format!("the peer offers nothing for {}", kind.protocol());
+            let advice = "write the same of `esp` and `ah` on both sides".into();
+            Box::new(Disagreement { advice, ..*disagree(ours, theirs, kind, mismatch) })
+        }
+    })
 }
 
 fn mismatch(mine: &Offer, yours: &Offer, missing: &[TransformType]) -> String {

@@ -50,7 +50,7 @@ pub fn give(
     } else if let Some((family, _)) = asked.first()
         && (refused || !policy.provision.addresses.is_empty())
     {
-        let event = Event::Disagreed(no_address(core, &policy.provision, *family == Family::Inet));
+        let event = Event::Disagreed(no_address(core, &policy.provision, *family));
         frame.report(core, event);
         return Err(Exhausted);
     }
@@ -88,7 +88,9 @@ fn reserved(provision: &Provision) -> Vec<IpAddr> {
     all.into_iter().flatten().copied().collect()
 }
 
-fn no_address(core: &Core, provision: &Provision, ipv4: bool) -> Box<Disagreement> {
+/// What to say when a peer that asks for an address gets none.
+pub fn no_address(core: &Core, provision: &Provision, family: Family) -> Box<Disagreement> {
+    let ipv4 = family == Family::Inet;
     let pools = provision.addresses.iter().map(|pool| {
         let (first, last) = pool.range();
         format!("config address {} ({first} to {last})", pool.network())

@@ -5,8 +5,8 @@ mod flows;
 use std::net::IpAddr;
 
 use self::flows::kernel_selectors;
-pub use self::flows::{MAX_FLOWS, NoFlows, port_blocks};
-use super::event::{Capabilities, KernelSelector};
+pub use self::flows::{MAX_FLOWS, NoFlows, port_blocks, prefixes};
+use super::event::{Capabilities, KernelSelector, Ports};
 use super::inner::Inner;
 use crate::conf::{Flow, FlowAddresses, FlowEnd, Policy, Prefix};
 use crate::wire::v2::TrafficSelector;
@@ -265,16 +265,18 @@ pub fn covers(flow: &KernelSelector, packet: &KernelSelector) -> bool {
         && flow.dst_port.contains(packet.dst_port)
 }
 
-/// A flow for people.
+/// A flow for people: `10.0.1.0/24 -> 10.0.2.0/24 port 80 proto 6`.
 pub fn printed(flow: &KernelSelector) -> String {
-    let mut text = format!("{} -> {}", flow.src, flow.dst);
-    if flow.ip_protocol != 0 {
-        text.push_str(&format!(" proto {}", flow.ip_protocol));
-    }
-    if !(flow.src_port.is_any() && flow.dst_port.is_any()) {
-        text.push_str(&format!(" ports {} {}", flow.src_port, flow.dst_port));
-    }
-    text
+    let port = |port: Ports| match port.is_any() {
+        true => String::new(),
+        false => format!(" port {port}"),
+    };
+    let protocol = match flow.ip_protocol {
+        0 => String::new(),
+        number => format!(" proto {number}"),
+    };
+    let (src, dst) = (port(flow.src_port), port(flow.dst_port));
+    format!("{}{src} -> {}{dst}{protocol}", flow.src, flow.dst)
 }
 
 fn pairs(

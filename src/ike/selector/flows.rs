@@ -138,7 +138,7 @@ fn icmp_ports(local: (u16, u16), remote: (u16, u16)) -> Result<Vec<(Ports, Ports
 }
 
 /// The fewest prefixes that make up a range of addresses.
-fn prefixes(range: (IpAddr, IpAddr)) -> Result<Vec<Prefix>, NoFlows> {
+pub fn prefixes(range: (IpAddr, IpAddr)) -> Result<Vec<Prefix>, NoFlows> {
     let bits = if range.0.is_ipv4() { 32 } else { 128 };
     let number = |address| match address {
         IpAddr::V4(v4) => u128::from(u32::from(v4)),

@@ -10,8 +10,10 @@ use crate::ike::frame::Frame;
 use crate::ike::inner::{Configured, Given, Inner};
 use crate::ike::pool::{Exhausted, Holder, ranges};
 pub use crate::ike::provide::apply;
-use crate::ike::provide::{Granted, domain, family, give, mask, mask_length, none_given};
-use crate::ike::report::{Disagreement, Gone};
+use crate::ike::provide::{
+    Granted, domain, family, give, mask, mask_length, no_address, none_given,
+};
+use crate::ike::report::{Disagreement, Event, Gone};
 use crate::wire::iana::v2::{CfgAttribute, CfgType, NotifyType};
 use crate::wire::v2::{Config, ConfigAttribute, Id, Notify, Payload};
 
@@ -30,6 +32,12 @@ pub fn serve(
 ) -> Result<Option<Payload>, NotifyType> {
     let request = bag.cp.as_ref().filter(|cp| cp.cfg_type == CfgType::CFG_REQUEST);
     let policy = frame.policy.clone();
+    if let Some(family) = request.and_then(asks_address)
+        && policy.provision.addresses.is_empty()
+    {
+        let nothing = no_address(core, &policy.provision, family);
+        frame.report(core, Event::Disagreed(nothing));
+    }
     let Some(request) = request.filter(|_| !policy.provision.is_empty()) else { return Ok(None) };
     let take_over = bag.has(NotifyType::INITIAL_CONTACT)
         || core.globals.sticky_address
@@ -46,6 +54,15 @@ pub fn serve(
     let domains = asked(CfgAttribute::INTERNAL_DNS_DOMAIN).is_some();
     let attributes = attributes(&policy.provision, given, domains);
     Ok(Some(Payload::Config(Config { cfg_type: CfgType::CFG_REPLY, attributes })))
+}
+
+/// Of which family the peer asks for an address.
+fn asks_address(request: &Config) -> Option<Family> {
+    request.attributes.iter().find_map(|it| match it.attribute {
+        CfgAttribute::INTERNAL_IP4_ADDRESS => Some(Family::Inet),
+        CfgAttribute::INTERNAL_IP6_ADDRESS => Some(Family::Inet6),
+        _ => None,
+    })
 }
 
 /// Which address families a peer that asks for an address can be given here (RFC 8983 §5).

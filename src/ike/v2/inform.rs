@@ -1,8 +1,9 @@
 //! INFORMATIONAL (RFC 7296 §1.4): deletions, liveness, notifications; and the answers to ours.
 
+use super::auth::proof;
 use super::established::{Active, Established};
-use super::reply;
 use super::rules::Bag;
+use super::{refused, reply};
 use crate::ike::child::Stage;
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
@@ -25,7 +26,12 @@ pub enum After {
 impl Established {
     /// The peer's request.
     pub fn inform_request(&mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) -> After {
-        let ends = bag.deletes.contains(&Delete::Ike) || bag.has(NotifyType::AUTHENTICATION_FAILED);
+        let disbelieved = bag.notify(NotifyType::AUTHENTICATION_FAILED);
+        if disbelieved.is_some() {
+            let offered = proof::offered(&frame.policy, frame.local.ip(), frame.initiator);
+            frame.report(core, refused("our proof of identity", disbelieved, offered));
+        }
+        let ends = bag.deletes.contains(&Delete::Ike) || disbelieved.is_some();
         let mut payloads = Vec::new();
         for delete in &bag.deletes {
             if let Delete::Child { protocol, spis } = delete

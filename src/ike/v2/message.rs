@@ -129,6 +129,7 @@ pub fn reply(
 
 /// The peer refuses, with this notification if it gives a reason: what it says, and what to look at.
 pub fn refused(what: &str, error: Option<&Notify>, offered: Vec<String>) -> Event {
+    let of_ike = what.starts_with(&*ExchangeType::IKE_SA_INIT.to_string());
     let what = what.into();
     let Some(error) = error else {
         let (notify, advice) = ("no reason given".into(), "see the peer's log".into());
@@ -138,15 +139,22 @@ pub fn refused(what: &str, error: Option<&Notify>, offered: Vec<String>) -> Even
     if let (NotifyType::INVALID_KE_PAYLOAD, &[high, low]) = (error.notify_type, &*error.data) {
         notify.push_str(&format!(" (it wants {})", GroupId(u16::from_be_bytes([high, low]))));
     }
-    let advice = refusal_advice(error.notify_type).into();
+    let advice = match error.notify_type {
+        NotifyType::NO_PROPOSAL_CHOSEN if of_ike => {
+            "compare `ikesa` with the peer's, and see that the peer has a rule for our two addresses: \
+             without one many answer so too; the peer's log names its own"
+        }
+        error => refusal_advice(error),
+    };
+    let advice = advice.into();
     Event::Refused { what, notify, offered, advice }
 }
 
 fn refusal_advice(error: NotifyType) -> &'static str {
     match error {
         NotifyType::NO_PROPOSAL_CHOSEN => {
-            "compare the proposals (ikesa, childsa) of the two sides, and whether both want tunnel or \
-             transport mode; the peer's log names its own"
+            "compare the proposals (childsa; ikesa where the IKE SA is rekeyed) of the two sides, esp or \
+             ah, and whether both want tunnel or transport mode; the peer's log names its own"
         }
         NotifyType::INVALID_KE_PAYLOAD => {
             "make the groups (ikesa, childsa) of the two sides have one in common"
@@ -159,7 +167,8 @@ fn refusal_advice(error: NotifyType) -> &'static str {
              address each"
         }
         NotifyType::AUTHENTICATION_FAILED => {
-            "compare the pre-shared keys and the identities (srcid, dstid) of the two sides"
+            "compare the identities (srcid, dstid) of the two sides, the ways to prove them, and the \
+             pre-shared keys or certificates; the peer's log says which of these it disliked"
         }
         NotifyType::INTERNAL_ADDRESS_FAILURE => {
             "the peer has no address for us: give its pool more, or end what nobody uses there"

@@ -223,7 +223,8 @@ impl AwaitAuthResponse {
     }
 
     fn refused(mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) -> State {
-        frame.report(core, refused("IKE_AUTH", bag.error(), Vec::new()));
+        let offered = proof::offered(&frame.policy, frame.local.ip(), true);
+        frame.report(core, refused("IKE_AUTH", bag.error(), offered));
         self.abandon(core);
         frame.close(core, Gone::Failed);
         State::Gone

@@ -1,10 +1,12 @@
 //! Proofs of identity: what is asked of the holder of the secrets, and what goes over the wire with
 //! them (RFC 7296 §2.15, RFC 7427).
 
+use std::net::IpAddr;
+
 use super::super::init::Opening;
 use super::super::keys::{ProofKeys, Protection, proof_octets};
 use super::super::rules::Bag;
-use crate::conf::Method;
+use crate::conf::{Method, Policy};
 use crate::crypto::signature::HASHES;
 use crate::ike::auth::{Answer, Cert, Manner, Proof, Question, QuestionId, Request, Sign, Verify};
 use crate::ike::core::Core;
@@ -224,6 +226,15 @@ pub fn said(wanted: Method) -> String {
         Method::Signature(kind) => format!("a signature (ikeauth {})", kind.word()),
         Method::Eap(method) => format!("EAP ({})", method.word()),
     }
+}
+
+/// Who we say we are, whom we want, and how both are proved: what a peer may have disliked, a line each.
+pub fn offered(policy: &Policy, local: IpAddr, initiator: bool) -> Vec<String> {
+    let wanted = id::expected(policy).map_or("anybody".into(), |id| id.to_string());
+    vec![
+        format!("srcid {}, by {}", id::ours(policy, local), said(policy.auth.ours(initiator))),
+        format!("dstid {wanted}, by {}", said(policy.auth.theirs(initiator))),
+    ]
 }
 
 /// The verdict on the peer's proof, reported.

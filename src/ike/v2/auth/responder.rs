@@ -95,10 +95,10 @@ impl AwaitAuthRequest {
             return fail(frame, core, self.protection, NotifyType::UNEXPECTED_NAT_DETECTED);
         }
         let method = bag.auth.as_ref().map(|auth| auth.method);
-        let (Some(remote_id), Some(method)) = (bag.idi.clone(), method) else {
-            let wanted = "EAP: the peer sends no AUTH payload; no policy here wants that".into();
-            frame.report(core, Event::NoPolicy { wanted, candidates: Vec::new() });
-            return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
+        let Some(remote_id) = bag.idi.clone() else {
+            frame
+                .report(core, Event::Misbehaved { what: "an IKE_AUTH request without IDi".into() });
+            return fail(frame, core, self.protection, NotifyType::INVALID_SYNTAX);
         };
         if let Err(event) = self.select(frame, core, &remote_id, &bag, method) {
             frame.report(core, *event);
@@ -126,7 +126,7 @@ impl AwaitAuthRequest {
         core: &Core,
         said: &Id,
         bag: &Bag,
-        method: AuthMethod,
+        method: Option<AuthMethod>,
     ) -> Result<(), Box<Event>> {
         let suite = self.protection.suite;
         let allows = |policy: &Policy| {
@@ -143,8 +143,9 @@ impl AwaitAuthRequest {
         let (local, remote) = (frame.local, frame.remote);
         let wanted = bag.idr.as_ref();
         let policies = &core.policies;
-        let fits =
-            |policy: &Policy| allows(policy) && proof::takes(policy.auth.theirs(false), method);
+        // Without AUTH payload it wants EAP (RFC 7296 §2.16), which no policy can have.
+        let takes = |wants| method.is_some_and(|method| proof::takes(wants, method));
+        let fits = |policy: &Policy| allows(policy) && takes(policy.auth.theirs(false));
         match policies.select_by_id(2, local, remote, said, wanted, fits) {
             Some(policy) => {
                 frame.policy = policy;
@@ -158,16 +159,20 @@ impl AwaitAuthRequest {
                         _ if !allows(policy) => format!("ikesa does not allow {suite}"),
                         (Some(peer), _) if !id::same(&peer, said) => format!("dstid is {peer}"),
                         (_, Some(wanted)) if !id::same(&ours, wanted) => format!("srcid is {ours}"),
-                        _ if !proof::takes(wants, method) => {
-                            format!("it wants {}", proof::said(wants))
-                        }
+                        _ if !takes(wants) => format!("it wants {}", proof::said(wants)),
                         _ => "it fits".into(),
                     }
                 };
                 let candidates = policies.passed_over(2, (local, remote), unlike);
                 let whom = wanted.map(|id| format!(" that wants to talk to {id}"));
                 let whom = whom.unwrap_or_default();
-                let wanted = format!("{said}{whom} with AUTH by {method}");
+                let how = match method {
+                    Some(method) => format!("with AUTH by {method}"),
+                    None => "by EAP, which is not known here: have the peer prove itself by a key \
+                             or a certificate"
+                        .into(),
+                };
+                let wanted = format!("{said}{whom} {how}");
                 Err(Box::new(Event::NoPolicy { wanted, candidates }))
             }
         }

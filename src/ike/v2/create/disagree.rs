@@ -2,15 +2,28 @@
 
 use crate::conf::Mode;
 use crate::ike::report::Disagreement;
-use crate::ike::selector::Traffic;
+use crate::ike::selector::{self, Traffic};
 use crate::wire::v2::TrafficSelector;
 
 /// Traffic for people: our side and the peer's.
 pub fn lines(traffic: &Traffic) -> Vec<String> {
-    let side = |selectors: &[TrafficSelector]| {
-        selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    let side = |selectors: &[TrafficSelector]| match selectors {
+        [] => "none".into(),
+        some => some.iter().map(written).collect::<Vec<_>>().join(", "),
     };
     vec![format!("ours {}", side(&traffic.local)), format!("peer's {}", side(&traffic.remote))]
+}
+
+/// A selector as the configuration writes it, where its addresses are one network.
+fn written(selector: &TrafficSelector) -> String {
+    let text = selector.to_string();
+    match selector::prefixes(selector.addresses).as_deref() {
+        Ok([prefix]) => {
+            let (first, last) = selector.addresses;
+            text.replacen(&format!("{first}-{last}"), &prefix.to_string(), 1)
+        }
+        _ => text,
+    }
 }
 
 /// The traffic that each side wants, and why nothing comes of it.
