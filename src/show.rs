@@ -274,6 +274,7 @@ mod tests {
 
     use super::*;
     use crate::conf::{PolicyName, Prefix};
+    use crate::ike::event::KernelSelector;
     use crate::ike::report::Disagreement;
 
     #[test]
