@@ -359,3 +359,19 @@ fn an_ike_sa_made_by_rekeying_takes_several_requests_too() {
     pair.pass(30).assert_children(2);
     pair.end();
 }
+
+#[test]
+fn the_ike_sa_is_rekeyed_when_the_peer_has_read_what_it_was_answered() {
+    let mut pair = Story::new(&[], &[], Mishap::None, 0, false).pair();
+    begin(&mut pair, B, RekeyChild);
+    pair.deliver(0);
+    assert_eq!(pair.flying.len(), 1);
+    // The answer is on its way still, and may get lost.
+    begin(&mut pair, A, RekeyIke);
+    assert_eq!(pair.flying.len(), 1);
+    pair.pass(1);
+    assert!(pair.reported(A, |event| matches!(event, Event::IkeRekeyed { .. })));
+    pair.pass(15).assert_ike(1);
+    pair.assert_children(1);
+    pair.end();
+}

@@ -11,7 +11,7 @@ use super::rekey::IkeRequest;
 use super::rules::Bag;
 use super::send_request;
 use crate::conf::SaProtocol;
-use crate::ike::child::{ChildId, Stage};
+use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::Core;
 use crate::ike::event::{KernelSelector, Time};
 use crate::ike::frame::Frame;
@@ -320,7 +320,7 @@ impl Established {
     /// Starts what is next on the list, as far as it may be under way beside what is.
     pub fn advance(&mut self, frame: &mut Frame, core: &mut Core) {
         while self.awaits_spi.is_none() && frame.window.is_free() && frame.gone.is_none() {
-            let Some(at) = self.next_task() else {
+            let Some(at) = self.next_task(frame) else {
                 if self.queue.is_empty() {
                     self.queue.shrink_to_fit();
                 }
@@ -334,8 +334,10 @@ impl Established {
 
     /// What is to be started now. What single children need goes on side by side; what concerns the
     /// IKE SA waits until it is alone, and nothing new overtakes it meanwhile.
-    fn next_task(&self) -> Option<usize> {
-        for (at, task) in self.queue.iter().enumerate().filter(|(_, task)| self.may_start(task)) {
+    fn next_task(&self, frame: &Frame) -> Option<usize> {
+        for (at, task) in
+            self.queue.iter().enumerate().filter(|(_, task)| self.may_start(frame, task))
+        {
             let beside = match task {
                 Task::CreateChild | Task::CreatePair(_) | Task::DeleteSpi(..) => Some(None),
                 Task::RekeyChild(id) | Task::DeleteChild(id, _) => Some(Some(*id)),
@@ -352,11 +354,15 @@ impl Established {
     }
 
     /// What concerns children waits for the successor, if there is one; the IKE SA is rekeyed when no
-    /// child is half negotiated.
-    fn may_start(&self, task: &Task) -> bool {
+    /// child is half negotiated: also none of which the peer may not have read our answer.
+    fn may_start(&self, frame: &Frame, task: &Task) -> bool {
+        let half = || {
+            let unread = |child: &Child| child.deferred.is_some();
+            self.answering.is_some() || frame.children.iter().any(unread)
+        };
         match task {
             Task::DeleteIke(_) | Task::Probe => true,
-            Task::RekeyIke => self.successor.is_none() && self.answering.is_none(),
+            Task::RekeyIke => self.successor.is_none() && !half(),
             _ => self.successor.is_none(),
         }
     }
