@@ -375,3 +375,16 @@ fn the_ike_sa_is_rekeyed_when_the_peer_has_read_what_it_was_answered() {
     pair.assert_children(1);
     pair.end();
 }
+
+#[test]
+fn a_replaced_child_that_the_kernel_drops_is_not_lost() {
+    let mut pair = Story::new(&[], &[], Mishap::None, 0, false).pair();
+    let key = pair.inbound(A);
+    begin(&mut pair, B, RekeyChild);
+    pair.deliver(0);
+    pair.sides[A].kernel.sas.remove(&(key.spi.0, key.dst));
+    pair.input(A, Input::Expire(Expire { key, hard: true }));
+    pair.pass(15).assert_children(1);
+    assert!(!pair.reported(A, |event| matches!(event, Event::ChildDeleted { .. })));
+    pair.end();
+}

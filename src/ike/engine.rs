@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Settings;
 use super::auth::{Answer, QuestionId};
+use super::child::Stage;
 use super::core::{Core, Deed, Owner, Part};
 use super::event::{
     Direction, Expire, Input, KernelAnswer, KernelFlow, Output, RequestId, SaKey, Time,
@@ -314,7 +315,9 @@ impl Engine {
             let id = child.id;
             if hard {
                 child.vanished(core, direction);
-                sa.delete_child(core, id, Gone::Expired);
+                let replaced = child.stage == Stage::Ending;
+                let why = if replaced { Gone::Replaced } else { Gone::Expired };
+                sa.delete_child(core, id, why);
             } else {
                 child.soft = None;
                 sa.rekey_child(core, id);
