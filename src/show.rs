@@ -274,7 +274,7 @@ mod tests {
 
     use super::*;
     use crate::conf::{PolicyName, Prefix};
-    use crate::ike::event::KernelSelector;
+    use crate::ike::event::{KernelSelector, Ports};
     use crate::ike::report::Disagreement;
 
     #[test]
