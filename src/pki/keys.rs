@@ -27,8 +27,6 @@ const MOST_SENT: usize = 8;
 /// The most ciphertexts of one question.
 const MOST_SEALED: usize = 8;
 
-/// Ciphertexts, and the hash of the certificate whose key it is, where there is one.
-
 /// A private key with the certificates for it.
 pub struct OwnKey {
     key: PKey<Private>,
