@@ -261,6 +261,7 @@ pub fn policy(side: usize) -> Policy {
         protocol: SaProtocol::Esp,
         mode: Mode::Tunnel,
         ipcomp: false,
+        around: Vec::new(),
         force_natt: false,
         family: None,
         rdomain: None,

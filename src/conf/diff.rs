@@ -51,6 +51,7 @@ impl Effect {
             protocol: old.protocol,
             mode: old.mode,
             ipcomp: old.ipcomp,
+            around: old.around.clone(),
             ike_lifetime: old.ike_lifetime,
             child_lifetime: old.child_lifetime,
             ..new.clone()
@@ -65,7 +66,8 @@ impl Effect {
             flows: old.flows != new.flows,
             recreate: old.protocol != new.protocol
                 || old.mode != new.mode
-                || old.ipcomp != new.ipcomp,
+                || old.ipcomp != new.ipcomp
+                || old.around != new.around,
             lifetimes: old.ike_lifetime != new.ike_lifetime || was.seconds != is.seconds,
             moved: by_route && old.local != new.local,
         }

@@ -213,8 +213,8 @@ pub struct Ends {
 pub struct IkeRule {
     /// Who starts.
     pub mode: Option<IkeMode>,
-    /// The protocol, if written.
-    pub kind: Option<Kind>,
+    /// The protocols in the order in which they are written; none is `esp`, more than one a bundle.
+    pub kinds: Vec<Kind>,
     /// `tunnel` or `transport`.
     pub encapsulation: Option<Mode>,
     /// `interface secN` in place of `from` and `to`.
@@ -241,6 +241,23 @@ pub struct IkeRule {
     pub tag: Option<String>,
     /// Where the rule ends.
     pub end: Spanned<()>,
+}
+
+impl IkeRule {
+    /// The protocol, of a bundle the one that all others stand around.
+    pub fn kind(&self) -> Kind {
+        let written = |kind| self.kinds.contains(&kind);
+        match self.kinds.first() {
+            Some(first) if !written(Kind::Esp) && !written(Kind::Ah) => *first,
+            Some(_) if !written(Kind::Esp) => Kind::Ah,
+            _ => Kind::Esp,
+        }
+    }
+
+    /// Whether this protocol is written beside the one that [`IkeRule::kind`] tells.
+    pub fn has_beside(&self, kind: Kind) -> bool {
+        kind != self.kind() && self.kinds.contains(&kind)
+    }
 }
 
 /// A `flow` rule as written.

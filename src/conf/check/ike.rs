@@ -49,8 +49,7 @@ impl Checker<'_> {
             .collect();
         let before = self.errors();
         self.ike_auth(rule);
-        if let Some(kind @ (Kind::Ipcomp | Kind::Ipip | Kind::TcpMd5)) = rule.kind {
-            let sentence = format!("ike cannot negotiate {}: write esp or ah", kind.word());
+        if let Some(sentence) = no_bundle(rule) {
             self.error(place, Problem::says(sentence));
             return 0;
         }
@@ -98,9 +97,13 @@ impl Checker<'_> {
         let place = rule.end.place;
         let aggressive = rule.phase1.as_ref().is_some_and(|phase| phase.aggressive);
         let phase1 = if aggressive { Phase1::Aggressive } else { Phase1::Main };
-        let protocol = match rule.kind {
-            Some(Kind::Ah) => SaProtocol::Ah,
+        let protocol = match rule.kind() {
+            Kind::Ah => SaProtocol::Ah,
             _ => SaProtocol::Esp,
+        };
+        let around = match rule.has_beside(Kind::Ah) {
+            true => self.around(rule)?,
+            false => Vec::new(),
         };
         let start = match rule.mode {
             Some(IkeMode::Passive) => Start::Passive,
@@ -135,7 +138,8 @@ impl Checker<'_> {
             default: false,
             protocol,
             mode: rule.encapsulation.unwrap_or(Mode::Tunnel),
-            ipcomp: false,
+            ipcomp: rule.has_beside(Kind::Ipcomp),
+            around,
             force_natt: false,
             family: None,
             rdomain: None,
@@ -257,20 +261,30 @@ impl Checker<'_> {
             }
             _ => chosen.auth.or(transform(USUAL_HASH.1, AUTH)),
         };
-        let integrity = hash.map(|row| match row.isakmpd {
+        let integrity = match hash {
+            Some(row) => vec![self.ike_integrity(row, place)?],
+            None => Vec::new(),
+        };
+        let groups = self.ike_groups(&chosen, place)?;
+        Some(Proposal { encryption, prf: Vec::new(), integrity, groups, esn: EsnChoice::No })
+    }
+
+    /// The integrity of AH around ESP: that of `auth`, as ESP's own is.
+    fn around(&mut self, rule: &IkeRule) -> Option<Vec<IntegrityId>> {
+        let chosen = rule.phase2.as_ref().and_then(|phase| phase.algorithms.auth);
+        let row = chosen.or(transform(USUAL_HASH.1, AUTH))?;
+        Some(vec![self.ike_integrity(row, rule.end.place)?])
+    }
+
+    fn ike_integrity(&mut self, row: &'static Transform, place: Place) -> Option<IntegrityId> {
+        match row.isakmpd {
             "MD5" => Some(IntegrityId::AUTH_HMAC_MD5_96),
             "SHA" => Some(IntegrityId::AUTH_HMAC_SHA1_96),
             "SHA2_256" => Some(IntegrityId::AUTH_HMAC_SHA2_256_128),
             "SHA2_384" => Some(IntegrityId::AUTH_HMAC_SHA2_384_192),
             "SHA2_512" => Some(IntegrityId::AUTH_HMAC_SHA2_512_256),
-            _ => None,
-        });
-        if integrity == Some(None) {
-            return self.ike_unsupported(hash, place);
+            _ => self.ike_unsupported(Some(row), place),
         }
-        let integrity = integrity.flatten().into_iter().collect();
-        let groups = self.ike_groups(&chosen, place)?;
-        Some(Proposal { encryption, prf: Vec::new(), integrity, groups, esn: EsnChoice::No })
     }
 
     /// A cipher with the key lengths that isakmpd takes for it, the one that it offers first.
@@ -317,6 +331,22 @@ impl Checker<'_> {
         self.error(place, Problem::says(sentence));
         None
     }
+}
+
+/// Why these protocols make no bundle, or none that can be negotiated.
+fn no_bundle(rule: &IkeRule) -> Option<String> {
+    let alone = |kind: &Kind| matches!(kind, Kind::Ipip | Kind::TcpMd5);
+    if let Some(kind) = rule.kinds.iter().find(|kind| alone(kind)) {
+        return Some(format!("ike cannot negotiate {}: write esp or ah", kind.word()));
+    }
+    if rule.kind() == Kind::Ipcomp {
+        let sentence = "ike cannot negotiate ipcomp alone: write ipcomp esp, or ipcomp ah";
+        return Some(sentence.to_owned());
+    }
+    let takes_sas = |iface: &String| iface.starts_with("sec") || iface.starts_with("ipsec");
+    let bundle = rule.kinds.len() > 1;
+    (bundle && rule.iface.as_ref().is_some_and(takes_sas))
+        .then(|| "an interface takes no bundle: write esp alone".to_owned())
 }
 
 /// The key length offered, the least and the longest accepted: `128,128:256`.

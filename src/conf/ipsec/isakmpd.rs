@@ -235,7 +235,7 @@ fn phase2(commands: &mut Commands<'_>, entry: &IkeEntry, names: &Sections) -> Re
     commands.set(&format!("phase2-{name}"), "EXCHANGE_TYPE", "QUICK_MODE");
     commands.set(&format!("phase2-{name}"), "Suites", &suite);
     commands.set(&suite, "Protocols", &protocol);
-    let ah = match entry.rule.kind.unwrap_or_default() {
+    let ah = match entry.rule.kind() {
         Kind::Esp => false,
         Kind::Ah => true,
         kind => {

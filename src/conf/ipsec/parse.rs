@@ -44,12 +44,12 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
         true => Some(sec_unit(cursor)?),
         false => None,
     };
-    let mut kind = None;
+    let mut kinds = Vec::new();
     let mut encapsulation = None;
     let mut ends = match interface {
         Some(_) => no_ends(),
         None => {
-            kind = one_of(cursor, KINDS);
+            kinds = bundle(cursor);
             encapsulation = tunnel_or_transport(cursor);
             hosts_with_protocol(cursor)?
         }
@@ -96,7 +96,7 @@ fn ike(cursor: &mut Cursor) -> Result<IkeRule, Fault> {
     let end = end(cursor);
     Ok(IkeRule {
         mode,
-        kind,
+        kinds,
         encapsulation,
         interface,
         ends,
@@ -180,6 +180,19 @@ fn end(cursor: &Cursor) -> Spanned<()> {
 
 fn one_of<T: Copy>(cursor: &mut Cursor, words: &[(&str, T)]) -> Option<T> {
     words.iter().find(|(word, _)| cursor.eat(word)).map(|(_, value)| *value)
+}
+
+/// The protocols of an `ike` rule, each once; ipsecctl knows one.
+fn bundle(cursor: &mut Cursor) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    loop {
+        let left = |(_, kind): &&(&str, Kind)| !kinds.contains(kind);
+        let left: Vec<_> = KINDS.iter().filter(left).copied().collect();
+        match one_of(cursor, &left) {
+            Some(kind) => kinds.push(kind),
+            None => return kinds,
+        }
+    }
 }
 
 fn tunnel_or_transport(cursor: &mut Cursor) -> Option<Mode> {

@@ -31,7 +31,7 @@ pub fn write_rule(out: &mut String, rule: &Rule, secrets: bool) -> fmt::Result {
             out.push_str("ike");
             write_flag(out, rule.mode.map(ike_mode));
             write_valued(out, "interface", rule.interface.map(|unit| format!("sec{unit}")))?;
-            write_flag(out, rule.kind.map(Kind::word));
+            rule.kinds.iter().for_each(|kind| write_flag(out, Some(kind.word())));
             write_flag(out, rule.encapsulation.map(mode));
             write_ends(out, &rule.ends, rule.interface.is_none())?;
             if let Some(phase) = &rule.phase1 {
