@@ -261,7 +261,7 @@ pub fn policy(side: usize) -> Policy {
         protocol: SaProtocol::Esp,
         mode: Mode::Tunnel,
         ipcomp: false,
-        around: Vec::new(),
+        around: None,
         force_natt: false,
         family: None,
         rdomain: None,

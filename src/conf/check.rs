@@ -225,7 +225,7 @@ impl Checker<'_> {
             protocol,
             mode: rule.mode.as_ref().map_or(Mode::Tunnel, |m| m.value),
             ipcomp: rule.ipcomp.is_some(),
-            around: Vec::new(),
+            around: None,
             force_natt: rule.natt.is_some(),
             family,
             rdomain: rule.rdomain.as_ref().and_then(|r| u32::try_from(r.value).ok()),

@@ -51,7 +51,7 @@ impl Effect {
             protocol: old.protocol,
             mode: old.mode,
             ipcomp: old.ipcomp,
-            around: old.around.clone(),
+            around: old.around,
             ike_lifetime: old.ike_lifetime,
             child_lifetime: old.child_lifetime,
             ..new.clone()

@@ -207,8 +207,8 @@ pub struct Policy {
     pub mode: Mode,
     /// `ipcomp`: compress before protecting.
     pub ipcomp: bool,
-    /// `ah` beside `esp` in an `ike` rule: AH around ESP, with one of these; none is no AH.
-    pub around: Vec<IntegrityId>,
+    /// `ah` beside `esp` in an `ike` rule: AH around ESP, with this.
+    pub around: Option<IntegrityId>,
     /// `natt`: encapsulate in UDP even where no NAT is found.
     pub force_natt: bool,
     /// `inet` or `inet6`, where the rule says so.

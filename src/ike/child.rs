@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::core::{Core, Owner, Part};
 use super::event::{
-    Cpi, Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector,
+    self, Cpi, Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector,
     SaCounters, SaKey, SaMove, Time,
 };
 use super::selector::{Hosts, Traffic, printed, reversed};
@@ -17,7 +17,7 @@ use super::view::ChildView;
 use crate::conf::{Lifetime, Mode, Policy, SaProtocol};
 use crate::crypto::{ChildSuite, Secret};
 use crate::wire::EspSpi;
-use crate::wire::iana::v2::EncryptionId;
+use crate::wire::iana::v2::{EncryptionId, IntegrityId, IpcompId};
 
 /// The replay window of inbound SAs, in packets.
 const REPLAY_WINDOW: u32 = 64;
@@ -58,8 +58,40 @@ pub struct Agreement {
     pub encap: Option<(u16, u16)>,
     /// Packets are compressed first: our CPI and the peer's.
     pub ipcomp: Option<(Cpi, Cpi)>,
+    /// AH stands around ESP.
+    pub around: Option<Box<Around>>,
     /// Binds flows to SAs.
     pub reqid: u32,
+}
+
+/// AH around ESP, as it was agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Around {
+    /// The algorithm.
+    pub integrity: IntegrityId,
+    /// SPI of packets that we receive.
+    pub spi_in: EspSpi,
+    /// SPI of packets that we send.
+    pub spi_out: EspSpi,
+}
+
+impl Agreement {
+    /// Whether packets that we send bear this SPI of this protocol.
+    pub fn sends_by(&self, protocol: SaProtocol, spi: EspSpi) -> bool {
+        (self.protocol, self.spi_out) == (protocol, spi)
+            || self
+                .around
+                .as_ref()
+                .is_some_and(|around| (SaProtocol::Ah, around.spi_out) == (protocol, spi))
+    }
+
+    /// The algorithms of all SAs of one direction, printed from the inside out.
+    pub fn printed_suite(&self) -> String {
+        let ipcomp = self.ipcomp.map(|_| format!("{} within ", IpcompId::IPCOMP_DEFLATE));
+        let around = self.around.as_ref().map(|around| format!(" within AH {}", around.integrity));
+        let (ipcomp, around) = (ipcomp.unwrap_or_default(), around.unwrap_or_default());
+        format!("{ipcomp}{}{around}", self.suite)
+    }
 }
 
 /// The keys of one direction.
@@ -69,6 +101,8 @@ pub struct DirectionKeys {
     pub encryption: Secret,
     /// For integrity; empty with AEAD.
     pub integrity: Secret,
+    /// For AH around ESP.
+    pub around: Option<Secret>,
 }
 
 /// The keys of a child SA.
@@ -185,10 +219,11 @@ impl Child {
 
     /// What the kernel is asked for by a part of it, in words.
     pub fn part(&self, part: Part) -> String {
-        let Agreement { protocol, mode, suite, .. } = &self.agreement;
+        let Agreement { protocol, mode, .. } = &self.agreement;
         let sa = || {
             let protocol = if *protocol == SaProtocol::Esp { "ESP" } else { "AH" };
             let mode = if *mode == Mode::Tunnel { "tunnel" } else { "transport" };
+            let suite = self.agreement.printed_suite();
             format!("{protocol} SA with {suite} in {mode} mode")
         };
         match part {
@@ -409,8 +444,8 @@ impl Child {
 
     /// As it is shown.
     pub fn view(&self, now: Time) -> ChildView {
-        let Agreement { protocol, mode, suite, spi_in, spi_out, ref flows, encap, .. } =
-            self.agreement;
+        let Agreement { protocol, mode, spi_in, spi_out, ref flows, encap, .. } = self.agreement;
+        let around = self.agreement.around.as_deref();
         let state = match self.stage {
             Stage::Installing => "installing",
             Stage::Up => "up",
@@ -422,7 +457,9 @@ impl Child {
             mode,
             spi_in: spi_in.0,
             spi_out: spi_out.0,
-            suite: suite.to_string(),
+            ipcomp: self.agreement.ipcomp.map(|(ours, peers)| (ours.0, peers.0)),
+            around: around.map(|around| (around.spi_in.0, around.spi_out.0)),
+            suite: self.agreement.printed_suite(),
             udp_encap: encap.is_some(),
             state: state.into(),
             flows: flows.to_vec(),
@@ -464,6 +501,14 @@ impl Child {
                 Direction::In => ours,
                 Direction::Out => peers,
             }),
+            around: self.agreement.around.as_ref().and_then(|around| {
+                let spi = match direction {
+                    Direction::In => around.spi_in,
+                    Direction::Out => around.spi_out,
+                };
+                let integrity = (around.integrity, keys.around.clone()?);
+                Some(Box::new(event::Around { spi, integrity }))
+            }),
             reqid: self.agreement.reqid,
             selector: match direction {
                 Direction::In => first.map(reversed),
@@ -487,6 +532,7 @@ impl Child {
             protocol: self.agreement.protocol,
             mode: self.agreement.mode,
             ipcomp: self.agreement.ipcomp.is_some(),
+            around: self.agreement.around.is_some(),
             local: hosts.local,
             remote: hosts.remote,
             reqid: self.agreement.reqid,

@@ -126,8 +126,8 @@ pub enum Owner {
     Cpi {
         /// The IKE SA.
         sa: SaId,
-        /// Whether the peer's request is what it is for, rather than our own.
-        peers: bool,
+        /// Which negotiation.
+        negotiation: Negotiation,
         /// What the SPI is for.
         protocol: SaProtocol,
         /// From the peer to us.
@@ -288,9 +288,11 @@ impl Core {
                 let spi = u32::try_from(self.random.below(u64::from(u32::MAX - 256))).unwrap_or(0);
                 KernelAnswer::Spi(EspSpi(spi + 256))
             }
-            KernelRequest::GetCpi { .. } | KernelRequest::QuerySa(_) => {
-                KernelAnswer::Failed("decoupled".into())
+            KernelRequest::GetCpi { .. } => {
+                let cpi = u16::try_from(self.random.below(0xf000 - 0x100)).unwrap_or(0);
+                KernelAnswer::Cpi(Cpi(cpi + 0x100))
             }
+            KernelRequest::QuerySa(_) => KernelAnswer::Failed("decoupled".into()),
             KernelRequest::MoveSa(_) => KernelAnswer::Moved { counts_on: true },
             _ => KernelAnswer::Done,
         };

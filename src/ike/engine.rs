@@ -372,15 +372,13 @@ impl Engine {
                     sa.installed(core, child, part, answer);
                 });
             }
-            Some(Owner::Cpi { sa, peers, protocol, path: (src, dst) }) => {
-                let cpi = match answer {
+            Some(Owner::Cpi { sa, negotiation, protocol, path: (src, dst) }) => {
+                let mut unwanted = match answer {
                     KernelAnswer::Cpi(cpi) => Some(cpi),
-                    // A kernel without IPComp: the negotiation goes on without.
                     _ => None,
                 };
-                let mut unwanted = cpi;
                 self.with(sa, |sa, core| {
-                    unwanted = v2::create::compresses(&mut sa.frame, core, protocol, peers, cpi);
+                    unwanted = sa.compresses(core, negotiation, protocol, answer);
                 });
                 if let Some(cpi) = unwanted {
                     self.core.drop_cpi(cpi, src, dst);

@@ -178,7 +178,7 @@ pub enum KernelRequest {
     /// mapping). Answered by [`KernelAnswer::Moved`]. Its flows are for [`KernelRequest::AddFlow`],
     /// afterwards.
     MoveSa(Box<SaMove>),
-    /// Remove an SA (or a reserved SPI), and the IPComp SA that came with it.
+    /// Remove an SA (or a reserved SPI), and those of its bundle that came with it.
     DeleteSa(SaKey),
     /// Ask for an SA's counters and last use.
     QuerySa(SaKey),
@@ -290,6 +290,9 @@ pub struct KernelSa {
     /// Packets are compressed (DEFLATE) before they are protected, under this CPI: an IPComp SA
     /// comes and goes with this one. Inbound it was reserved by `GetCpi`.
     pub ipcomp: Option<Cpi>,
+    /// AH around its packets: an SA that comes and goes with this one, and has its lifetimes. Inbound
+    /// it was reserved by `GetSpi`.
+    pub around: Option<Box<Around>>,
     /// Binds flows to SAs (KAME and Linux); the same for both directions and over rekeys.
     pub reqid: u32,
     /// The traffic that it carries, in the direction of its packets (first of the flows).
@@ -302,6 +305,15 @@ pub struct KernelSa {
     pub rdomain: Option<u32>,
     /// Route-based: the interface, sec(4) or if_ipsec(4). Such an SA has no flows of ours.
     pub iface: Option<String>,
+}
+
+/// AH around ESP, in one direction.
+#[derive(Debug)]
+pub struct Around {
+    /// Its SPI.
+    pub spi: EspSpi,
+    /// The integrity algorithm and its key octets.
+    pub integrity: (IntegrityId, Secret),
 }
 
 /// A lifetime in the kernel; 0 is no limit.
@@ -393,6 +405,8 @@ pub struct KernelFlow {
     pub mode: Mode,
     /// Its SAs compress first ([`KernelSa::ipcomp`]).
     pub ipcomp: bool,
+    /// AH stands around them ([`KernelSa::around`]).
+    pub around: bool,
     /// Our outer address.
     pub local: IpAddr,
     /// The peer's outer address.

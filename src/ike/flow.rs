@@ -36,6 +36,7 @@ struct Uses {
     protocol: SaProtocol,
     mode: Mode,
     ipcomp: bool,
+    around: bool,
     local: IpAddr,
     remote: IpAddr,
     reqid: u32,
@@ -111,13 +112,25 @@ impl FlowTable {
 
 impl Uses {
     fn of(flow: &KernelFlow) -> Self {
-        let KernelFlow { protocol, mode, ipcomp, local, remote, reqid, rdomain, .. } = *flow;
-        Self { protocol, mode, ipcomp, local, remote, reqid, rdomain }
+        let KernelFlow { protocol, mode, ipcomp, around, local, remote, reqid, rdomain, .. } =
+            *flow;
+        Self { protocol, mode, ipcomp, around, local, remote, reqid, rdomain }
     }
 
     fn flow(&self, (direction, selector): Selects) -> KernelFlow {
-        let Self { protocol, mode, ipcomp, local, remote, reqid, rdomain } = *self;
-        KernelFlow { direction, selector, protocol, mode, ipcomp, local, remote, reqid, rdomain }
+        let Self { protocol, mode, ipcomp, around, local, remote, reqid, rdomain } = *self;
+        KernelFlow {
+            direction,
+            selector,
+            protocol,
+            mode,
+            ipcomp,
+            around,
+            local,
+            remote,
+            reqid,
+            rdomain,
+        }
     }
 }
 
@@ -144,6 +157,7 @@ mod tests {
             protocol: SaProtocol::Esp,
             mode: Mode::Tunnel,
             ipcomp: false,
+            around: false,
             local: address,
             remote: address,
             reqid,

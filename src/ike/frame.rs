@@ -181,12 +181,15 @@ impl Frame {
     pub fn feasible(&self, core: &mut Core, policy: &Policy) -> Option<Vec<Proposal>> {
         let able = core.able.as_ref();
         let feasible = proposal::feasible(&policy.child_proposals, able);
-        if !feasible.is_empty() {
+        let able_around =
+            policy.around.is_none_or(|id| able.is_none_or(|it| it.integrity.contains(&id)));
+        if !feasible.is_empty() && able_around {
             return Some(feasible);
         }
         let kind = Kind::Child(policy.protocol);
         let wanted = proposal::offer(&policy.child_proposals, kind, &Spi::None);
-        let wanted = proposal::printed(&wanted);
+        let mut wanted = proposal::printed(&wanted);
+        wanted.extend(policy.around.map(|id| format!("AH {id}")));
         let remarks = able.map(|able| able.remarks.clone()).unwrap_or_default();
         let able = able.map(proposal::printed_capabilities).unwrap_or_default();
         self.report(core, Event::KernelIncapable { wanted, able, remarks });

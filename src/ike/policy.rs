@@ -96,6 +96,7 @@ impl Running {
             protocol: self.policy.protocol,
             mode: self.policy.mode,
             ipcomp: false,
+            around: false,
             local: hosts.local,
             remote,
             reqid: self.reqid,

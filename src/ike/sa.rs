@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::auth::{Answer, QuestionId};
 use super::child::{Agreement, Child, ChildId, Stage};
 use super::core::{Core, Deed, Negotiation, Part};
-use super::event::{KernelAnswer, KernelSelector, Time};
+use super::event::{Cpi, KernelAnswer, KernelSelector, Time};
 use super::frame::Frame;
 use super::id;
 use super::natt::Path;
@@ -352,6 +352,23 @@ impl Sa {
         match self.body {
             Body::V1(_) => v1::reserved(self, core, negotiation, protocol, spi),
             Body::V2(_) => v2::reserved(self, core, negotiation == Negotiation::Peers, spi),
+        }
+    }
+
+    /// The kernel reserved a CPI, or did not. Gives it back if nobody wants it any more.
+    pub fn compresses(
+        &mut self,
+        core: &mut Core,
+        negotiation: Negotiation,
+        protocol: SaProtocol,
+        answer: KernelAnswer,
+    ) -> Option<Cpi> {
+        match self.body {
+            Body::V1(_) => v1::compresses(self, core, negotiation, answer),
+            Body::V2(_) => {
+                let peers = negotiation == Negotiation::Peers;
+                v2::create::compresses(&mut self.frame, core, protocol, peers, answer)
+            }
         }
     }
 

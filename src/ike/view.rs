@@ -57,6 +57,10 @@ pub struct ChildView {
     pub spi_in: u32,
     /// SPI of packets we send.
     pub spi_out: u32,
+    /// With IPComp, our CPI and the peer's.
+    pub ipcomp: Option<(u16, u16)>,
+    /// With AH around ESP, the SPI of packets we receive and of those we send.
+    pub around: Option<(u32, u32)>,
     /// The suite, printable.
     pub suite: String,
     /// Whether it is UDP-encapsulated.

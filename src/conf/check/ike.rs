@@ -102,8 +102,8 @@ impl Checker<'_> {
             _ => SaProtocol::Esp,
         };
         let around = match rule.has_beside(Kind::Ah) {
-            true => self.around(rule)?,
-            false => Vec::new(),
+            true => Some(self.around(rule)?),
+            false => None,
         };
         let start = match rule.mode {
             Some(IkeMode::Passive) => Start::Passive,
@@ -270,10 +270,10 @@ impl Checker<'_> {
     }
 
     /// The integrity of AH around ESP: that of `auth`, as ESP's own is.
-    fn around(&mut self, rule: &IkeRule) -> Option<Vec<IntegrityId>> {
+    fn around(&mut self, rule: &IkeRule) -> Option<IntegrityId> {
         let chosen = rule.phase2.as_ref().and_then(|phase| phase.algorithms.auth);
         let row = chosen.or(transform(USUAL_HASH.1, AUTH))?;
-        Some(vec![self.ike_integrity(row, rule.end.place)?])
+        self.ike_integrity(row, rule.end.place)
     }
 
     fn ike_integrity(&mut self, row: &'static Transform, place: Place) -> Option<IntegrityId> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::established::{Established, GRACE};
+use super::quick::received_on;
 use super::{Task, traffic};
-use crate::conf::{Policy, SaProtocol, Start, Version};
+use crate::conf::{Policy, Start, Version};
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::Core;
 use crate::ike::event::{Direction, KernelAnswer, KernelSelector, SaKey, Time};
@@ -60,14 +61,9 @@ impl Established {
 
     /// Deletes all of them, with notice to the peer.
     pub fn delete_children(&mut self, frame: &mut Frame, core: &mut Core) {
-        for protocol in [SaProtocol::Esp, SaProtocol::Ah] {
-            let children = frame.children.iter().map(|child| &child.agreement);
-            let of = children.filter(|it| it.protocol == protocol).map(|it| it.spi_in);
-            let spis: Vec<_> = of.collect();
-            if !spis.is_empty() {
-                self.send_delete(frame, core, protocol, &spis);
-            }
-        }
+        let children = frame.children.iter().map(|child| received_on(&child.agreement));
+        let ends: Vec<_> = children.collect();
+        self.send_deletes(frame, core, &ends);
     }
 
     /// Time has passed: those that grew old get a successor, or go.

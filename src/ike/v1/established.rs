@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::message::fresh_id;
 use super::method::Client;
 use super::protect::Iv;
-use super::quick::Quick;
+use super::quick::{Quick, received_on};
 use super::transaction::Transactions;
 use super::vendor::Abilities;
 use crate::conf::{Lifetime, Xauth};
@@ -215,9 +215,8 @@ impl Established {
             Task::DeleteChild(id, why) => {
                 let at = frame.children.iter().position(|child| child.id == id);
                 let Some(at) = at else { return };
-                let child = &frame.children[at];
-                let (protocol, spi) = (child.agreement.protocol, child.agreement.spi_in);
-                self.send_delete(frame, core, protocol, &[spi]);
+                let ends = received_on(&frame.children[at].agreement);
+                self.send_deletes(frame, core, &[ends]);
                 remove(frame, core, at, why);
             }
             Task::DeleteIke(why) => {

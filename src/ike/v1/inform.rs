@@ -8,12 +8,12 @@
 use super::children::remove;
 use super::established::Established;
 use super::message::content;
-use super::offer::protocol_id;
+use super::offer::{Spis, cpi};
 use super::protect;
 use super::rules::{Bag, Message, sort};
 use super::{State, message, with_hash};
 use crate::conf::{Lifetime, SaProtocol};
-use crate::ike::child::Stage;
+use crate::ike::child::{Agreement, Stage};
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone, Way};
@@ -21,7 +21,7 @@ use crate::ike::sa::{Body, Sa};
 use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{Doi, ExchangeType, NotifyType, ProtocolId};
 use crate::wire::v1::{Content, Delete, Notify, Payload, parse_message};
-use crate::wire::{EspSpi, Header, Spi};
+use crate::wire::{Header, Spi};
 
 /// How far an answer's number may lie behind the one that we sent last.
 const SEQUENCE_WINDOW: u32 = 8;
@@ -197,23 +197,30 @@ impl Established {
                 }
             }
             protocol => {
-                for spi in delete.spis.iter().filter_map(Spi::child) {
+                for spi in &delete.spis {
                     self.child_deleted(frame, core, protocol, spi);
                 }
             }
         }
     }
 
+    /// The peer deletes an SA: with it goes the whole bundle. What else it says of that is of nobody then.
     fn child_deleted(
         &mut self,
         frame: &mut Frame,
         core: &mut Core,
         protocol: ProtocolId,
-        spi: EspSpi,
+        spi: &Spi,
     ) {
-        let at = frame.children.iter().position(|child| {
-            child.agreement.spi_out == spi && protocol_id(child.agreement.protocol) == protocol
-        });
+        let names = |agreement: &Agreement| match (protocol, spi.child()) {
+            (ProtocolId::IPSEC_ESP, Some(spi)) => agreement.sends_by(SaProtocol::Esp, spi),
+            (ProtocolId::IPSEC_AH, Some(spi)) => agreement.sends_by(SaProtocol::Ah, spi),
+            (ProtocolId::IPCOMP, _) => {
+                cpi(spi).is_some_and(|cpi| agreement.ipcomp.is_some_and(|both| both.1 == cpi))
+            }
+            _ => false,
+        };
+        let at = frame.children.iter().position(|child| names(&child.agreement));
         let Some(at) = at else { return };
         let replaced = frame.children[at].stage == Stage::Ending;
         let why = if replaced { Gone::Replaced } else { Gone::ByPeer };
@@ -233,17 +240,23 @@ impl Established {
         sent.map(|(octets, _)| octets)
     }
 
-    /// Deletes child SAs of the peer's; nobody answers that.
-    pub fn send_delete(
+    /// Deletes child SAs, by the SPIs of what the peer sends: a notice for each protocol. Nobody
+    /// answers that. Of IPComp, which is nothing by itself, peers know no deletion: some take such a
+    /// notice for malformed.
+    pub fn send_deletes(
         &mut self,
         frame: &mut Frame,
         core: &mut Core,
-        protocol: SaProtocol,
-        spis: &[EspSpi],
+        ends: &[(SaProtocol, Spis)],
     ) {
-        let spis = spis.iter().map(|spi| Spi::Child(*spi)).collect();
-        let delete = Delete { doi: Doi::IPSEC, protocol: protocol_id(protocol), spis };
-        self.tell(frame, core, Payload::Delete(delete));
+        for protocol in [ProtocolId::IPSEC_ESP, ProtocolId::IPSEC_AH] {
+            let of = |(main, spis): &(SaProtocol, Spis)| spis.of(*main, protocol);
+            let spis: Vec<_> = ends.iter().filter_map(of).collect();
+            if !spis.is_empty() {
+                let delete = Delete { doi: Doi::IPSEC, protocol, spis };
+                self.tell(frame, core, Payload::Delete(delete));
+            }
+        }
     }
 
     /// Deletes the ISAKMP SA.

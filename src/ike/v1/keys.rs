@@ -116,6 +116,7 @@ pub fn child(
     let cut = DirectionKeys {
         encryption: Secret::from(&all[..encryption]),
         integrity: Secret::from(&all[encryption..len]),
+        around: None,
     };
     zeroize::Zeroize::zeroize(&mut all);
     cut

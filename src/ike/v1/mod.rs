@@ -44,7 +44,7 @@ use std::net::SocketAddr;
 use super::auth::{Answer, QuestionId};
 use super::child::ChildId;
 use super::core::{Core, Negotiation, Part};
-use super::event::{KernelAnswer, Time};
+use super::event::{Cpi, KernelAnswer, Time};
 use super::frame::Frame;
 use super::natt::Path;
 use super::report::{Event, Gone, Way};
@@ -396,6 +396,25 @@ pub fn reserved(
     if let Negotiation::Exchange(id) = negotiation {
         established(sa, core, |state, frame, core| {
             unwanted = state.reserved(frame, core, id, protocol, spi);
+        });
+    }
+    unwanted
+}
+
+/// The kernel reserved a CPI, or did not. Gives it back if nobody wants it any more.
+pub fn compresses(
+    sa: &mut Sa,
+    core: &mut Core,
+    negotiation: Negotiation,
+    answer: KernelAnswer,
+) -> Option<Cpi> {
+    let mut unwanted = match &answer {
+        KernelAnswer::Cpi(cpi) => Some(*cpi),
+        _ => None,
+    };
+    if let Negotiation::Exchange(id) = negotiation {
+        established(sa, core, |state, frame, core| {
+            unwanted = state.compresses(frame, core, id, answer);
         });
     }
     unwanted

@@ -69,7 +69,7 @@ impl Established {
                 Event::ChildRekeyed { spis, old }
             }
             None => {
-                let (suite, flows) = (child.agreement.suite.to_string(), child.printed_flows());
+                let (suite, flows) = (child.agreement.printed_suite(), child.printed_flows());
                 Event::ChildEstablished { spis, suite, flows }
             }
         };

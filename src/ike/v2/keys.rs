@@ -128,7 +128,7 @@ pub fn child(
             rest = after;
             Secret::from(part)
         };
-        DirectionKeys { encryption: cut(key), integrity: cut(integrity) }
+        DirectionKeys { encryption: cut(key), integrity: cut(integrity), around: None }
     };
     let (from_initiator, from_responder) = (direction(), direction());
     match initiator {

@@ -1,80 +1,61 @@
 //! Proposals of phase 2.
 
+use super::bundle::{Chosen, Encapsulation, Offered, Spis, Wanted, by_number, mode_of};
 use super::{
-    MOST, advice, algorithms, encryption, lifetime, lifetime_attributes, printed, unknown,
+    MOST, advice, algorithms, encryption, lifetime, lifetime_attributes, printed, shorter, unknown,
 };
-use crate::conf::{Lifetime, Mode, Proposal, SaProtocol};
+use crate::conf::{Lifetime, Proposal, SaProtocol};
 use crate::crypto::{ChildSuite, kex};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::Disagreement;
 use crate::wire::attribute::Attribute;
 use crate::wire::iana::v1::{
-    AhTransform, EncapsulationMode, EspTransform, IntegrityId, IpsecAttribute, ProtocolId,
+    AhTransform, EncapsulationMode, EspTransform, IntegrityId, IpcompTransform, IpsecAttribute,
+    ProtocolId,
 };
 use crate::wire::iana::v2::{self, GroupId, TransformType};
 use crate::wire::v1::{Proposal as WireProposal, Sa, Transform};
 use crate::wire::v2::sa::{Proposal as Offer, Transform as Part};
 use crate::wire::{EspSpi, Spi};
 
+/// What is negotiated, in words.
+const ABOUT: &str = "the proposal of phase 2";
+
 /// Phase 2 as it was agreed on.
 #[derive(Debug, Clone)]
 pub struct Phase2Choice {
-    /// The algorithms.
-    pub suite: ChildSuite,
-    /// The SPI of what we send.
-    pub spi_out: EspSpi,
-    /// The peer's lifetime; zero where it says none.
+    /// The SAs.
+    pub sas: Chosen,
+    /// The peer's lifetime, of a bundle the shortest; zero where it says none.
     pub lifetime: Lifetime,
-    /// The answer, still without our SPI.
-    pub answer: WireProposal,
+    /// The answer, still with the peer's SPIs.
+    pub answer: Vec<WireProposal>,
 }
 
-/// How packets are encapsulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Encapsulation {
-    /// Tunnel or transport.
-    pub mode: Mode,
-    /// Within UDP, and whether by the numbers of the drafts.
-    pub udp: Option<bool>,
-}
-
-impl Encapsulation {
-    /// Its number.
-    pub fn id(self) -> EncapsulationMode {
-        match (self.mode, self.udp) {
-            (Mode::Tunnel, None) => EncapsulationMode::TUNNEL,
-            (Mode::Transport, None) => EncapsulationMode::TRANSPORT,
-            (Mode::Tunnel, Some(false)) => EncapsulationMode::UDP_TUNNEL,
-            (Mode::Transport, Some(false)) => EncapsulationMode::UDP_TRANSPORT,
-            (Mode::Tunnel, Some(true)) => EncapsulationMode::UDP_TUNNEL_DRAFT,
-            (Mode::Transport, Some(true)) => EncapsulationMode::UDP_TRANSPORT_DRAFT,
-        }
-    }
-}
-
-/// What we offer for phase 2: a proposal for each of ours, in which all transforms have the same
-/// group (RFC 2409 §5.5).
-pub fn phase2(
-    ours: &[Proposal],
-    protocol: SaProtocol,
-    encapsulation: Encapsulation,
-    lifetime: Lifetime,
-    spi: EspSpi,
-) -> Sa {
-    let group = pfs_group(ours);
-    let proposals = (1u8..).zip(ours).map(|(number, proposal)| {
+/// What we offer for phase 2: a proposal for each of ours, or a bundle, in which all transforms have
+/// the same group (RFC 2409 §5.5).
+pub fn phase2(wanted: &Wanted<'_>, lifetime: Lifetime, spis: &Spis) -> Sa {
+    let group = pfs_group(wanted.proposals);
+    let protocol = protocol_id(wanted.protocol);
+    let mut proposals = Vec::new();
+    for (number, proposal) in (1u8..).zip(wanted.proposals) {
         let suites = child_suites(proposal).into_iter();
         let all = suites.filter_map(|suite| {
             let suite = ChildSuite { group, ..suite };
-            child_transform(&suite, protocol, encapsulation, lifetime)
+            child_transform(&suite, wanted.protocol, wanted.encapsulation, lifetime)
         });
-        let transforms = (1u8..)
+        let transforms: Vec<_> = (1u8..)
             .zip(all)
             .map(|(number, (id, attributes))| Transform { number, id, attributes })
             .collect();
-        WireProposal { number, protocol: protocol_id(protocol), spi: Spi::Child(spi), transforms }
-    });
-    Sa { proposals: proposals.filter(|it| !it.transforms.is_empty()).collect() }
+        if transforms.is_empty() {
+            continue;
+        }
+        let (around, ipcomp) = wanted.beside(number, group, lifetime, spis);
+        let main = WireProposal { number, protocol, spi: Spi::Child(spis.main), transforms };
+        proposals.extend(around.into_iter().chain([main]).chain(ipcomp));
+    }
+    Sa { proposals }
 }
 
 /// The group of the key exchange of phase 2.
@@ -83,59 +64,97 @@ pub fn pfs_group(ours: &[Proposal]) -> Option<GroupId> {
     groups.into_iter().find(|group| kex::supported(*group))
 }
 
-/// Chooses from what the peer offers for phase 2; `group` is that of its public value.
+/// Chooses from what the peer offers for phase 2: of its proposals or bundles the first that is ours
+/// in the order of ours.
 ///
 /// # Errors
 ///
 /// What each side allows, and the item that did not match.
-pub fn choose_phase2(
-    ours: &[Proposal],
-    protocol: SaProtocol,
-    encapsulation: Encapsulation,
+pub fn choose_phase2(wanted: &Wanted<'_>, theirs: &Sa) -> Result<Phase2Choice, Box<Disagreement>> {
+    let numbers = by_number(theirs);
+    let mut bundles: Vec<_> =
+        numbers.iter().filter_map(|proposals| Offered::of(wanted, proposals)).collect();
+    if bundles.is_empty() {
+        return Err(other_protocols(wanted, theirs));
+    }
+    let mut refusal = None;
+    loop {
+        let (bundle, choice) = match choose_main(wanted, theirs, &bundles) {
+            Ok(chosen) => chosen,
+            Err(disagreement) => return Err(refusal.unwrap_or(disagreement)),
+        };
+        let Offered { main, .. } = bundle;
+        let (suite, spi, transform) = choice;
+        match bundle.beside(wanted, suite.group) {
+            Ok(beside) => {
+                let mut chosen = beside.chosen;
+                chosen.push((main, transform));
+                let place =
+                    |of: &WireProposal| theirs.proposals.iter().position(|it| std::ptr::eq(it, of));
+                chosen.sort_by_key(|(proposal, _)| place(proposal));
+                let sas = Chosen { suite, spi, around: beside.around, cpi: beside.cpi };
+                return Ok(agreed(sas, &chosen));
+            }
+            Err(mismatch) => {
+                refusal = refusal.or(Some(disagree(wanted, theirs, mismatch)));
+                bundles.retain(|it| !std::ptr::eq(it.main, main));
+            }
+        }
+    }
+}
+
+type Main<'a> = (ChildSuite, EspSpi, &'a Transform);
+
+/// Chooses the protocol in the middle, and with it the bundle.
+fn choose_main<'a>(
+    wanted: &Wanted<'_>,
     theirs: &Sa,
-) -> Result<Phase2Choice, Box<Disagreement>> {
-    let wanted = protocol_id(protocol);
-    // Protocols under one number are wanted together.
-    let alone = |it: &&WireProposal| {
-        theirs.proposals.iter().filter(|other| other.number == it.number).count() == 1
-    };
-    let fits = |transform: &Transform| {
-        let mode = transform.ipsec(IpsecAttribute::ENCAPSULATION_MODE);
-        encapsulation_fits(encapsulation, mode)
-    };
-    let all: Vec<_> = theirs
-        .proposals
+    bundles: &[Offered<'a>],
+) -> Result<(Offered<'a>, Main<'a>), Box<Disagreement>> {
+    let protocol = protocol_id(wanted.protocol);
+    let all: Vec<_> = bundles
         .iter()
-        .filter(|it| it.protocol == wanted)
-        .filter(alone)
-        .flat_map(|it| it.transforms.iter().map(move |transform| (it, transform)))
+        .flat_map(|it| it.main.transforms.iter().map(move |transform| (it, transform)))
         .take(MOST)
         .collect();
-    let fitting: Vec<_> = all.iter().filter(|(_, transform)| fits(transform)).collect();
-    let offers = |list: &[&(&WireProposal, &Transform)]| -> Vec<Offer> {
-        let numbered = (1u8..).zip(list);
-        numbered.map(|(number, (it, transform))| child_offer(number, it, transform)).collect()
-    };
-    if all.is_empty() || fitting.is_empty() {
-        return Err(nothing_fits(ours, protocol, encapsulation, theirs, &all));
+    let fits = |(_, transform): &&(_, &Transform)| wanted.mode_fits(protocol, transform);
+    let fitting: Vec<_> = all.iter().filter(fits).collect();
+    if fitting.is_empty() {
+        return Err(other_mode(wanted, theirs, all.first().map(|(_, transform)| *transform)));
     }
-    let kind = Kind::Child(protocol);
-    let chosen = proposal::choose_child(ours, &offers(&fitting), kind, None);
-    let (chosen, spi_out) = chosen.map_err(|mut it| {
-        it.about = "the proposal of phase 2".into();
+    let offers: Vec<_> = (1u8..)
+        .zip(&fitting)
+        .map(|(number, (it, transform))| child_offer(number, it.main, transform))
+        .collect();
+    let kind = Kind::Child(wanted.protocol);
+    let chosen = proposal::choose_child(wanted.proposals, &offers, kind, None);
+    let (chosen, spi) = chosen.map_err(|mut it| {
+        it.about = ABOUT.into();
         it.advice = advice("quick");
+        if wanted.protocols().len() > 1 {
+            it.mismatch = format!("{protocol}: {}", it.mismatch);
+        }
         it
     })?;
     let at = usize::from(chosen.answer.number).saturating_sub(1);
-    let Some((proposal, transform)) = fitting.get(at) else {
-        return Err(nothing_fits(ours, protocol, encapsulation, theirs, &all));
-    };
-    Ok(Phase2Choice {
-        suite: chosen.suite,
-        spi_out,
-        lifetime: lifetime(&transform.ipsec_lifetimes()),
-        answer: WireProposal { transforms: vec![(*transform).clone()], ..(*proposal).clone() },
-    })
+    match fitting.get(at) {
+        Some((bundle, transform)) => Ok((**bundle, (chosen.suite, spi, transform))),
+        None => Err(other_mode(wanted, theirs, None)),
+    }
+}
+
+fn agreed(sas: Chosen, chosen: &[(&WireProposal, &Transform)]) -> Phase2Choice {
+    let lifetimes = chosen.iter().map(|(_, transform)| lifetime(&transform.ipsec_lifetimes()));
+    let answer = chosen.iter().map(|(proposal, transform)| {
+        let transforms = vec![(*transform).clone()];
+        let WireProposal { number, protocol, ref spi, .. } = **proposal;
+        WireProposal { number, protocol, spi: spi.clone(), transforms }
+    });
+    Phase2Choice {
+        sas,
+        lifetime: lifetimes.fold(Lifetime { seconds: 0, bytes: 0 }, shorter),
+        answer: answer.collect(),
+    }
 }
 
 /// Checks what the peer chose of our offer for phase 2.
@@ -143,35 +162,52 @@ pub fn choose_phase2(
 /// # Errors
 ///
 /// How it breaks the protocol.
-pub fn accept_phase2(offered: &Sa, answer: &Sa) -> Result<Phase2Choice, String> {
-    let [proposal] = answer.proposals.as_slice() else {
-        return Err(format!("{} proposals in the answer instead of one", answer.proposals.len()));
+pub fn accept_phase2(
+    wanted: &Wanted<'_>,
+    offered: &Sa,
+    answer: &Sa,
+) -> Result<Phase2Choice, String> {
+    let numbers = by_number(answer);
+    let [proposals] = numbers.as_slice() else {
+        return Err(format!("{} proposals in the answer instead of one", numbers.len()));
     };
-    let [transform] = proposal.transforms.as_slice() else {
-        let count = proposal.transforms.len();
-        return Err(format!("{count} transforms in the answer instead of one"));
+    let Some(bundle) = Offered::of(wanted, proposals) else {
+        let chosen = proposals.iter().map(|it| it.protocol);
+        let (chosen, ours) = (named(chosen), named(wanted.protocols()));
+        return Err(format!("the peer chose {chosen} where we offered {ours}"));
     };
-    let suite = |it: &WireProposal, transform: &Transform| {
-        let mode = transform.ipsec(IpsecAttribute::ENCAPSULATION_MODE);
-        (it.protocol, child_offer(0, it, transform).transforms, mode)
-    };
-    let mut ours = offered
-        .proposals
-        .iter()
-        .flat_map(|it| it.transforms.iter().map(move |transform| suite(it, transform)));
-    if !ours.any(|ours| ours == suite(proposal, transform)) {
-        let chosen = proposal::printed(&[child_offer(0, proposal, transform)]).join("");
-        return Err(format!("the peer chose {chosen}, which we did not offer"));
+    for proposal in proposals {
+        let [transform] = proposal.transforms.as_slice() else {
+            let count = proposal.transforms.len();
+            return Err(format!("{count} transforms in the answer instead of one"));
+        };
+        let same = |ours: &WireProposal| {
+            let mut all = ours.transforms.iter();
+            all.any(|it| is_choice(proposal.protocol, it, transform))
+        };
+        let mut ours = offered.proposals.iter().filter(|it| it.protocol == proposal.protocol);
+        if !ours.any(same) {
+            let chosen = line(proposal, transform);
+            return Err(format!("the peer chose {chosen}, which we did not offer"));
+        }
     }
-    let mine = child_offer(1, proposal, transform);
+    let transform = &bundle.main.transforms[0];
+    let mine = child_offer(1, bundle.main, transform);
     let mine = std::slice::from_ref(&mine);
-    let (suite, spi_out) = proposal::accept_child(mine, mine)?;
-    Ok(Phase2Choice {
-        suite,
-        spi_out,
-        lifetime: lifetime(&transform.ipsec_lifetimes()),
-        answer: proposal.clone(),
-    })
+    let (suite, spi) = proposal::accept_child(mine, mine)?;
+    let beside = bundle.beside(wanted, suite.group)?;
+    let chosen: Vec<_> = [(bundle.main, transform)].into_iter().chain(beside.chosen).collect();
+    let sas = Chosen { suite, spi, around: beside.around, cpi: beside.cpi };
+    Ok(agreed(sas, &chosen))
+}
+
+/// Whether the peer's transform is one of ours. IPComp has the mode of what protects it.
+fn is_choice(protocol: ProtocolId, ours: &Transform, theirs: &Transform) -> bool {
+    if protocol == ProtocolId::IPCOMP {
+        return ours.id == theirs.id;
+    }
+    let suite = |it: &Transform| (parts(protocol, it), mode_of(it));
+    suite(ours) == suite(theirs)
 }
 
 /// The number of a protocol.
@@ -200,10 +236,28 @@ fn child_suites(proposal: &Proposal) -> Vec<ChildSuite> {
     suites
 }
 
+/// A transform for people, with its protocol.
+pub(super) fn line(proposal: &WireProposal, transform: &Transform) -> String {
+    match proposal.protocol {
+        ProtocolId::IPCOMP => format!("IPCOMP {}", IpcompTransform(transform.id)),
+        _ => proposal::printed(&[child_offer(0, proposal, transform)]).join(""),
+    }
+}
+
 pub(super) fn child_offer(number: u8, proposal: &WireProposal, transform: &Transform) -> Offer {
+    let protocol = match proposal.protocol {
+        ProtocolId::IPSEC_ESP => v2::ProtocolId::ESP,
+        _ => v2::ProtocolId::AH,
+    };
+    let transforms = parts(proposal.protocol, transform);
+    Offer { number, protocol, spi: proposal.spi.clone(), transforms }
+}
+
+/// The algorithms that a transform of ESP or AH names.
+fn parts(protocol: ProtocolId, transform: &Transform) -> Vec<Part> {
     let value = |class| transform.ipsec(class).and_then(|it| u16::try_from(it).ok());
     let mut parts = Vec::new();
-    let esp = proposal.protocol == ProtocolId::IPSEC_ESP;
+    let esp = protocol == ProtocolId::IPSEC_ESP;
     if esp {
         let known = algorithms::esp_cipher(EspTransform(transform.id));
         let said = transform.ipsec(IpsecAttribute::KEY_LENGTH);
@@ -223,11 +277,7 @@ pub(super) fn child_offer(number: u8, proposal: &WireProposal, transform: &Trans
     if value(IpsecAttribute::EXTENDED_SEQUENCE_NUMBER) == Some(1) {
         parts.push(Part::Esn(v2::EsnId::ESN));
     }
-    let protocol = match esp {
-        true => v2::ProtocolId::ESP,
-        false => v2::ProtocolId::AH,
-    };
-    Offer { number, protocol, spi: proposal.spi.clone(), transforms: parts }
+    parts
 }
 
 fn child_transform(
@@ -260,47 +310,49 @@ fn child_transform(
     Some((id, attributes))
 }
 
-/// Whether the peer's mode is ours. Some say nothing where they mean a tunnel, and some leave the
-/// UDP out of the number.
-fn encapsulation_fits(ours: Encapsulation, theirs: Option<u64>) -> bool {
-    let plain = Encapsulation { udp: None, ..ours };
-    let said = theirs.map(|number| EncapsulationMode(u16::try_from(number).unwrap_or(0)));
-    match said {
-        None => ours.mode == Mode::Tunnel,
-        Some(said) => said == ours.id() || said == plain.id(),
-    }
+/// The protocols of a bundle in words.
+fn named(protocols: impl IntoIterator<Item = ProtocolId>) -> String {
+    let names: Vec<_> = protocols.into_iter().map(|it| it.to_string()).collect();
+    names.join(" with ")
 }
 
-fn nothing_fits(
-    ours: &[Proposal],
-    protocol: SaProtocol,
-    encapsulation: Encapsulation,
-    theirs: &Sa,
-    all: &[(&WireProposal, &Transform)],
-) -> Box<Disagreement> {
-    let kind = Kind::Child(protocol);
-    let offered = proposal::offer(ours, kind, &Spi::None);
-    let wanted = protocol_id(protocol);
-    let (mismatch, advice) = match all.first() {
-        Some((_, transform)) => {
-            let said = transform.ipsec(IpsecAttribute::ENCAPSULATION_MODE).unwrap_or(0);
-            let said = EncapsulationMode(u16::try_from(said).unwrap_or(0));
-            let mismatch = format!("mode: we want {}, the peer {said}", encapsulation.id());
-            (mismatch, "write the same mode on both sides")
-        }
-        None => {
-            let mut named: Vec<_> = theirs.proposals.iter().map(|it| it.protocol).collect();
-            named.dedup();
-            let named: Vec<_> = named.iter().map(ToString::to_string).collect();
-            let mismatch = format!("protocol: we want {wanted}, the peer {}", named.join(" with "));
-            (mismatch, "have both sides use the same protocol, and only one")
-        }
-    };
+fn other_protocols(wanted: &Wanted<'_>, theirs: &Sa) -> Box<Disagreement> {
+    let numbers = by_number(theirs);
+    let mut offers: Vec<_> =
+        numbers.iter().map(|bundle| named(bundle.iter().map(|it| it.protocol))).collect();
+    offers.dedup();
+    let (ours, theirs_named) = (named(wanted.protocols()), offers.join(", or "));
+    let mismatch = format!("protocol: we want {ours}, the peer {theirs_named}");
     Box::new(Disagreement {
-        about: "the proposal of phase 2".into(),
-        ours: proposal::printed(&offered),
-        theirs: printed(theirs),
-        mismatch,
-        advice: advice.into(),
+        advice: "write the same protocols on both sides, all of a bundle".into(),
+        ..*disagree(wanted, theirs, mismatch)
     })
+}
+
+fn other_mode(wanted: &Wanted<'_>, theirs: &Sa, said: Option<&Transform>) -> Box<Disagreement> {
+    let said = said.and_then(mode_of).unwrap_or(EncapsulationMode(0));
+    let mismatch = format!("mode: we want {}, the peer {said}", wanted.encapsulation.id());
+    Box::new(Disagreement {
+        advice: "write the same mode on both sides".into(),
+        ..*disagree(wanted, theirs, mismatch)
+    })
+}
+
+/// AH covers the addresses that a NAT changes.
+pub fn no_nat(wanted: &Wanted<'_>) -> Box<Disagreement> {
+    let mismatch = "AH passes no NAT, and there is one on the way".into();
+    let advice = "write esp without ah on both sides".into();
+    let theirs = Sa { proposals: Vec::new() };
+    Box::new(Disagreement { advice, ..*disagree(wanted, &theirs, mismatch) })
+}
+
+fn disagree(wanted: &Wanted<'_>, theirs: &Sa, mismatch: String) -> Box<Disagreement> {
+    let kind = Kind::Child(wanted.protocol);
+    let mut ours = proposal::printed(&proposal::offer(wanted.proposals, kind, &Spi::None));
+    let around = wanted.around.map(|integrity| format!("AH {integrity}"));
+    let deflate = IpcompTransform::IPCOMP_DEFLATE;
+    let ipcomp = wanted.ipcomp.then(|| format!("IPCOMP {deflate}"));
+    ours.extend(around.into_iter().chain(ipcomp));
+    let advice = advice("quick");
+    Box::new(Disagreement { about: ABOUT.into(), ours, theirs: printed(theirs), mismatch, advice })
 }

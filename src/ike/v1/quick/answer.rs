@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::install::up;
-use super::{COMMIT, Quick, Step, Waiting, in_use, with_lifetime};
+use super::reserve::Reserved;
+use super::{COMMIT, Quick, Step, Waiting, in_use, wanted, with_lifetime};
 use crate::conf::{Lifetime, Policy, Version};
-use crate::crypto::{ChildSuite, KeyExchange, Secret, same};
+use crate::crypto::{KeyExchange, Secret, same};
 use crate::ike::child::{Child, ChildId, DirectionKeys, Stage};
 use crate::ike::core::Core;
-use crate::ike::event::{Direction, SaKey};
+use crate::ike::event::Direction;
 use crate::ike::frame::Frame;
 use crate::ike::report::{Disagreement, Event};
 use crate::ike::selector::{Hosts, Traffic};
 use crate::ike::v1::established::Established;
 use crate::ike::v1::message::content;
-use crate::ike::v1::offer::{self, Encapsulation, Phase2Choice};
+use crate::ike::v1::offer::{self, Chosen, Encapsulation, Phase2Choice};
 use crate::ike::v1::phase1::NONCE_LEN;
 use crate::ike::v1::protect::{self, Iv};
 use crate::ike::v1::rules::{Bag, Message, sort};
@@ -23,16 +24,15 @@ use crate::ike::v1::{hash, keys, shares, traffic, with_hash};
 use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{EncapsulationMode, ExchangeType, IpsecAttribute, NotifyType};
 use crate::wire::v1::{Id, Nonce, Notify, Payload, Proposal as Offer, Sa};
-use crate::wire::{EspSpi, Flags, Header, MessageId, Spi};
+use crate::wire::{Flags, Header, MessageId};
 
 /// The most Quick Modes of one peer at once.
 const MOST: usize = 32;
 
 /// A child SA that the peer offers and that we take.
 pub struct Answering {
-    suite: ChildSuite,
-    spi_out: EspSpi,
-    answer: Offer,
+    sas: Chosen,
+    answer: Vec<Offer>,
     nonces: (Vec<u8>, Vec<u8>),
     shared: Option<Secret>,
     ke: Option<Vec<u8>>,
@@ -116,6 +116,7 @@ impl Established {
             began: core.now,
             rekeys: replaced.map(|child| child.id),
             step: Step::AwaitSpiForPeer(Box::new(answering)),
+            reserved: Reserved::default(),
             out: None,
             // Until there is an answer nothing is repeated.
             last: Some(Box::new((digest, Vec::new()))),
@@ -170,7 +171,7 @@ impl Established {
             let draft = self.abilities.nat_t == Some(NatT::Draft);
             let udp = udp.map(|_| draft);
             let encapsulation = Encapsulation { mode: policy.mode, udp };
-            match offer::choose_phase2(&ours, policy.protocol, encapsulation, sa) {
+            match offer::choose_phase2(&wanted(&policy, &ours, encapsulation), sa) {
                 Ok(choice) => {
                     return Ok(Considered { policy, traffic, choice, encapsulation });
                 }
@@ -183,33 +184,31 @@ impl Established {
         Err(about(NotifyType::NO_PROPOSAL_CHOSEN))
     }
 
-    /// Our SPI is there: the inbound half goes into the kernel.
+    /// Our SPIs are there: the inbound half goes into the kernel.
     pub fn prepare(
         &mut self,
         frame: &mut Frame,
         core: &mut Core,
         mut quick: Box<Quick>,
         answering: Answering,
-        spi: EspSpi,
     ) {
-        let spis = (spi, answering.spi_out);
-        let agreed = quick.agreement(frame, core, answering.suite, spis);
-        let Some(agreement) = agreed.filter(|_| !in_use(frame, answering.spi_out)) else {
-            let Hosts { local, remote, .. } = quick.hosts;
-            let protocol = quick.policy.protocol;
-            let key = SaKey { protocol, spi, src: remote, dst: local };
-            core.delete_sa(key);
+        let Some(spis) = quick.reserved.spis() else { return };
+        let agreed = quick.agreement(frame, core, &answering.sas, &spis);
+        let used = in_use(frame, quick.policy.protocol, &answering.sas);
+        let Some(agreement) = agreed.filter(|_| used.is_none()) else {
+            quick.abandon(core);
             self.remember(quick.id);
             return self.notify(frame, core, Notify::new(NotifyType::INVALID_SPI));
         };
         let nonces = (&*answering.nonces.0, &*answering.nonces.1);
         let keys = self.child_keys(&agreement, nonces, answering.shared.as_ref());
         let policy = with_lifetime(&quick.policy, answering.lifetime);
-        let answer = Offer { spi: Spi::Child(spi), ..answering.answer };
-        let mut payloads = vec![
-            Payload::Sa(Sa { proposals: vec![answer.clone()] }),
-            Payload::Nonce(Nonce(answering.nonces.1.clone())),
-        ];
+        let (main, answer) = (quick.policy.protocol, answering.answer.into_iter());
+        let proposals = answer
+            .map(|it| Offer { spi: spis.of(main, it.protocol).unwrap_or_default(), ..it })
+            .collect();
+        let mut payloads =
+            vec![Payload::Sa(Sa { proposals }), Payload::Nonce(Nonce(answering.nonces.1.clone()))];
         payloads.extend(answering.ke.map(Payload::Ke));
         payloads.extend(answering.ids.into_iter().map(Payload::Id));
         if answering.tell {
@@ -217,10 +216,12 @@ impl Established {
             let attributes = offer::lifetime_attributes(answering.lifetime);
             attributes.iter().for_each(|attribute| attribute.emit(&mut data));
             let kind = NotifyType::RESPONDER_LIFETIME;
-            let notify = Notify::about_child(kind, answer.protocol, spi, data);
+            let protocol = offer::protocol_id(quick.policy.protocol);
+            let notify = Notify::about_child(kind, protocol, spis.main, data);
             payloads.push(Payload::Notify(notify));
         }
         payloads.extend(quick.nat_oa(quick.encapsulation.udp == Some(true), false));
+        quick.reserved = Reserved::default();
         let mut child = Child::new(core, frame.id, agreement, &policy);
         child.replaces = quick.rekeys;
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
@@ -309,7 +310,7 @@ fn answering(core: &mut Core, considered: &Considered, bag: Bag) -> Result<Answe
     let choice = &considered.choice;
     let nonce = core.octets(NONCE_LEN);
     let invalid = || Notify::new(NotifyType::INVALID_KEY_INFORMATION);
-    let (shared, ke) = match (choice.suite.group, &bag.ke) {
+    let (shared, ke) = match (choice.sas.suite.group, &bag.ke) {
         (None, _) => (None, None),
         (Some(group), Some(peers)) => {
             let kex = KeyExchange::generate(group, &mut *core.random).map_err(|_| invalid())?;
@@ -322,8 +323,7 @@ fn answering(core: &mut Core, considered: &Considered, bag: Bag) -> Result<Answe
     let lifetime = offer::shorter(ours, choice.lifetime);
     let peers = bag.nonce.ok_or_else(|| Notify::new(NotifyType::PAYLOAD_MALFORMED))?;
     Ok(Answering {
-        suite: choice.suite,
-        spi_out: choice.spi_out,
+        sas: choice.sas,
         answer: choice.answer.clone(),
         nonces: (peers, nonce),
         shared,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::install::postpone;
-use super::{COMMIT, LINGER, Quick, Step, Waiting, in_use, with_lifetime};
+use super::reserve::Reserved;
+use super::{COMMIT, LINGER, Quick, Step, Waiting, in_use, wanted, with_lifetime};
 use crate::conf::{Lifetime, Policy, Proposal};
 use crate::crypto::KeyExchange;
 use crate::ike::child::{Agreement, Child, ChildId, ChildKeys};
 use crate::ike::core::Core;
-use crate::ike::event::{Direction, SaKey};
+use crate::ike::event::Direction;
 use crate::ike::frame::Frame;
 use crate::ike::report::Event;
 use crate::ike::selector::Traffic;
@@ -20,18 +21,17 @@ use crate::ike::v1::rules::{Bag, Message, sort};
 use crate::ike::v1::vendor::NatT;
 use crate::ike::v1::{hash, inform, message, protect, traffic, with_hash};
 use crate::ike::window::Outstanding;
-use crate::wire::iana::v1::{ExchangeType, NotifyType};
+use crate::wire::iana::v1::{ExchangeType, NotifyType, ProtocolId};
 use crate::wire::v1::{Id, Nonce, Notify, Payload, Sa};
-use crate::wire::{EspSpi, Flags, Header};
+use crate::wire::{Flags, Header};
 
 /// How long an initiator waits until the responder surely receives on a successor.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// What we offered.
 pub struct Offered {
-    /// Our SPI.
-    pub spi: EspSpi,
     sa: Sa,
+    feasible: Vec<Proposal>,
     nonce: Vec<u8>,
     kex: Option<KeyExchange>,
 }
@@ -49,17 +49,23 @@ impl Established {
         let Some(feasible) = frame.feasible(core, policy) else {
             return postpone(frame, core, rekeys, &traffic);
         };
+        let wanted = wanted(policy, &feasible, self.encapsulation(frame, policy));
+        if wanted.protocols().contains(&ProtocolId::IPSEC_AH) && frame.nat.found() {
+            frame.report(core, Event::Disagreed(offer::no_nat(&wanted)));
+            return postpone(frame, core, rekeys, &traffic);
+        }
         let id = self.own_id(core);
         let quick = Quick {
             id,
             iv: self.iv_of(id),
             policy: Arc::clone(policy),
             hosts: frame.hosts(),
-            encapsulation: self.encapsulation(frame, policy),
+            encapsulation: wanted.encapsulation,
             traffic,
             began: core.now,
             rekeys,
             step: Step::AwaitSpi(feasible),
+            reserved: Reserved::default(),
             out: None,
             last: None,
         };
@@ -72,19 +78,19 @@ impl Established {
         Encapsulation { mode: policy.mode, udp: udp.map(|spoken| spoken == NatT::Draft) }
     }
 
-    /// Our SPI is there: the offer goes out.
+    /// Our SPIs are there: the offer goes out.
     pub fn send_offer(
         &mut self,
         frame: &mut Frame,
         core: &mut Core,
         mut quick: Box<Quick>,
         feasible: &[Proposal],
-        spi: EspSpi,
     ) {
+        let Some(spis) = quick.reserved.spis() else { return };
         let policy = Arc::clone(&quick.policy);
         let lifetime = policy.child_lifetime;
-        let (protocol, encapsulation) = (policy.protocol, quick.encapsulation);
-        let sa = offer::phase2(feasible, protocol, encapsulation, lifetime, spi);
+        let encapsulation = quick.encapsulation;
+        let sa = offer::phase2(&wanted(&policy, feasible, encapsulation), lifetime, &spis);
         let group = offer::pfs_group(feasible);
         let kex = group.and_then(|group| KeyExchange::generate(group, &mut *core.random).ok());
         let nonce = core.octets(NONCE_LEN);
@@ -92,8 +98,7 @@ impl Established {
         let (Some((ours, peers)), true) = (ids, kex.is_some() == group.is_some()) else {
             let what = "traffic that IKEv1 cannot say: a range of ports, or several ranges".into();
             frame.report(core, Event::Internal { what });
-            let key = SaKey { protocol, spi, src: quick.hosts.remote, dst: quick.hosts.local };
-            core.delete_sa(key);
+            quick.abandon(core);
             return postpone(frame, core, quick.rekeys, &quick.traffic);
         };
         let mut payloads = vec![Payload::Sa(sa.clone()), Payload::Nonce(Nonce(nonce.clone()))];
@@ -106,7 +111,8 @@ impl Established {
             let backoff = core.settings.backoff;
             let out = Outstanding::new(&octets, core.now, &backoff, &mut *core.random);
             quick.out = Some(Box::new(out));
-            quick.step = Step::AwaitAnswer(Box::new(Offered { spi, sa, nonce, kex }));
+            let feasible = feasible.to_vec();
+            quick.step = Step::AwaitAnswer(Box::new(Offered { sa, feasible, nonce, kex }));
             self.exchanges.push(quick);
         }
     }
@@ -126,22 +132,22 @@ impl Established {
             return self.exchanges.push(quick);
         };
         quick.iv = plain.next;
-        let own_spi = offered.spi;
-        let (rekeys, hosts, protocol) = (quick.rekeys, quick.hosts, quick.policy.protocol);
+        let rekeys = quick.rekeys;
         let sorted = sort(Message::Quick, with_hash(plain.payloads));
         let accepted = sorted.and_then(|bag| self.accept(frame, core, &quick, offered, bag));
         let (agreement, keys, lifetime, nonces) = match accepted {
             Ok(accepted) => accepted,
             Err(what) => {
                 frame.report(core, Event::Misbehaved { what });
-                let src = hosts.remote;
-                core.delete_sa(SaKey { protocol, spi: own_spi, src, dst: hosts.local });
-                self.send_delete(frame, core, protocol, &[own_spi]);
+                quick.abandon(core);
+                let ends = quick.reserved.spis().map(|spis| (quick.policy.protocol, spis));
+                self.send_deletes(frame, core, ends.as_slice());
                 return postpone(frame, core, rekeys, &quick.traffic);
             }
         };
         let commit = header.flags.contains(Flags::COMMIT);
         let policy = with_lifetime(&quick.policy, lifetime);
+        quick.reserved = Reserved::default();
         let mut child = Child::new(core, frame.id, agreement, &policy);
         child.replaces = rekeys;
         child.install(core, frame.id, Direction::In, &keys.inbound, &policy);
@@ -191,9 +197,10 @@ impl Established {
         let (Some(sa), Some(nonce)) = (&bag.sa, bag.nonce.clone()) else {
             return Err("an answer without SA or Nonce".into());
         };
-        let chosen = offer::accept_phase2(&offered.sa, sa)?;
-        if in_use(frame, chosen.spi_out) {
-            return Err(format!("the SPI {}, which another child SA has", chosen.spi_out));
+        let wanted = wanted(&quick.policy, &offered.feasible, quick.encapsulation);
+        let chosen = offer::accept_phase2(&wanted, &offered.sa, sa)?;
+        if let Some(spi) = in_use(frame, wanted.protocol, &chosen.sas) {
+            return Err(format!("the SPI {spi}, which another child SA has"));
         }
         if let [ours, peers] = bag.ids.as_slice() {
             let said = traffic::of_ids(Some((ours, peers)), quick.hosts)?;
@@ -203,7 +210,7 @@ impl Established {
                 return Err(format!("other traffic than what was offered: {ours} to {peers}"));
             }
         }
-        let shared = match (chosen.suite.group, offered.kex, &bag.ke) {
+        let shared = match (chosen.sas.suite.group, offered.kex, &bag.ke) {
             (None, _, _) => None,
             (Some(group), Some(kex), Some(ke)) if kex.group() == group => {
                 Some(kex.shared(ke).map_err(|error| error.to_string())?)
@@ -216,8 +223,9 @@ impl Established {
         // It may say so in the transform that it chose, too.
         let lifetime =
             [Some(chosen.lifetime), said].into_iter().flatten().fold(ours, offer::shorter);
-        let agreement = quick
-            .agreement(frame, core, chosen.suite, (offered.spi, chosen.spi_out))
+        let agreement = quick.reserved.spis();
+        let agreement = agreement
+            .and_then(|spis| quick.agreement(frame, core, &chosen.sas, &spis))
             .ok_or("traffic that makes no flow of this policy")?;
         let nonces = (offered.nonce, nonce);
         let keys = self.child_keys(&agreement, (&nonces.0, &nonces.1), shared.as_ref());
@@ -227,12 +235,13 @@ impl Established {
     /// The peer refuses something that we offered.
     pub fn refused(&mut self, frame: &mut Frame, core: &mut Core, notify: &Notify) {
         let spi = notify.spi.child();
-        let offers = |quick: &Quick| match &quick.step {
-            Step::AwaitAnswer(offered) => Some(offered.spi),
-            _ => None,
+        let offers = |quick: &Quick| matches!(quick.step, Step::AwaitAnswer(_));
+        let names = |quick: &Quick| {
+            let Reserved { main, around, .. } = quick.reserved;
+            offers(quick) && spi.is_some() && (main == spi || around == spi)
         };
-        let named = self.exchanges.iter().position(|quick| spi.is_some() && offers(quick) == spi);
-        let only = || self.exchanges.iter().position(|quick| offers(quick).is_some());
+        let named = self.exchanges.iter().position(|quick| names(quick));
+        let only = || self.exchanges.iter().position(|quick| offers(quick));
         let kind = notify.notify_type;
         let Some(at) = named.or_else(only) else {
             let (what, notify) = ("an ISAKMP SA".into(), kind.to_string());

@@ -1,6 +1,7 @@
 //! Child SAs in the kernel: what Quick Mode does when they are there, or cannot be.
 
-use super::{LINGER, Quick, Step, Waiting, with_lifetime};
+use super::{LINGER, Quick, Step, Waiting, received_on, with_lifetime};
+use crate::conf::SaProtocol;
 use crate::ike::child::{ChildId, Stage};
 use crate::ike::core::{Core, Part};
 use crate::ike::event::Direction;
@@ -33,7 +34,7 @@ impl Established {
                 frame.children[at].not_installed(direction);
             }
             let agreement = &frame.children[at].agreement;
-            let (protocol, spi) = (agreement.protocol, agreement.spi_in);
+            let ends = received_on(agreement);
             let (old, traffic) = (frame.children[at].replaces, agreement.traffic.clone());
             frame.part_with(at).remove(core);
             match quick.map(|at| self.exchanges.swap_remove(at)) {
@@ -42,7 +43,7 @@ impl Established {
                     self.notify(frame, core, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN));
                 }
                 _ => {
-                    self.send_delete(frame, core, protocol, &[spi]);
+                    self.send_deletes(frame, core, &[ends]);
                     postpone(frame, core, old, &traffic);
                 }
             }
@@ -60,12 +61,13 @@ impl Established {
 
     /// The peer says that its side stands: what we send no longer waits.
     pub fn connected(&mut self, frame: &mut Frame, core: &mut Core, spi: Option<EspSpi>) {
-        let spi_of = |id: ChildId| {
+        let sends_by = |id: ChildId, spi: EspSpi| {
+            let protocols = [SaProtocol::Esp, SaProtocol::Ah];
             let child = frame.children.iter().find(|child| child.id == id);
-            child.map(|child| child.agreement.spi_out)
+            child.is_some_and(|it| protocols.iter().any(|of| it.agreement.sends_by(*of, spi)))
         };
         let waits = |quick: &Quick| match &quick.step {
-            Step::AwaitConnected(waiting) => spi.is_none() || spi_of(waiting.child) == spi,
+            Step::AwaitConnected(waiting) => spi.is_none_or(|spi| sends_by(waiting.child, spi)),
             _ => false,
         };
         let Some(at) = self.exchanges.iter().position(|quick| waits(quick)) else { return };
@@ -100,7 +102,7 @@ pub fn up(frame: &mut Frame, core: &mut Core, at: usize) {
         None => {
             // The first one, or whose predecessor did not live to see it.
             let child = &frame.children[at];
-            let (suite, flows) = (child.agreement.suite.to_string(), child.printed_flows());
+            let (suite, flows) = (child.agreement.printed_suite(), child.printed_flows());
             Event::ChildEstablished { spis, suite, flows }
         }
     };

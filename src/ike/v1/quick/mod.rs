@@ -13,6 +13,7 @@
 mod answer;
 mod initiate;
 mod install;
+mod reserve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,22 +22,22 @@ use super::children::remove;
 use super::established::Established;
 use super::keys;
 use super::message;
-use super::offer::{Encapsulation, protocol_id};
+use super::offer::{Chosen, Encapsulation, Spis, Wanted, protocol_id};
 use super::protect::Iv;
 use crate::conf::{Lifetime, Policy, Proposal, SaProtocol};
 use crate::crypto::{ChildSuite, Secret, sha1};
-use crate::ike::child::{self, Agreement, ChildId, ChildKeys, DirectionKeys};
-use crate::ike::core::{Core, Negotiation, Owner};
-use crate::ike::event::{KernelRequest, SaKey, Time};
+use crate::ike::child::{self, Agreement, Around, ChildId, ChildKeys, DirectionKeys};
+use crate::ike::core::Core;
+use crate::ike::event::Time;
 use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone};
 use crate::ike::selector::{Hosts, Traffic};
 use crate::ike::timer::earliest;
 use crate::ike::window::Outstanding;
-use crate::wire::iana::v1::NotifyType;
-use crate::wire::v1::{NatOa, Notify, Payload};
+use crate::wire::v1::{NatOa, Payload};
 use crate::wire::{EspSpi, Header, MessageId, Spi};
 use install::postpone;
+use reserve::Reserved;
 
 /// How long a Quick Mode that is done repeats its last message.
 const LINGER: Duration = Duration::from_secs(30);
@@ -57,6 +58,8 @@ pub struct Quick {
     /// The child that it is to replace.
     rekeys: Option<ChildId>,
     step: Step,
+    /// What the kernel reserved, until a child has it.
+    reserved: Reserved,
     /// Our message that waits for the next one.
     out: Option<Box<Outstanding>>,
     /// The digest of the peer's last message and what we answered.
@@ -110,28 +113,12 @@ impl Quick {
         earliest([until, self.out.as_ref().map(|out| out.deadline())])
     }
 
-    /// Gives back whatever is reserved.
-    pub fn abandon(&self, core: &mut Core) {
-        if let Step::AwaitAnswer(offered) = &self.step {
-            let Hosts { local, remote, .. } = self.hosts;
-            let (protocol, spi) = (self.policy.protocol, offered.spi);
-            core.delete_sa(SaKey { protocol, spi, src: remote, dst: local });
-        }
-    }
-
     fn child(&self) -> Option<ChildId> {
         match &self.step {
             Step::AwaitConnected(waiting) => Some(waiting.child),
             Step::AwaitInbound(prepared) | Step::AwaitEnd(prepared) => Some(prepared.child),
             _ => None,
         }
-    }
-
-    fn reserve(&self, frame: &Frame, core: &mut Core) {
-        let Hosts { local, remote, .. } = self.hosts;
-        let (protocol, negotiation) = (self.policy.protocol, Negotiation::Exchange(self.id));
-        let owner = Owner::Spi { sa: frame.id, negotiation, protocol, path: (remote, local) };
-        core.kernel(owner, KernelRequest::GetSpi { protocol, src: remote, dst: local });
     }
 
     /// NAT-OA: both addresses as we know them (RFC 3947 §5.2).
@@ -153,8 +140,8 @@ impl Quick {
         &self,
         frame: &Frame,
         core: &mut Core,
-        suite: ChildSuite,
-        (spi_in, spi_out): (EspSpi, EspSpi),
+        sas: &Chosen,
+        spis: &Spis,
     ) -> Option<Agreement> {
         let flows = self.traffic.flows(&self.policy, self.hosts, core.able.as_ref()).ok()?;
         let old = self.rekeys.and_then(|id| frame.children.iter().find(|child| child.id == id));
@@ -166,14 +153,17 @@ impl Quick {
         Some(Agreement {
             protocol: self.policy.protocol,
             mode: self.policy.mode,
-            suite,
-            spi_in,
-            spi_out,
+            suite: sas.suite,
+            spi_in: spis.main,
+            spi_out: sas.spi,
             traffic: self.traffic.clone(),
             flows,
             hosts: self.hosts,
             encap: self.encapsulation.udp.map(|_| ports),
-            ipcomp: None,
+            ipcomp: spis.cpi.zip(sas.cpi),
+            around: sas.around.zip(spis.around).map(|((integrity, spi_out), spi_in)| {
+                Box::new(Around { integrity, spi_in, spi_out })
+            }),
             reqid,
         })
     }
@@ -184,37 +174,6 @@ impl Established {
     fn take(&mut self, id: MessageId) -> Option<Box<Quick>> {
         let at = self.exchanges.iter().position(|it| it.id == id)?;
         Some(self.exchanges.swap_remove(at))
-    }
-
-    /// The kernel reserved an SPI, or did not. Gives it back if nobody wants it any more.
-    pub fn reserved(
-        &mut self,
-        frame: &mut Frame,
-        core: &mut Core,
-        id: MessageId,
-        _protocol: SaProtocol,
-        spi: Option<EspSpi>,
-    ) -> Option<EspSpi> {
-        let Some(mut quick) = self.take(id) else { return spi };
-        let Some(spi) = spi else {
-            match quick.step {
-                Step::AwaitSpi(_) => postpone(frame, core, quick.rekeys, &quick.traffic),
-                _ => self.notify(frame, core, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN)),
-            }
-            return None;
-        };
-        match std::mem::replace(&mut quick.step, Step::Done(core.now)) {
-            Step::AwaitSpi(feasible) => self.send_offer(frame, core, quick, &feasible, spi),
-            Step::AwaitSpiForPeer(answering) => {
-                self.prepare(frame, core, quick, *answering, spi);
-            }
-            other => {
-                quick.step = other;
-                self.exchanges.push(quick);
-                return Some(spi);
-            }
-        }
-        None
     }
 
     /// A message of a Quick Mode.
@@ -269,13 +228,21 @@ impl Established {
         nonces: (&[u8], &[u8]),
         shared: Option<&Secret>,
     ) -> ChildKeys {
-        let protocol = protocol_id(agreement.protocol).0;
-        let direction = |spi: EspSpi| {
-            let spi = Spi::Child(spi).octets();
+        let one = |suite: &ChildSuite, protocol: SaProtocol, spi: EspSpi| {
+            let (protocol, spi) = (protocol_id(protocol).0, Spi::Child(spi).octets());
             let destination = keys::Destination { protocol, spi: &spi };
-            keys::child(&self.keys, &agreement.suite, destination, nonces, shared)
+            keys::child(&self.keys, suite, destination, nonces, shared)
         };
-        ChildKeys { inbound: direction(agreement.spi_in), outbound: direction(agreement.spi_out) }
+        let around = |spi: fn(&Around) -> EspSpi| {
+            let around = agreement.around.as_ref()?;
+            let integrity = Some(around.integrity);
+            let suite = ChildSuite { encryption: None, integrity, ..agreement.suite };
+            Some(one(&suite, SaProtocol::Ah, spi(around)).integrity)
+        };
+        let main = |spi: EspSpi| one(&agreement.suite, agreement.protocol, spi);
+        let inbound = DirectionKeys { around: around(|it| it.spi_in), ..main(agreement.spi_in) };
+        let outbound = DirectionKeys { around: around(|it| it.spi_out), ..main(agreement.spi_out) };
+        ChildKeys { inbound, outbound }
     }
 
     /// Time has passed: messages are sent again, and what is done is forgotten.
@@ -336,9 +303,8 @@ impl Established {
             }
             Some(id) => {
                 if let Some(at) = frame.children.iter().position(|child| child.id == id) {
-                    let agreement = &frame.children[at].agreement;
-                    let (protocol, spi) = (agreement.protocol, agreement.spi_in);
-                    self.send_delete(frame, core, protocol, &[spi]);
+                    let ends = received_on(&frame.children[at].agreement);
+                    self.send_deletes(frame, core, &[ends]);
                     remove(frame, core, at, Gone::Failed);
                 }
                 self.remember(quick.id);
@@ -348,9 +314,30 @@ impl Established {
     }
 }
 
-/// Whether the peer gave this SPI to another child SA.
-fn in_use(frame: &Frame, spi_out: EspSpi) -> bool {
-    frame.children.iter().any(|child| child.agreement.spi_out == spi_out)
+/// An SPI that the peer gave already to another child SA.
+fn in_use(frame: &Frame, protocol: SaProtocol, sas: &Chosen) -> Option<EspSpi> {
+    let around = sas.around.map(|(_, spi)| (SaProtocol::Ah, spi));
+    let mut given = [(protocol, sas.spi)].into_iter().chain(around);
+    let known =
+        |protocol, spi| frame.children.iter().any(|child| child.agreement.sends_by(protocol, spi));
+    given.find(|(protocol, spi)| known(*protocol, *spi)).map(|(_, spi)| spi)
+}
+
+/// The SPIs of what we receive.
+pub fn received_on(agreement: &Agreement) -> (SaProtocol, Spis) {
+    let around = agreement.around.as_ref().map(|around| around.spi_in);
+    let cpi = agreement.ipcomp.map(|(ours, _)| ours);
+    (agreement.protocol, Spis { main: agreement.spi_in, around, cpi })
+}
+
+/// What this policy wants, of which the kernel can do these proposals.
+fn wanted<'a>(
+    policy: &Policy,
+    proposals: &'a [Proposal],
+    encapsulation: Encapsulation,
+) -> Wanted<'a> {
+    let Policy { protocol, around, ipcomp, .. } = *policy;
+    Wanted { protocol, proposals, around, ipcomp, encapsulation }
 }
 
 /// The policy with the lifetime that was agreed on.

@@ -193,6 +193,7 @@ impl Offering {
             hosts: self.hosts,
             encap: frame.encap(),
             ipcomp: self.cpi.zip(offered_cpi(bag)),
+            around: None,
             reqid,
         })
     }
@@ -313,6 +314,7 @@ impl Answering {
             hosts,
             encap: frame.encap(),
             ipcomp: None,
+            around: None,
             reqid,
         };
         let answering = Self {

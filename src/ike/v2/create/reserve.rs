@@ -2,7 +2,7 @@
 
 use crate::conf::SaProtocol;
 use crate::ike::core::{Core, Negotiation, Owner};
-use crate::ike::event::{Cpi, KernelRequest, SaKey};
+use crate::ike::event::{Cpi, KernelAnswer, KernelRequest, SaKey};
 use crate::ike::frame::Frame;
 use crate::ike::selector::Hosts;
 use crate::ike::v2::rules::Bag;
@@ -22,7 +22,8 @@ pub(super) fn reserve_both(
         return reserve(frame, core, protocol, peers);
     }
     let Hosts { local, remote, .. } = frame.hosts();
-    let owner = Owner::Cpi { sa: frame.id, peers, protocol, path: (remote, local) };
+    let negotiation = if peers { Negotiation::Peers } else { Negotiation::Own };
+    let owner = Owner::Cpi { sa: frame.id, negotiation, protocol, path: (remote, local) };
     core.kernel(owner, KernelRequest::GetCpi { src: remote, dst: local });
 }
 
@@ -32,8 +33,12 @@ pub fn compresses(
     core: &mut Core,
     protocol: SaProtocol,
     peers: bool,
-    cpi: Option<Cpi>,
+    answer: KernelAnswer,
 ) -> Option<Cpi> {
+    let cpi = match answer {
+        KernelAnswer::Cpi(cpi) => Some(cpi),
+        _ => None,
+    };
     let before = std::mem::replace(&mut frame.cpis[usize::from(peers)], cpi);
     reserve(frame, core, protocol, peers);
     before
