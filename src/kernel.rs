@@ -203,13 +203,15 @@ impl<L: Link> Kernel<L> {
                     Ok(spec) => spec,
                     Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
                 };
-                let ipcomp = translate::ipcomp(&sa, &spec);
+                let beside = match translate::beside(&sa, &spec) {
+                    Ok(beside) => beside,
+                    Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
+                };
+                let plan = Plan::add(sa.key, spec.clone(), &beside, sa.direction, &behaviour);
                 let rdomain = spec.id().rdomain;
-                if ipcomp.is_some() || rdomain.is_some() {
-                    let ipcomp = ipcomp.clone().map(Box::new);
-                    self.companions.insert(sa.key, Companion { rdomain, ipcomp });
+                if !beside.is_empty() || rdomain.is_some() {
+                    self.companions.insert(sa.key, Companion { rdomain, beside });
                 }
-                let plan = Plan::add(spec, ipcomp, sa.direction, &behaviour);
                 return self.run(now, Some(owner), plan);
             }
             KernelRequest::MoveSa(to) => {
@@ -252,18 +254,7 @@ impl<L: Link> Kernel<L> {
             match message {
                 Ok(Incoming::Reply(reply)) => self.reply(now, reply),
                 Ok(Incoming::Acquire(acquire)) => self.acquire(now, acquire),
-                Ok(Incoming::Expire(expire)) => {
-                    let hard = expire.hard;
-                    if hard {
-                        self.record.remove_sa(&expire.sa.id);
-                    }
-                    if let Some(key) = translate::sa_key(&expire.sa.id) {
-                        if hard {
-                            self.forget(now, &key);
-                        }
-                        self.inputs.push_back(Input::Expire(Expire { key, hard }));
-                    }
-                }
+                Ok(Incoming::Expire(expire)) => self.expired(now, &expire.sa.id, expire.hard),
                 Ok(Incoming::NewMapping(mapping)) => {
                     let (spi, remote) = (EspSpi(mapping.sa.spi.0), mapping.new);
                     self.inputs.push_back(Input::Mapping { spi, remote });
@@ -329,10 +320,28 @@ impl<L: Link> Kernel<L> {
         self.ask(now, None, asked, &request);
     }
 
+    /// An SA reached a lifetime; if it stands beside another in a bundle, so did that.
+    fn expired(&mut self, now: Time, id: &SaId, hard: bool) {
+        if hard {
+            self.record.remove_sa(id);
+        }
+        let middle = self.companions.middle_of(id);
+        let Some(key) = middle.or_else(|| translate::sa_key(id)) else { return };
+        if hard {
+            let name = self.name(&key);
+            self.forget(now, &key);
+            if middle.is_some() {
+                self.remove(now, Request::Delete(name));
+            }
+        }
+        self.inputs.push_back(Input::Expire(Expire { key, hard }));
+    }
+
     /// An SA goes: what came with it goes too.
     fn forget(&mut self, now: Time, key: &SaKey) {
-        if let Some(Companion { ipcomp: Some(ipcomp), .. }) = self.companions.remove(key) {
-            self.remove(now, Request::Delete(ipcomp.id()));
+        let Some(companion) = self.companions.remove(key) else { return };
+        for spec in companion.beside.iter() {
+            self.remove(now, Request::Delete(spec.id()));
         }
     }
 

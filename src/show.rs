@@ -108,6 +108,12 @@ pub fn sa(view: &SaView) -> String {
     }
     for view in &view.children {
         row("child", child(view));
+        if let Some((spi_in, spi_out)) = view.around {
+            row("", format!("ah around it, in {spi_in:#010x} out {spi_out:#010x}"));
+        }
+        if let Some((cpi_in, cpi_out)) = view.ipcomp {
+            row("", format!("ipcomp within, in {cpi_in:#06x} out {cpi_out:#06x}"));
+        }
         row("", view.suite.clone());
         for flow in &view.flows {
             row("", selector::printed(flow));
@@ -315,6 +321,8 @@ mod tests {
                 mode: Mode::Tunnel,
                 spi_in: 0x1234,
                 spi_out: 0xc000_0001,
+                ipcomp: Some((0x100, 0xefff)),
+                around: Some((0x1235, 0xc000_0002)),
                 suite: "ENCR_AES_CBC-128".into(),
                 udp_encap: true,
                 state: "installed".into(),
@@ -343,6 +351,8 @@ home: established, 192.0.2.1:500 with 192.0.2.2:500, IKEv2 initiator, age 1m2s
     suite  ENCR_AES_GCM_16-256
     path   NAT before us
     child  esp tunnel in UDP, in 0x00001234 out 0xc0000001, installed, age 1m, rekey in 59m
+           ah around it, in 0x00001235 out 0xc0000002
+           ipcomp within, in 0x0100 out 0xefff
            ENCR_AES_CBC-128
            10.0.1.0/24 -> 10.0.2.0/24 port 80 proto 6
 ";

@@ -24,6 +24,7 @@ mod peers;
 mod reload;
 mod signatures;
 mod v1_addresses;
+mod v1_bundles;
 mod v1_encryption;
 mod v1_fragments;
 mod v1_further;

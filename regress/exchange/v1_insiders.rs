@@ -3,7 +3,7 @@
 use crate::pair::*;
 use crate::v1_insider::{Insider, hand, heard};
 use crate::v1_phases::ikev1;
-use oakd::conf::{Lifetime, Phase1, Policy, SaProtocol, Start};
+use oakd::conf::{Lifetime, Phase1, Policy, Start};
 use oakd::ike::event::*;
 use oakd::ike::v1::{offer, protect};
 use oakd::wire::iana::v1::{
@@ -124,33 +124,6 @@ fn probes_are_answered_with_their_own_number() {
         assert_eq!(notify_of(&payloads), Some(NotifyType::R_U_THERE_ACK));
         let Some(Payload::Notify(ack)) = payloads.last() else { panic!("{payloads:?}") };
         assert_eq!(ack.data, data);
-    }
-}
-
-#[test]
-fn of_bundles_nothing_is_taken_and_what_stands_alone_is() {
-    for alone in [false, true] {
-        let (mut pair, mut insider, policy) = opened();
-        let offered = |number: u8, protocol: SaProtocol| {
-            let mut proposals = policy.child_proposals.clone();
-            if protocol == SaProtocol::Ah {
-                proposals[0].encryption.clear();
-            }
-            let encapsulation = offer::Encapsulation { mode: policy.mode, udp: None };
-            let lifetime = policy.child_lifetime;
-            let spi = EspSpi(0x2000 + u32::from(number));
-            let sa = offer::phase2(&proposals, protocol, encapsulation, lifetime, spi);
-            Proposal { number, ..sa.proposals[0].clone() }
-        };
-        // Two protocols under one number are wanted together (RFC 2408 §4.2).
-        let mut proposals = vec![offered(1, SaProtocol::Ah), offered(1, SaProtocol::Esp)];
-        proposals.extend(alone.then(|| offered(2, SaProtocol::Esp)));
-        let (octets, ..) = insider.offer(Sa { proposals }, Flags::default());
-        hand(&mut pair, &octets);
-        let count = pair.sides[B].kernel.count(Direction::In);
-        assert_eq!(count, usize::from(alone));
-        let words = "we want PROTO_IPSEC_ESP, the peer PROTO_IPSEC_AH with PROTO_IPSEC_ESP";
-        assert_eq!(pair.told(B, words), !alone);
     }
 }
 

@@ -61,6 +61,13 @@ impl Kernel {
                     KernelRequest::DeleteFlow(flow) => {
                         self.flows.remove(&(flow.direction, flow.selector));
                     }
+                    // The others of its bundle go with an SA that does not come.
+                    KernelRequest::AddSa(sa) if sa.direction == Direction::In => {
+                        sa.ipcomp.iter().for_each(|cpi| drop(self.cpis.remove(&cpi.0)));
+                        for around in &sa.around {
+                            self.larval.remove(&(around.spi.0, sa.key.dst));
+                        }
+                    }
                     _ => (),
                 }
                 return KernelAnswer::Failed(format!("request {number} fails"));
@@ -80,6 +87,11 @@ impl Kernel {
                     && !self.cpis.contains(&cpi.0)
                 {
                     self.complaints.push(format!("inbound {cpi:?} was not reserved"));
+                }
+                if let (Direction::In, Some(around)) = (sa.direction, &sa.around)
+                    && !self.larval.remove(&(around.spi.0, sa.key.dst))
+                {
+                    self.complaints.push(format!("inbound {:?} was not reserved", around.spi));
                 }
                 if self.sas.contains_key(&key) {
                     return KernelAnswer::Failed("File exists".into());
@@ -532,6 +544,11 @@ impl Pair {
                 assert!(twin.encryption == sa.encryption, "cipher keys differ");
                 assert!(twin.integrity == sa.integrity, "integrity keys differ");
                 assert_eq!(twin.mode, sa.mode);
+                assert_eq!(twin.ipcomp, sa.ipcomp);
+                let around = |sa: &KernelSa| {
+                    sa.around.as_ref().map(|it| (it.spi, it.integrity.0, it.integrity.1.clone()))
+                };
+                assert!(around(twin) == around(sa), "AH differs");
                 assert_eq!(twin.esn, sa.esn);
                 assert_eq!(twin.encap.is_some(), sa.encap.is_some());
             }

@@ -4,7 +4,7 @@
 use crate::pair::*;
 use oakd::conf::{Phase1 as Mode, Policy};
 use oakd::crypto::{KeyExchange, Random, SeededRandom, psk_skeyid};
-use oakd::ike::event::Input;
+use oakd::ike::event::{Cpi, Input};
 use oakd::ike::v1::hash::{self, Phase1};
 use oakd::ike::v1::keys::{self, Cookies, Keys};
 use oakd::ike::v1::method::methods;
@@ -12,7 +12,7 @@ use oakd::ike::v1::offer;
 use oakd::ike::v1::protect::{self, Iv};
 use oakd::wire::iana::v1::{ExchangeType, IdType};
 use oakd::wire::v1::*;
-use oakd::wire::{Flags, Header, IkeSpi, MessageId};
+use oakd::wire::{EspSpi, Flags, Header, IkeSpi, MessageId};
 
 pub struct Insider {
     pub cookies: Cookies,
@@ -149,15 +149,7 @@ impl Insider {
 
     /// Begins a Quick Mode: its first message, where the cipher's chain stands, our nonce.
     pub fn quick(&mut self, policy: &Policy, spi: u32, flags: Flags) -> (Vec<u8>, Header, Iv) {
-        let encapsulation = offer::Encapsulation { mode: policy.mode, udp: None };
-        let sa = offer::phase2(
-            &policy.child_proposals,
-            policy.protocol,
-            encapsulation,
-            policy.child_lifetime,
-            oakd::wire::EspSpi(spi),
-        );
-        self.offer(sa, flags)
+        self.offer(offered(policy, spi), flags)
     }
 
     /// As [`Insider::quick`], with these proposals.
@@ -178,6 +170,30 @@ impl Insider {
         (octets, header, iv)
     }
 
+    /// Answers a Quick Mode of B's: all that it offers, changed so.
+    pub fn accept(&mut self, offer: &[u8], change: impl Fn(&mut Sa)) -> Vec<u8> {
+        let of = Header::parse(offer).unwrap();
+        let iv = self.iv.phase2(self.keys.prf, of.message_id);
+        let plain = protect::open(&self.keys, &iv, &of, &offer[28..]).unwrap();
+        let (mut payloads, mut ni) = (Vec::new(), Vec::new());
+        for payload in plain.payloads {
+            match payload {
+                Payload::Sa(mut sa) => {
+                    change(&mut sa);
+                    payloads.push(Payload::Sa(sa));
+                }
+                Payload::Nonce(nonce) => {
+                    ni = nonce.0;
+                    payloads.push(Payload::Nonce(Nonce(NONCE.to_vec())));
+                }
+                Payload::Id(id) => payloads.push(Payload::Id(id)),
+                _ => (),
+            }
+        }
+        let header = self.header(of.exchange_v1(), of.message_id, Flags::default());
+        protect::seal_hashed(&self.keys, &plain.next, &header, &ni, payloads).unwrap().0
+    }
+
     /// Ends a Quick Mode that B answered.
     pub fn conclude(&self, header: &Header, iv: &Iv, answer: &[u8]) -> Vec<u8> {
         let of = Header::parse(answer).unwrap();
@@ -194,3 +210,21 @@ impl Insider {
 
 /// Our nonce in Quick Mode.
 const NONCE: [u8; 16] = [5; 16];
+
+/// What a side with this policy offers for phase 2: ESP, or AH alone, with this SPI, AH around ESP with
+/// the next one, IPComp with the lower half as CPI.
+pub fn offered(policy: &Policy, spi: u32) -> Sa {
+    let wanted = offer::Wanted {
+        protocol: policy.protocol,
+        proposals: &policy.child_proposals,
+        around: policy.around,
+        ipcomp: policy.ipcomp,
+        encapsulation: offer::Encapsulation { mode: policy.mode, udp: None },
+    };
+    let spis = offer::Spis {
+        main: EspSpi(spi),
+        around: policy.around.map(|_| EspSpi(spi + 1)),
+        cpi: policy.ipcomp.then(|| Cpi((spi & 0xffff) as u16)),
+    };
+    offer::phase2(&wanted, policy.child_lifetime, &spis)
+}

@@ -327,7 +327,7 @@ pub enum Start {
 }
 
 /// The IPsec protocol of a child SA.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SaProtocol {
     /// RFC 4303.
     Esp,

@@ -79,7 +79,7 @@ impl<L: Link> Kernel<L> {
             self.stale.succeeded(now, sa);
         }
         if let Some(mut plan) = pending.plan.take_if(|plan| !plan.is_empty()) {
-            plan.stands(&pending.asked);
+            plan.succeeded(&pending.asked);
             return self.run(now, pending.owner, *plan);
         }
         let answer = match (pending.asked, data) {
@@ -124,11 +124,11 @@ impl<L: Link> Kernel<L> {
         };
         if let Some(mut companion) = self.companions.remove(&to.key) {
             let key = SaKey { src: to.src, dst: to.dst, ..to.key };
-            if let Some(ipcomp) = &mut companion.ipcomp {
-                let old = ipcomp.id();
-                (ipcomp.src, ipcomp.dst) = (to.src, to.dst);
-                let protected = SaId { src: to.src, dst: to.dst, ..info.id };
-                plan = plan.then_ipcomp(old, ipcomp, protected, behaviour.groups);
+            if !companion.beside.is_empty() {
+                let old = companion.beside.clone();
+                companion.beside.relocate(to.src, to.dst);
+                let middle = SaId { src: to.src, dst: to.dst, ..info.id };
+                plan = plan.then_beside((&old, &companion.beside), middle, behaviour.groups);
             }
             self.companions.insert(key, companion);
         }
@@ -158,14 +158,11 @@ impl<L: Link> Kernel<L> {
             Some(Plan { otherwise: Some(otherwise), .. }) => {
                 return self.run(now, pending.owner, *otherwise);
             }
-            Some(plan) if !gone => {
-                for request in plan.undo {
-                    if let Request::Delete(id) = &request
-                        && let Some(key) = translate::sa_key(id)
-                    {
-                        self.companions.remove(&key);
-                    }
-                    self.remove(now, request);
+            Some(Plan { adds: Some(key), stands, .. }) if !gone => {
+                let id = self.name(&key);
+                self.forget(now, &key);
+                if stands {
+                    self.remove(now, Request::Delete(id));
                 }
             }
             _ => (),

@@ -1,28 +1,68 @@
 //! What the engine asks for and a kernel does in several steps.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use pfkey::{Behaviour, Moves, Request, SaId, SaInfo, SaSpec};
 
 use super::{Asked, translate};
+use crate::conf::SaProtocol;
 use crate::ike::event::{Direction, SaKey, SaMove};
+use crate::wire::EspSpi;
 
 /// What belongs to an SA beyond its name.
 #[derive(Debug, Clone)]
 pub struct Companion {
     /// The rdomain by which the kernel finds it.
     pub rdomain: Option<u16>,
-    /// The IPComp SA whose packets it protects.
+    /// The other SAs of its bundle.
+    pub beside: Beside,
+}
+
+/// The other SAs of a bundle, which come and go with the one in the middle; few SAs have any.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// IPComp, whose packets it protects.
     pub ipcomp: Option<Box<SaSpec>>,
+    /// AH around its packets.
+    pub around: Option<Box<SaSpec>>,
+}
+
+impl Beside {
+    /// The inner one first.
+    pub fn iter(&self) -> impl Iterator<Item = &SaSpec> {
+        self.ipcomp.iter().chain(&self.around).map(|spec| &**spec)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ipcomp.is_none() && self.around.is_none()
+    }
+
+    /// They are between these hosts from now on.
+    pub fn relocate(&mut self, src: IpAddr, dst: IpAddr) {
+        for spec in self.ipcomp.iter_mut().chain(&mut self.around) {
+            (spec.src, spec.dst) = (src, dst);
+        }
+    }
+
+    /// The pairs of a bundle about this SA, each the inner one first.
+    fn pairs(&self, middle: SaId) -> Vec<(SaId, SaId)> {
+        let ipcomp = self.ipcomp.iter().map(|ipcomp| (ipcomp.id(), middle));
+        let around = self.around.iter().map(|around| (middle, around.id()));
+        ipcomp.chain(around).collect()
+    }
 }
 
 /// The SAs that have such; few do.
 #[derive(Debug, Default)]
-pub struct Companions(BTreeMap<(u8, u32, std::net::IpAddr, std::net::IpAddr), Companion>);
+pub struct Companions(BTreeMap<Name, Companion>);
+
+type Name = (SaProtocol, u32, IpAddr, IpAddr);
 
 impl Companions {
-    fn key(key: &SaKey) -> (u8, u32, std::net::IpAddr, std::net::IpAddr) {
-        (key.protocol as u8, key.spi.0, key.src, key.dst)
+    fn key(key: &SaKey) -> Name {
+        (key.protocol, key.spi.0, key.src, key.dst)
     }
 
     /// Remembers.
@@ -35,6 +75,22 @@ impl Companions {
         self.0.get(&Self::key(key))
     }
 
+    /// The SA in whose bundle this one stands beside it.
+    pub fn middle_of(&self, id: &SaId) -> Option<SaKey> {
+        let has = |it: &Companion| {
+            it.beside
+                .iter()
+                .any(|spec| (spec.protocol, spec.spi, spec.dst) == (id.protocol, id.spi, id.dst))
+        };
+        let found = self.0.iter().find(|(_, companion)| has(companion));
+        found.map(|((protocol, spi, src, dst), _)| SaKey {
+            protocol: *protocol,
+            spi: EspSpi(*spi),
+            src: *src,
+            dst: *dst,
+        })
+    }
+
     /// Forgets.
     pub fn remove(&mut self, key: &SaKey) -> Option<Companion> {
         self.0.remove(&Self::key(key))
@@ -45,8 +101,10 @@ impl Companions {
 #[derive(Debug, Default)]
 pub struct Plan {
     steps: VecDeque<(Asked, Request)>,
-    /// What takes back the steps that have succeeded, should a later one fail.
-    pub undo: Vec<Request>,
+    /// The SA that they add: should one fail, it goes, and what belongs to it.
+    pub adds: Option<SaKey>,
+    /// Whether it is there, which it is first.
+    pub stands: bool,
     /// What is done in their place, should one fail.
     pub otherwise: Option<Box<Plan>>,
 }
@@ -63,10 +121,8 @@ impl Plan {
     }
 
     /// A step has succeeded.
-    pub fn stands(&mut self, asked: &Asked) {
-        if let Asked::AddSa { sa, .. } = asked {
-            self.undo.push(Request::Delete(*sa));
-        }
+    pub fn succeeded(&mut self, asked: &Asked) {
+        self.stands |= matches!(asked, Asked::AddSa { .. });
     }
 
     fn step(mut self, asked: Asked, request: Request) -> Self {
@@ -74,29 +130,28 @@ impl Plan {
         self
     }
 
-    /// An SA, and the IPComp SA whose packets it protects.
+    /// An SA and the others of its bundle.
     pub fn add(
+        key: SaKey,
         sa: SaSpec,
-        ipcomp: Option<SaSpec>,
+        beside: &Beside,
         direction: Direction,
         behaviour: &Behaviour,
     ) -> Self {
         let whole = |direction| {
-            let plan = Self::default().one(sa.clone(), direction, behaviour);
-            match &ipcomp {
-                Some(ipcomp) => {
-                    let plan = plan.one(ipcomp.clone(), direction, behaviour);
-                    plan.grouped(ipcomp.id(), sa.id(), behaviour)
-                }
-                None => plan,
-            }
+            let all = [&sa].into_iter().chain(beside.iter());
+            let plan = Self { adds: Some(key), ..Self::default() };
+            let plan = all.fold(plan, |plan, it| plan.one(it.clone(), direction, behaviour));
+            let pairs = beside.pairs(sa.id());
+            pairs.into_iter().fold(plan, |plan, pair| plan.grouped(pair, behaviour))
         };
         match direction {
             Direction::Out => whole(Direction::Out),
             // The larval SA may be gone since: it lives for half a minute.
-            Direction::In if ipcomp.is_none() && !behaviour.larval_keeps_reqid => {
+            Direction::In if beside.is_empty() && !behaviour.larval_keeps_reqid => {
                 let asked = Asked::AddSa { sa: sa.id(), outbound: false, check: false };
-                let added = Self::default().step(asked, Request::Add(Box::new(sa.clone())));
+                let added = Self { adds: Some(key), ..Self::default() };
+                let added = added.step(asked, Request::Add(Box::new(sa.clone())));
                 Self { otherwise: Some(Box::new(added)), ..whole(Direction::In) }
             }
             Direction::In => whole(Direction::In),
@@ -119,8 +174,8 @@ impl Plan {
         }
     }
 
-    /// Ties IPComp to what protects its packets, where flows do not do that.
-    fn grouped(self, first: SaId, then: SaId, behaviour: &Behaviour) -> Self {
+    /// Ties two SAs of a bundle together, where flows do not do that.
+    fn grouped(self, (first, then): (SaId, SaId), behaviour: &Behaviour) -> Self {
         if !behaviour.groups {
             return self;
         }
@@ -176,16 +231,25 @@ impl Plan {
         self.step(Asked::DeleteSa, Request::Delete(old)).step(moved, Request::Add(Box::new(new)))
     }
 
-    /// Then makes the IPComp SA anew, which has no numbers that could go on.
-    pub fn then_ipcomp(mut self, old: SaId, new: &SaSpec, then: SaId, groups: bool) -> Self {
-        let counts_on = self.counts_on();
+    /// Then makes the other SAs of the bundle anew, where they are to be from `old` to `new`. IPComp has
+    /// no sequence numbers; those of AH begin again.
+    pub fn then_beside(
+        mut self,
+        (old, new): (&Beside, &Beside),
+        middle: SaId,
+        groups: bool,
+    ) -> Self {
+        let counts_on = self.counts_on() && new.around.is_none();
         let otherwise = self.otherwise.take();
-        let mut plan = self.replaced(old, new.clone(), counts_on);
-        if groups {
+        let both = old.iter().zip(new.iter());
+        let mut plan =
+            both.fold(self, |plan, (old, new)| plan.replaced(old.id(), new.clone(), counts_on));
+        for (first, then) in new.pairs(middle).into_iter().filter(|_| groups) {
             let moved = Asked::Moved { counts_on, told_to_all: false };
-            plan = plan.step(moved, Request::Group { first: new.id(), then });
+            plan = plan.step(moved, Request::Group { first, then });
         }
-        let otherwise = otherwise.map(|plan| Box::new(plan.then_ipcomp(old, new, then, groups)));
+        let otherwise =
+            otherwise.map(|plan| Box::new(plan.then_beside((old, new), middle, groups)));
         Self { otherwise, ..plan }
     }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use pfkey::{Authentication, Behaviour, Encryption, Interface};
 
+use super::plan::Beside;
 use crate::conf::{Mode, Prefix, SaProtocol};
 use crate::crypto::Secret;
 use crate::ike::event::{
-    Capabilities, Cpi, Direction, KernelFlow, KernelLifetime, KernelSa, KernelSelector, Ports,
-    SaCounters, SaKey, SaMove,
+    Around, Capabilities, Cpi, Direction, KernelFlow, KernelLifetime, KernelSa, KernelSelector,
+    Ports, SaCounters, SaKey, SaMove,
 };
 use crate::wire::EspSpi;
 use crate::wire::iana::v2::{EncryptionId, IntegrityId};
@@ -140,8 +141,8 @@ pub fn selector(selector: &pfkey::Selector) -> Option<KernelSelector> {
 }
 
 /// A flow with its reqid as the kernel gets it. In transport mode the packet's own addresses are
-/// the SA's. With IPComp that is the inner transform and has the flow's mode; what protects its
-/// packets goes between the same hosts in transport mode.
+/// the SA's. Of a bundle (IPComp, ESP, AH from the inside out) the innermost transform has the flow's
+/// mode; those around it go between the same hosts in transport mode.
 pub fn flow(flow: &KernelFlow, reqid: u32) -> pfkey::Flow {
     let (src, dst): (IpAddr, IpAddr) = match flow.direction {
         Direction::In => (flow.remote, flow.local),
@@ -155,16 +156,17 @@ pub fn flow(flow: &KernelFlow, reqid: u32) -> pfkey::Flow {
         optional: false,
     };
     let selector = selector_to_kernel(&flow.selector);
-    let first = transform(protocol(flow.protocol), mode(flow.mode));
-    let mut result = pfkey::Flow::protect(direction(flow.direction), selector, first);
-    if flow.ipcomp {
-        let compress = pfkey::Transform {
-            optional: flow.direction == Direction::In,
-            ..transform(pfkey::Protocol::IpComp, mode(flow.mode))
-        };
-        let protect = transform(protocol(flow.protocol), pfkey::Mode::Transport);
-        result.transforms = vec![compress, protect];
-    }
+    let outer = pfkey::Mode::Transport;
+    let innermost = mode(flow.mode);
+    let ipcomp = flow.ipcomp.then(|| pfkey::Transform {
+        optional: flow.direction == Direction::In,
+        ..transform(pfkey::Protocol::IpComp, innermost)
+    });
+    let middle = if flow.ipcomp { outer } else { innermost };
+    let middle = transform(protocol(flow.protocol), middle);
+    let around = flow.around.then(|| transform(pfkey::Protocol::Ah, outer));
+    let mut result = pfkey::Flow::protect(direction(flow.direction), selector, middle.clone());
+    result.transforms = ipcomp.into_iter().chain([middle]).chain(around).collect();
     result.priority = priority(&flow.selector);
     result.rdomain = flow.rdomain.and_then(|domain| u16::try_from(domain).ok());
     result
@@ -243,8 +245,14 @@ fn unit(iface: &str, name: &str) -> Result<u32, String> {
     unit.ok_or_else(|| format!("{iface} is no interface that takes SAs here: {name}0 would be one"))
 }
 
-/// The IPComp SA that goes with an SA (of that name and reqid), if one does.
-pub fn ipcomp(sa: &KernelSa, protected: &pfkey::SaSpec) -> Option<pfkey::SaSpec> {
+/// The other SAs of the bundle of an SA (of that name and reqid).
+pub fn beside(sa: &KernelSa, middle: &pfkey::SaSpec) -> Result<Beside, String> {
+    let around = sa.around.as_ref().map(|around| around_it(sa, middle, around)).transpose()?;
+    let ipcomp = ipcomp(sa, middle);
+    Ok(Beside { ipcomp: ipcomp.map(Box::new), around: around.map(Box::new) })
+}
+
+fn ipcomp(sa: &KernelSa, protected: &pfkey::SaSpec) -> Option<pfkey::SaSpec> {
     let Cpi(cpi) = sa.ipcomp?;
     let spi = pfkey::Spi(cpi.into());
     let (src, dst) = (sa.key.src, sa.key.dst);
@@ -258,6 +266,30 @@ pub fn ipcomp(sa: &KernelSa, protected: &pfkey::SaSpec) -> Option<pfkey::SaSpec>
     let domain = sa.rdomain.and_then(|domain| u16::try_from(domain).ok());
     spec.rdomain = domain.map(|domain| (domain, domain));
     Some(spec)
+}
+
+fn around_it(
+    sa: &KernelSa,
+    within: &pfkey::SaSpec,
+    around: &Around,
+) -> Result<pfkey::SaSpec, String> {
+    let (src, dst) = (sa.key.src, sa.key.dst);
+    let (protocol, spi) = (pfkey::Protocol::Ah, pfkey::Spi(around.spi.0));
+    let mut spec = pfkey::SaSpec::new(protocol, spi, src, dst, pfkey::Mode::Transport);
+    spec.authentication = Some(authentication(&around.integrity)?);
+    spec.reqid = within.reqid;
+    spec.replay_window = within.replay_window;
+    (spec.soft, spec.hard) = (within.soft, within.hard);
+    spec.rdomain = within.rdomain;
+    Ok(spec)
+}
+
+fn authentication(
+    (id, secret): &(IntegrityId, Secret),
+) -> Result<(Authentication, pfkey::Secret), String> {
+    let row = INTEGRITY.iter().find(|row| row.0 == *id);
+    let row = row.ok_or_else(|| format!("no kernel has {id}"))?;
+    Ok((row.1, pfkey::Secret::from(secret.octets())))
 }
 
 /// Another place of an SA, as far as the engine knows it.
@@ -291,11 +323,7 @@ pub fn sa(sa: &KernelSa, behaviour: &Behaviour, rdomain: u16) -> Result<pfkey::S
         let row = row.ok_or_else(|| format!("no kernel has {id}"))?;
         spec.encryption = Some((row.1, key(secret)));
     }
-    if let Some((id, secret)) = &sa.integrity {
-        let row = INTEGRITY.iter().find(|row| row.0 == *id);
-        let row = row.ok_or_else(|| format!("no kernel has {id}"))?;
-        spec.authentication = Some((row.1, key(secret)));
-    }
+    spec.authentication = sa.integrity.as_ref().map(authentication).transpose()?;
     spec.esn = sa.esn;
     spec.replay_window = sa.replay_window;
     spec.soft = lifetime(sa.soft);
