@@ -197,7 +197,10 @@ impl Writer {
         if interface {
             self.put("interface sec3");
         } else {
-            self.maybe(&["esp", "ah"]);
+            let bundles =
+                ["ah esp", "esp ah", "ipcomp esp", "ah ipcomp", "ipcomp ah esp", "esp ah ipcomp"];
+            let kinds = [&["esp", "ah"][..], &bundles].concat();
+            self.maybe(&kinds);
             self.maybe(&["tunnel", "transport"]);
             self.valued("proto", &["tcp", "47", "esp"]);
             self.ends(true);

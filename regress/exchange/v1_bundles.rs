@@ -374,6 +374,8 @@ fn connected_may_name_any_sa_of_the_bundle() {
     }
 }
 
+const STANDS: &str = "child SA in";
+
 /// The insider's answer to what B offers, changed; how B tells of it.
 #[test]
 fn answers_that_lie_are_reported_and_leave_nothing() {
@@ -391,7 +393,10 @@ fn answers_that_lie_are_reported_and_leave_nothing() {
             |sa| sa.proposals = vec![sa.proposals[1].clone(); 3],
             "PROTO_IPSEC_ESP with PROTO_IPSEC_ESP",
         ),
-        (|sa| sa.proposals[2].number = 2, "2 proposals in the answer instead of one"),
+        (
+            |sa| sa.proposals[2].number = 2,
+            "the peer chose PROTO_IPSEC_AH with PROTO_IPSEC_ESP where",
+        ),
         (|sa| sa.proposals[0].spi = Spi::Child(EspSpi(0)), "the SPI"),
         (|sa| sa.proposals[2].spi = Spi::Other(vec![0, 0]), "the CPI 0000 is not allowed"),
         (|sa| sa.proposals[2].spi = Spi::Other(vec![0, 63]), "the CPI 003f is not allowed"),
@@ -417,8 +422,13 @@ fn answers_that_lie_are_reported_and_leave_nothing() {
         ),
         (|sa| sa.proposals[0].transforms.clear(), "0 transforms in the answer instead of one"),
     ];
-    let truth: Lie = (|_| (), "child SA in");
-    for (lie, words) in lies.iter().chain([&truth]) {
+    // strongSwan says what protects the packets again, alone.
+    let again: fn(&mut Sa) = |sa| {
+        let esp = Proposal { number: 2, ..sa.proposals[1].clone() };
+        sa.proposals.push(esp);
+    };
+    let truths: &[Lie] = &[(|_| (), STANDS), (again, STANDS)];
+    for (lie, words) in lies.iter().chain(truths) {
         let (mut pair, mut insider, _) = opened(|policy| {
             (BUNDLES[3].1)(policy);
             policy.start = Start::OnDemand;
@@ -428,8 +438,8 @@ fn answers_that_lie_are_reported_and_leave_nothing() {
             src: prefix("10.2.0.7/32"),
             dst: prefix("10.1.0.7/32"),
             ip_protocol: 1,
-            src_port: 0,
-            dst_port: 0,
+            src_port: Ports::ANY,
+            dst_port: Ports::ANY,
         };
         let (local, remote) = (ip("192.0.2.2"), ip("192.0.2.1"));
         let acquire = Acquire { local, remote, reqid: None, selector: Some(selector) };
@@ -445,7 +455,7 @@ fn answers_that_lie_are_reported_and_leave_nothing() {
         });
         hand(&mut pair, &answer);
         assert!(pair.told(B, words), "{words}: {:#?}", pair.sides[B].reports);
-        let stands = *words == truth.1;
+        let stands = *words == STANDS;
         assert_eq!(held(&pair), (usize::from(stands), 0, usize::from(stands)), "{words}");
     }
 }

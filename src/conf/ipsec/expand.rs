@@ -79,7 +79,10 @@ impl Context<'_> {
     fn ike(&self, rule: &IkeRule, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let (protocol, src_port, dst_port) = self.traffic(&rule.ends)?;
         let quick = rule.phase2.as_ref().map(|p| &p.algorithms);
-        if let Some((enc, _)) = quick.and_then(|a| a.enc.filter(|e| e.aead).zip(a.auth)) {
+        // In a bundle it is AH's.
+        let around = rule.has_beside(Kind::Ah);
+        let both = quick.and_then(|a| a.enc.filter(|e| e.aead).zip(a.auth));
+        if let Some((enc, _)) = both.filter(|_| !around) {
             return Err(format!("authentication is implicit for {}", enc.word).into());
         }
         let pairs = match rule.interface {

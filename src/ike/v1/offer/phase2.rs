@@ -157,7 +157,8 @@ fn agreed(sas: Chosen, chosen: &[(&WireProposal, &Transform)]) -> Phase2Choice {
     }
 }
 
-/// Checks what the peer chose of our offer for phase 2.
+/// Checks what the peer chose of our offer for phase 2. Beside a bundle strongSwan names what protects
+/// it once more, alone and under the next number: the first number counts.
 ///
 /// # Errors
 ///
@@ -168,12 +169,14 @@ pub fn accept_phase2(
     answer: &Sa,
 ) -> Result<Phase2Choice, String> {
     let numbers = by_number(answer);
-    let [proposals] = numbers.as_slice() else {
-        return Err(format!("{} proposals in the answer instead of one", numbers.len()));
+    let protocols = wanted.protocols();
+    let count = answer.proposals.len();
+    let (Some(proposals), true) = (numbers.first(), protocols.len() > 1 || count == 1) else {
+        return Err(format!("{count} proposals in the answer instead of one"));
     };
     let Some(bundle) = Offered::of(wanted, proposals) else {
         let chosen = proposals.iter().map(|it| it.protocol);
-        let (chosen, ours) = (named(chosen), named(wanted.protocols()));
+        let (chosen, ours) = (named(chosen), named(protocols));
         return Err(format!("the peer chose {chosen} where we offered {ours}"));
     };
     for proposal in proposals {
