@@ -223,7 +223,7 @@ impl<L: Link> Kernel<L> {
                 self.forget(now, &key);
                 (Asked::DeleteSa, Request::Delete(id))
             }
-            KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(self.name(&key))),
+            KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(self.told(&key))),
             KernelRequest::AddFlow(flow) => {
                 for bypass in translate::neighbour_discovery(&flow, &behaviour) {
                     self.stale.adopt(&bypass);
@@ -349,6 +349,17 @@ impl<L: Link> Kernel<L> {
     fn name(&self, key: &SaKey) -> SaId {
         let rdomain = self.companions.get(key).and_then(|companion| companion.rdomain);
         SaId { rdomain, ..translate::sa_id(key) }
+    }
+
+    /// The SA to be asked for what an SA carries: of SAs that are tied together by groups the kernel
+    /// tells only of the outermost.
+    fn told(&self, key: &SaKey) -> SaId {
+        let bundle = self.companions.get(key).map(|companion| &companion.beside);
+        let around = bundle.and_then(|beside| beside.around.as_ref());
+        match around.filter(|_| self.link.behaviour().groups) {
+            Some(around) => around.id(),
+            None => self.name(key),
+        }
     }
 
     fn ask(&mut self, now: Time, owner: Option<RequestId>, asked: Asked, request: &Request) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bundles;
 mod left;
 mod manual;
 mod real;

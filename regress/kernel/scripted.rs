@@ -17,14 +17,14 @@ use super::{flow, ip, outbound};
 
 const US: u32 = 4711;
 
-struct Scene {
-    road: Road,
-    kernel: Kernel<Road>,
+pub struct Scene {
+    pub road: Road,
+    pub kernel: Kernel<Road>,
     id: u64,
 }
 
 impl Scene {
-    fn new(dialect: &str) -> Self {
+    pub fn new(dialect: &str) -> Self {
         let road = Road::new(dialect, US);
         road.kernel.borrow_mut().enable_ipcomp();
         let mut kernel = Kernel::new(road.clone());
@@ -33,7 +33,7 @@ impl Scene {
         Self { road, kernel, id: 0 }
     }
 
-    fn ask(&mut self, request: KernelRequest) -> KernelAnswer {
+    pub fn ask(&mut self, request: KernelRequest) -> KernelAnswer {
         self.id += 1;
         let now = Time::at(Duration::from_secs(2));
         self.kernel.request(now, RequestId(self.id), request);
@@ -49,15 +49,19 @@ impl Scene {
         answer.expect("an answer")
     }
 
-    fn spi(&mut self) -> EspSpi {
+    pub fn spi(&mut self) -> EspSpi {
+        self.spi_of(SaProtocol::Esp)
+    }
+
+    pub fn spi_of(&mut self, protocol: SaProtocol) -> EspSpi {
         let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
-        match self.ask(KernelRequest::GetSpi { protocol: SaProtocol::Esp, src, dst }) {
+        match self.ask(KernelRequest::GetSpi { protocol, src, dst }) {
             KernelAnswer::Spi(spi) => spi,
             other => panic!("{other:?}"),
         }
     }
 
-    fn cpi(&mut self) -> Cpi {
+    pub fn cpi(&mut self) -> Cpi {
         let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
         match self.ask(KernelRequest::GetCpi { src, dst }) {
             KernelAnswer::Cpi(cpi) => cpi,
@@ -65,24 +69,24 @@ impl Scene {
         }
     }
 
-    fn add(&mut self, sa: KernelSa) {
+    pub fn add(&mut self, sa: KernelSa) {
         let name = self.road.dialect.name;
         assert_eq!(self.ask(KernelRequest::AddSa(Box::new(sa))), KernelAnswer::Done, "{name}");
     }
 }
 
-fn out_sa(spi: u32) -> KernelSa {
+pub fn out_sa(spi: u32) -> KernelSa {
     let KernelRequest::AddSa(sa) = outbound(spi) else { unreachable!() };
     *sa
 }
 
-fn in_sa(spi: EspSpi) -> KernelSa {
+pub fn in_sa(spi: EspSpi) -> KernelSa {
     let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
     let key = SaKey { protocol: SaProtocol::Esp, spi, src, dst };
     KernelSa { key, direction: Direction::In, ..out_sa(0) }
 }
 
-fn everywhere(story: impl Fn(Scene)) {
+pub fn everywhere(story: impl Fn(Scene)) {
     Dialect::all().iter().for_each(|dialect| story(Scene::new(dialect.name)));
 }
 

@@ -63,8 +63,10 @@ impl Kernel {
                     }
                     // The others of its bundle go with an SA that does not come.
                     KernelRequest::AddSa(sa) if sa.direction == Direction::In => {
-                        sa.ipcomp.iter().for_each(|cpi| drop(self.cpis.remove(&cpi.0)));
-                        for around in &sa.around {
+                        if let Some(cpi) = sa.ipcomp {
+                            self.cpis.remove(&cpi.0);
+                        }
+                        if let Some(around) = &sa.around {
                             self.larval.remove(&(around.spi.0, sa.key.dst));
                         }
                     }

@@ -224,7 +224,7 @@ pub fn offered(policy: &Policy, spi: u32) -> Sa {
     let spis = offer::Spis {
         main: EspSpi(spi),
         around: policy.around.map(|_| EspSpi(spi + 1)),
-        cpi: policy.ipcomp.then(|| Cpi((spi & 0xffff) as u16)),
+        cpi: policy.ipcomp.then_some(Cpi((spi & 0xffff) as u16)),
     };
     offer::phase2(&wanted, policy.child_lifetime, &spis)
 }

@@ -165,7 +165,7 @@ pub fn flow(flow: &KernelFlow, reqid: u32) -> pfkey::Flow {
     let middle = if flow.ipcomp { outer } else { innermost };
     let middle = transform(protocol(flow.protocol), middle);
     let around = flow.around.then(|| transform(pfkey::Protocol::Ah, outer));
-    let mut result = pfkey::Flow::protect(direction(flow.direction), selector, middle.clone());
+    let mut result = pfkey::Flow::protect(direction(flow.direction), selector, middle);
     result.transforms = ipcomp.into_iter().chain([middle]).chain(around).collect();
     result.priority = priority(&flow.selector);
     result.rdomain = flow.rdomain.and_then(|domain| u16::try_from(domain).ok());

@@ -98,8 +98,9 @@ pub struct Behaviour {
     /// Whether lifetimes, NAT-T port or addresses of a live SA can be changed by UPDATE without
     /// harm. NetBSD resets sequence numbers; Linux wants the keys again.
     pub update_live: bool,
-    /// Whether IPComp must be tied to the SA that protects its packets by
-    /// [`Request::Group`](crate::Request::Group). Elsewhere the flow names both.
+    /// Whether the SAs of a bundle must be tied together by
+    /// [`Request::Group`](crate::Request::Group), each to the one around it; GET then tells only of the
+    /// outermost. Elsewhere the flow names them all.
     pub groups: bool,
     /// Whether and how an SA is tied to an interface that routes lead to.
     pub interface: Interface,
