@@ -38,6 +38,7 @@ fuzz:
 	OAKD_FUZZ_SECONDS=$${OAKD_FUZZ_SECONDS:-60} regress/fuzz/guided/run
 
 bench:
+	-uptime # whatever else runs makes the figures worse
 	$(CARGO) bench --locked --workspace
 	regress/bench/peers
 

@@ -55,7 +55,7 @@ pub fn name(suite: &IkeSuite) -> String {
 
 /// The table of single computations; beside ours the library's generic interface, where it has one.
 pub fn primitives() {
-    head("one computation, us", &["oakd", "EVP"]);
+    head("one computation, us, best of many", &["oakd", "EVP"]);
     for group in [
         GroupId::CURVE25519,
         GroupId::CURVE448,
@@ -108,7 +108,7 @@ pub fn primitives() {
 
 /// The table of whole handshakes, both roles together.
 pub fn handshakes() {
-    head("raw handshake, both roles, us", &["total", "exchange", "the rest"]);
+    head("raw handshake, both roles, us, best of many", &["total", "exchange", "the rest"]);
     for suite in suites() {
         let total = micros(|| handshake(&suite));
         let exchange = micros(|| key_exchange(suite.group));

@@ -22,7 +22,7 @@ const PAIRS: usize = 1000;
 
 /// The table of whole handshakes beside the raw cost, measured in turn.
 pub fn handshakes() {
-    head("whole handshake, both roles, us", &["whole", "raw", "ratio"]);
+    head("whole handshake, both roles, us, best of many", &["whole", "raw", "ratio"]);
     for suite in raw::suites() {
         let configs = Configs::new(&suite, "active");
         let (whole, raw) = in_turn(|| Pair::established(&configs), || raw::handshake(&suite));
