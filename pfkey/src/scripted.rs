@@ -24,6 +24,7 @@ mod lifetimes;
 mod moves;
 mod rules;
 mod sadb;
+mod sockets;
 mod values;
 
 use crate::codec::Packet;
@@ -31,6 +32,7 @@ use crate::dialect::{Dialect, ExtType, FlowStyle, MessageType};
 use crate::layout::{self, msg};
 use crate::message::{Message, ParseError};
 use rules::Rules;
+use sockets::{Socket, To};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -78,16 +80,6 @@ pub struct Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SocketId(usize);
 
-#[derive(Debug)]
-struct Socket {
-    pid: u32,
-    registered: BTreeSet<u8>,
-    promisc: bool,
-    queue: VecDeque<Packet>,
-    /// Octets that fit the queue.
-    room: usize,
-}
-
 /// Extensions by number, as they lie in messages.
 type Exts = BTreeMap<u16, Vec<u8>>;
 
@@ -124,17 +116,6 @@ enum Fail {
     Write(u8),
     /// An answer says so.
     Reply(u8),
-}
-
-/// Who hears a message.
-#[derive(Clone, Copy)]
-enum To {
-    One(SocketId),
-    All,
-    /// Those who registered for the type; KAME: for any.
-    Registered(u8),
-    /// The one who asked, and those who registered.
-    OneAndRegistered(SocketId),
 }
 
 impl Kernel {
@@ -411,66 +392,6 @@ impl Kernel {
     /// The selected extensions in the dialect's order.
     fn pick(&self, exts: &Exts, order: &[u16]) -> Vec<Vec<u8>> {
         order.iter().filter_map(|n| exts.get(n).cloned()).collect()
-    }
-
-    fn send(&mut self, to: To, octets: Vec<u8>) {
-        let any_type = self.dialect.flows != FlowStyle::Flows;
-        let hears = |i: usize, s: &Socket| match to {
-            To::One(id) => i == id.0,
-            To::All => true,
-            To::Registered(t) if any_type => t != 255 && !s.registered.is_empty(),
-            To::Registered(t) => s.registered.contains(&t),
-            To::OneAndRegistered(id) => i == id.0 || !s.registered.is_empty(),
-        };
-        let full = |s: &Socket| s.held() + octets.len() > s.room;
-        if self.dialect.behaviour.enobufs_may_be_done
-            && matches!(to, To::All)
-            && self.sockets.iter().any(full)
-        {
-            self.lost = true;
-            return;
-        }
-        // KAME wraps everything for the promiscuous; OpenBSD what they would not hear otherwise.
-        let wrap = any_type || !matches!(to, To::All);
-        let copy = self.copy(&octets, 0);
-        for (i, s) in self.sockets.iter_mut().enumerate() {
-            if wrap && s.promisc {
-                enqueue(s, &copy);
-            }
-            if hears(i, s) {
-                enqueue(s, &octets);
-            }
-        }
-    }
-
-    /// OpenBSD shows requests to the promiscuous.
-    fn copy_request(&mut self, octets: &[u8], pid: u32) {
-        if self.dialect.flows == FlowStyle::Flows {
-            let copy = self.copy(octets, pid);
-            for s in self.sockets.iter_mut().filter(|s| s.promisc) {
-                enqueue(s, &copy);
-            }
-        }
-    }
-
-    fn copy(&self, octets: &[u8], seq: u32) -> Vec<u8> {
-        let mut out = self.own(MessageType::Promisc, 0, seq, vec![octets.to_vec()]);
-        let words = ((out.len() + self.dialect.copies_claim) / 8) as u16;
-        msg::LEN.put(&mut out, words);
-        out
-    }
-}
-
-impl Socket {
-    /// Octets in the queue.
-    fn held(&self) -> usize {
-        self.queue.iter().map(|p| p.len()).sum()
-    }
-}
-
-fn enqueue(socket: &mut Socket, octets: &[u8]) {
-    if socket.held().saturating_add(octets.len()) <= socket.room {
-        socket.queue.push_back(Packet::new(octets.to_vec()));
     }
 }
 
