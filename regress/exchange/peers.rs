@@ -1,7 +1,7 @@
 //! One peer and its IKE SAs: reauthentication, one IKE SA for each identity, other addresses.
 
 use crate::pair::*;
-use oakd::conf::{Config, Globals, Start};
+use oakd::conf::{Config, Globals, PolicyName, Start};
 use oakd::ike::event::*;
 use oakd::ike::report::{Event, Gone};
 use oakd::wire::iana::v2::GroupId;
@@ -189,4 +189,34 @@ fn one_ike_sa_for_each_identity_where_that_is_enforced() {
         }
         pair.end();
     }
+}
+
+#[test]
+fn two_peers_with_the_same_network_are_told_who_gets_the_traffic() {
+    let mut pair = Pair::new();
+    let both = |side: usize| {
+        let of = |name: &str, who: &str| {
+            let mut it = policy(side);
+            it.name = PolicyName(name.into());
+            match side {
+                A => it.local_id = Some(fqdn(who)),
+                _ => (it.remote_id, it.peer) = (Some(fqdn(who)), None),
+            }
+            it
+        };
+        vec![of("first", "first.example"), of("second", "second.example")]
+    };
+    pair.configure(B, both(B));
+    pair.configure(A, both(A));
+    pair.pass(3);
+    let covered = |event: &Event| matches!(event, Event::FlowCovered { .. });
+    assert!(pair.reported(B, covered) && !pair.reported(A, covered));
+    assert!(pair.told(B, "10.2.0.0/24 -> 10.1.0.0/24 goes to this peer now, and no longer to"));
+    pair.sides[B].reports.clear();
+    // New keys are no news.
+    for ike in [false, true] {
+        pair.command(A, Command::Rekey { name: "second".into(), ike });
+    }
+    pair.pass(3);
+    assert!(!pair.reported(B, covered));
 }

@@ -100,6 +100,8 @@ pub enum Deed {
     Reopen(SaId),
     /// This one was deleted; its children go to another with the same peer, if there is one.
     Bequeath(SaId),
+    /// This one has a new child, whose flows may have been those of another.
+    Cover(SaId, ChildId),
     /// A request of the peer that came early is to be worked on.
     TakeTurn(SaId),
     /// This one is half open and has to give way.

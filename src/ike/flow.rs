@@ -104,6 +104,12 @@ impl FlowTable {
         claim
     }
 
+    /// The reqid of the newest claim that gave way to what the kernel has for this selector.
+    pub fn covered(&self, direction: Direction, selector: KernelSelector) -> Option<u32> {
+        let covered = self.covered.get(&(direction, selector))?;
+        covered.last().map(|claim| claim.uses.reqid)
+    }
+
     /// The flows that are in the kernel, in no order.
     pub fn iter(&self) -> impl Iterator<Item = KernelFlow> {
         self.present.iter().map(|(selects, claim)| claim.uses.flow(*selects))

@@ -334,6 +334,13 @@ pub enum Event {
         /// The group that it is asked for with now.
         group: Option<String>,
     },
+    /// The traffic of a new child SA went to another peer until now.
+    FlowCovered {
+        /// Which.
+        flow: String,
+        /// The other's policy and identity.
+        other: String,
+    },
     /// Both sides opened at once; one of the two IKE SAs will go.
     Superseded,
     /// Something went wrong within; nothing that the peer or the operator did.
@@ -384,8 +391,8 @@ impl Report {
     pub fn level(&self) -> Level {
         use Event::{
             AddressesGiven, AddressesTaken, Authenticated, ChildDeleted, ChildEstablished,
-            ChildRekeyed, Configured, Disagreed, Doubted, Dropped, Finished, Fragmented,
-            FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
+            ChildRekeyed, Configured, Disagreed, Doubted, Dropped, Finished, FlowCovered,
+            Fragmented, FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
             InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, KeyExchangeTurned,
             LoggedIn, LoginFailed, Message, Misbehaved, MovedByRekey, NatForbidden, NatFound,
             NoAnswer, NoGroup, NoPolicy, NotSelectable, OtherVersion, PathMoved, PathNotProved,
@@ -415,6 +422,7 @@ impl Report {
             | NoPolicy { .. }
             | TooManyTries { .. }
             | PathMoved { .. }
+            | FlowCovered { .. }
             | Remapped
             | PathNotProved { .. }
             | PathRefused { .. }

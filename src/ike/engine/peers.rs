@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use crate::ike::child::ChildId;
+use crate::ike::event::Direction;
 use crate::ike::inner::Inner;
 use crate::ike::natt::Path;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Body, Sa, inherit};
+use crate::ike::selector;
 use crate::ike::table::{Key, SaId};
 use crate::ike::v2::{self, stray::Hint};
 use crate::wire::{EspSpi, Header};
@@ -31,6 +34,29 @@ impl Engine {
                 }
             });
         }
+    }
+
+    /// A new child took flows that the child of another peer has too: only one of them gets the traffic.
+    pub(super) fn covers(&mut self, id: SaId, child: ChildId) {
+        let Some(sa) = self.table.get(id) else { return };
+        let Some(child) = sa.frame.children.iter().find(|it| it.id == child) else { return };
+        let covered = child
+            .agreement
+            .flows
+            .iter()
+            .find_map(|flow| Some((flow, self.core.flows.covered(Direction::Out, *flow)?)));
+        let Some((flow, reqid)) = covered else { return };
+        let has = |sa: &&Sa| sa.frame.children.iter().any(|it| it.agreement.reqid == reqid);
+        let Some(other) = self.table.iter().find(has) else { return };
+        let (Some(now), Some(before)) = (sa.standing(), other.standing()) else { return };
+        // A peer that came back from elsewhere is no other.
+        if now.who().is(&before.who()) {
+            return;
+        }
+        let (name, at) = (&other.frame.policy.name.0, other.frame.remote);
+        let other = format!("{name} ({at}), {}", before.ids.1);
+        let flow = selector::printed(flow);
+        sa.frame.report(&mut self.core, Event::FlowCovered { flow, other });
     }
 
     /// The kernel saw packets of an inbound SA come from elsewhere.

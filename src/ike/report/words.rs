@@ -224,6 +224,11 @@ impl fmt::Display for Event {
                      {how}: write `group` there as the peer has it, and that is saved"
                 )
             }
+            Event::FlowCovered { flow, other } => write!(
+                f,
+                "{flow} goes to this peer now, and no longer to {other}: where both are to be reached, \
+                 give their networks different addresses"
+            ),
             Event::Superseded => {
                 f.write_str("both sides opened at once; the IKE SA with the lower SPI will go")
             }

@@ -81,6 +81,7 @@ impl Established {
             self.want(Task::DeleteChild(victim, Gone::Replaced));
         }
         if old.is_none() {
+            core.deeds.push_back(Deed::Cover(frame.id, frame.children[at].id));
             self.one_of_two(frame, core, at);
             self.want_rest(frame, core);
             if !self.queue.contains(&Task::CreateChild) {
