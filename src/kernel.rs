@@ -22,7 +22,8 @@ use std::time::Duration;
 use pfkey::{Behaviour, Incoming, MessageType, Request, SaId};
 
 use crate::ike::event::{
-    Capabilities, Cpi, Expire, Input, KernelAnswer, KernelRequest, RequestId, SaKey, SaMove, Time,
+    Capabilities, Cpi, Expire, Input, KernelAnswer, KernelFlow, KernelRequest, KernelSa, RequestId,
+    SaKey, SaMove, Time,
 };
 use crate::wire::EspSpi;
 pub use link::PfKey;
@@ -184,8 +185,6 @@ impl<L: Link> Kernel<L> {
 
     /// Asks the kernel for the engine. The answer comes by [`Kernel::poll`].
     pub fn request(&mut self, now: Time, owner: RequestId, request: KernelRequest) {
-        let behaviour = *self.link.behaviour();
-        let reqid = |reqid| translate::reqid_to_kernel(reqid, &behaviour);
         let (asked, request) = match request {
             KernelRequest::GetSpi { protocol, src, dst } => {
                 (Asked::GetSpi, get_spi(translate::protocol(protocol), src, dst))
@@ -198,22 +197,10 @@ impl<L: Link> Kernel<L> {
                 let id = SaId { protocol, spi, src, dst, rdomain: None };
                 (Asked::DeleteSa, Request::Delete(id))
             }
-            KernelRequest::AddSa(sa) => {
-                let spec = match translate::sa(&sa, &behaviour, self.rdomain) {
-                    Ok(spec) => spec,
-                    Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
-                };
-                let beside = match translate::beside(&sa, &spec) {
-                    Ok(beside) => beside,
-                    Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
-                };
-                let plan = Plan::add(sa.key, spec.clone(), &beside, sa.direction, &behaviour);
-                let rdomain = spec.id().rdomain;
-                if !beside.is_empty() || rdomain.is_some() {
-                    self.companions.insert(sa.key, Companion { rdomain, beside });
-                }
-                return self.run(now, Some(owner), plan);
-            }
+            KernelRequest::AddSa(sa) => match self.plan_of(&sa) {
+                Ok(plan) => return self.run(now, Some(owner), plan),
+                Err(reason) => return self.answer(owner, KernelAnswer::Failed(reason)),
+            },
             KernelRequest::MoveSa(to) => {
                 let id = self.name(&to.key);
                 (Asked::Inspect(to), Request::Get(id))
@@ -224,28 +211,50 @@ impl<L: Link> Kernel<L> {
                 (Asked::DeleteSa, Request::Delete(id))
             }
             KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(self.told(&key))),
-            KernelRequest::AddFlow(flow) => {
-                for bypass in translate::neighbour_discovery(&flow, &behaviour) {
-                    self.stale.adopt(&bypass);
-                    self.ask(now, None, Asked::AddFlow, &Request::AddFlow(Box::new(bypass)));
-                }
-                if !behaviour.reqids {
-                    self.record.add_flow(&flow);
-                }
-                let flow = translate::flow(&flow, reqid(flow.reqid));
-                self.stale.adopt(&flow);
-                (Asked::AddFlow, Request::AddFlow(Box::new(flow)))
-            }
-            KernelRequest::DeleteFlow(flow) => {
-                for bypass in translate::neighbour_discovery(&flow, &behaviour) {
-                    self.remove(now, Request::DeleteFlow(Box::new(bypass)));
-                }
-                self.record.remove_flow(&flow);
-                let flow = translate::flow(&flow, reqid(flow.reqid));
-                (Asked::DeleteFlow, Request::DeleteFlow(Box::new(flow)))
-            }
+            KernelRequest::AddFlow(flow) => (Asked::AddFlow, self.flow_to_add(now, &flow)),
+            KernelRequest::DeleteFlow(flow) => (Asked::DeleteFlow, self.flow_to_delete(now, &flow)),
         };
         self.ask(now, Some(owner), asked, &request);
+    }
+
+    /// The steps by which an SA comes into the kernel, or why it cannot. What belongs to it is
+    /// remembered.
+    fn plan_of(&mut self, sa: &KernelSa) -> Result<Plan, String> {
+        let behaviour = *self.link.behaviour();
+        let spec = translate::sa(sa, &behaviour, self.rdomain)?;
+        let beside = translate::beside(sa, &spec)?;
+        let plan = Plan::add(sa.key, spec.clone(), &beside, sa.direction, &behaviour);
+        let rdomain = spec.id().rdomain;
+        if !beside.is_empty() || rdomain.is_some() {
+            self.companions.insert(sa.key, Companion { rdomain, beside });
+        }
+        Ok(plan)
+    }
+
+    /// Puts in the bypasses that a flow needs beside it; gives back the request for itself.
+    fn flow_to_add(&mut self, now: Time, flow: &KernelFlow) -> Request {
+        let behaviour = *self.link.behaviour();
+        for bypass in translate::neighbour_discovery(flow, &behaviour) {
+            self.stale.adopt(&bypass);
+            self.ask(now, None, Asked::AddFlow, &Request::AddFlow(Box::new(bypass)));
+        }
+        if !behaviour.reqids {
+            self.record.add_flow(flow);
+        }
+        let flow = translate::flow(flow, translate::reqid_to_kernel(flow.reqid, &behaviour));
+        self.stale.adopt(&flow);
+        Request::AddFlow(Box::new(flow))
+    }
+
+    /// Takes out the bypasses that a flow has beside it; gives back the request for itself.
+    fn flow_to_delete(&mut self, now: Time, flow: &KernelFlow) -> Request {
+        let behaviour = *self.link.behaviour();
+        for bypass in translate::neighbour_discovery(flow, &behaviour) {
+            self.remove(now, Request::DeleteFlow(Box::new(bypass)));
+        }
+        self.record.remove_flow(flow);
+        let flow = translate::flow(flow, translate::reqid_to_kernel(flow.reqid, &behaviour));
+        Request::DeleteFlow(Box::new(flow))
     }
 
     /// Reads everything that the kernel has said.

@@ -2,12 +2,14 @@
 //!
 //! The seam is [`Body`], and the verbs of [`Sa`] that choose by it; nobody else asks for the version.
 
+mod reconfigure;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth::{Answer, QuestionId};
-use super::child::{Agreement, Child, ChildId, Stage};
+use super::child::{Child, ChildId, Stage};
 use super::core::{Core, Deed, Negotiation, Part};
 use super::event::{Cpi, KernelAnswer, KernelSelector, Time};
 use super::frame::Frame;
@@ -19,8 +21,7 @@ use super::table::SaId;
 use super::v2::established::Task;
 use super::view::{IkeKeys, SaView};
 use super::{v1, v2};
-use crate::conf::diff::Effect;
-use crate::conf::{Policy, PolicyName, SaProtocol, Start, Version};
+use crate::conf::{Policy, PolicyName, SaProtocol, Version};
 use crate::crypto::cipher::Keys;
 use crate::wire::v2::Id;
 use crate::wire::{EspSpi, Header};
@@ -216,63 +217,6 @@ impl Sa {
                 state.superseded_at = Some(at);
             }),
         }
-    }
-
-    /// Its policy is another now: does the least that makes it, and these children, what that one says.
-    pub fn reconfigure(
-        &mut self,
-        core: &mut Core,
-        policy: Arc<Policy>,
-        effect: Effect,
-        children: &[ChildId],
-    ) {
-        self.frame.policy = Arc::clone(&policy);
-        if !self.is_established() {
-            let Effect { ike, children, flows, recreate, .. } = effect;
-            // What it has offered is not wanted any more.
-            if ike || children || flows || recreate {
-                self.abandon(core, Gone::ByConfiguration);
-            }
-            return;
-        }
-        if let Body::V2(_) = self.body {
-            v2::reconfigured(self, core, effect);
-        }
-        let mut missing = false;
-        for id in children {
-            missing |= !self.reconfigure_child(core, *id, &policy, effect);
-        }
-        if missing && policy.start == Start::Active && !core.globals.passive {
-            self.create_child(core, &policy, None);
-        }
-        if effect.ike {
-            self.rekey(core, true);
-        }
-    }
-
-    /// The same for a child. `false` if it cannot stay.
-    pub fn reconfigure_child(
-        &mut self,
-        core: &mut Core,
-        id: ChildId,
-        policy: &Arc<Policy>,
-        effect: Effect,
-    ) -> bool {
-        let children = &mut self.frame.children;
-        let Some(child) = children.iter_mut().find(|child| child.id == id) else { return true };
-        if effect.lifetimes {
-            child.recount(core, policy);
-        }
-        let Agreement { traffic, flows, hosts, .. } = &child.agreement;
-        let able = core.able.as_ref();
-        let fits = !effect.flows || traffic.flows(policy, *hosts, able).as_ref() == Ok(flows);
-        let stays = !effect.recreate && fits;
-        if !stays {
-            self.delete_child(core, id, Gone::ByConfiguration);
-        } else if effect.children {
-            self.rekey_child(core, id);
-        }
-        stays
     }
 
     /// Whether policies other than its own may go over it.
