@@ -8,7 +8,7 @@
 //! | CVE-2023-38710: rekeying with protocol 0 or 1 and no SPI ran into an assertion | libreswan | [`v2::rekeying_by_a_wrong_protocol_is_refused`] |
 //! | CVE-2016-5361: a responder sent its first answer again and again, unasked | libreswan | [`v2::answers_to_strangers_do_not_amplify`] |
 //! | a word that nothing protects ended IKE SAs (INVALID_SPI, INVALID_IKE_SPI) | the protocol | [`v2::what_nothing_protects_makes_us_ask_and_ends_nothing`], [`v2::hints_from_elsewhere_or_about_nothing_are_passed_over`] |
-//! | messages for no IKE SA were answered without bounds | the protocol | [`v2::a_flood_of_messages_for_no_ike_sa_is_answered_a_little`] |
+//! | messages for no IKE SA were answered without bounds | the protocol | [`v2::a_flood_of_messages_for_no_ike_sa_is_answered_a_little`], [`v2::a_flood_of_another_major_version_is_answered_a_little`] |
 //! | CVE-2018-0131, CVE-2017-17305, CVE-2018-8753, CVE-2018-9129: the answer to public key encryption told whether a ciphertext was well formed (Bleichenbacher) | Cisco IOS, Huawei, Clavister, ZyXEL | [`v1::a_ciphertext_that_is_none_is_answered_like_any_other`], [`v1::what_was_encrypted_for_us_is_read_the_same_whether_it_was_or_not`], [`v1_encryption::nothing_that_comes_back_tells_which_ciphertext_was_well_formed`] |
 //! | CVE-2018-5389: a hash to guess a weak pre-shared key from, shown by Aggressive Mode | the protocol | [`v1::aggressive_mode_with_a_shared_key_is_warned_about`] |
 //! | CVE-2016-10396: fragments out of order took ever more time and memory | racoon | [`v1::fragments_without_end_are_bounded`] |

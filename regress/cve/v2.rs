@@ -224,3 +224,19 @@ fn a_flood_of_messages_for_no_ike_sa_is_answered_a_little() {
     assert!(answered(&mut pair, 1));
     pair.end();
 }
+
+#[test]
+fn a_flood_of_another_major_version_is_answered_a_little() {
+    let mut pair = responder();
+    let exchange = ExchangeType::IKE_SA_INIT;
+    let header =
+        Header::v2(IkeSpi([5; 8]), IkeSpi::ZERO, exchange, Flags::v2(true, false), MessageId(0));
+    let mut octets = emit_message(&header, &[]);
+    octets[17] = 0x30;
+    let told = (0..1000).filter_map(|_| exchange_with_b(&mut pair, &octets));
+    let answers: Vec<_> = told.collect();
+    assert!((1..=8).contains(&answers.len()), "{}", answers.len());
+    let (_, payloads) = parse_message(&answers[0]).unwrap();
+    assert_eq!(error(Some(payloads)), Some(NotifyType::INVALID_MAJOR_VERSION));
+    pair.end();
+}

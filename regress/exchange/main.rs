@@ -6,6 +6,7 @@ mod agreements;
 #[path = "../util/certs.rs"]
 mod certs;
 mod children;
+mod clauses;
 mod crowd;
 mod explained;
 mod flood;

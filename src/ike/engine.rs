@@ -157,10 +157,7 @@ impl Engine {
         if let Err(error) = header.check_version() {
             core.stats.malformed += 1;
             core.report(Some(remote), None, Event::Dropped { why: error.to_string() });
-            if !header.is_response() {
-                v2::init::refuse(core, &header, Notify::answering(&error), local, remote);
-            }
-            return;
+            return v2::stray::answer(core, &header, Notify::answering(&error), (local, remote));
         }
         if header.version.major() == 2
             && let Some(hint) = Hint::read(&header, octets)

@@ -7,7 +7,7 @@ use super::rules::Bag;
 use super::{refused, reply, send_request};
 use crate::crypto::{KeyExchange, kex};
 use crate::ike::child::{ChildId, Stage};
-use crate::ike::core::Core;
+use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::proposal::protocol_id;
 use crate::ike::report::{Event, Gone};
@@ -254,6 +254,7 @@ impl Established {
                 if self.pairs_required(error) {
                     return;
                 }
+                self.takes_no_more(frame, core, error);
                 match old.is_none() && !frame.children.is_empty() {
                     true => self.rest_refused = true,
                     false => self.postpone(frame, core, old, PAUSE * 8),
@@ -269,6 +270,15 @@ impl Established {
         let asked_too_much = error.is_some_and(required) && !self.single_pairs;
         self.single_pairs |= asked_too_much;
         asked_too_much
+    }
+
+    /// A peer that takes nothing beyond the initial exchanges (RFC 7296 §1.3): before what stands ends, it gets
+    /// an IKE SA anew from whoever opened the old one.
+    pub fn takes_no_more(&self, frame: &Frame, core: &mut Core, error: Option<&Notify>) {
+        let no_more = |it: &Notify| it.notify_type == NotifyType::NO_ADDITIONAL_SAS;
+        if error.is_some_and(no_more) && frame.initiator {
+            core.deeds.push_back(Deed::Reauthenticate(frame.id));
+        }
     }
 
     /// The peer wants a child SA, or a successor for one.

@@ -104,14 +104,13 @@ const DOUBTED: u32 = 3;
 pub fn timeout(sa: &mut Sa, core: &mut Core) {
     let (now, mut backoff) = (core.now, core.settings.backoff);
     let Body::V2(state) = &sa.body else { return };
-    if let Some(state) = state.established() {
-        let most = match (state.is_ending(), state.doubted) {
-            (true, _) => FAREWELLS,
-            (false, true) => DOUBTED,
-            (false, false) => backoff.sendings,
-        };
-        backoff.sendings = backoff.sendings.min(most);
-    }
+    let most = match state {
+        State::Established(state) if state.is_ending() => FAREWELLS,
+        State::Established(state) if state.doubted => DOUBTED,
+        State::AwaitInitResponse(state) if state.is_refused() => 1,
+        _ => backoff.sendings,
+    };
+    backoff.sendings = backoff.sendings.min(most);
     loop {
         match sa.frame.window.due(now, &backoff, &mut *core.random) {
             (_, Due::Nothing) => break,
@@ -150,7 +149,7 @@ fn give_up(sa: &mut Sa, core: &mut Core, sent: u32) {
     let frame = &sa.frame;
     let Body::V2(state) = &sa.body else { return };
     if let State::AwaitInitResponse(state) = state
-        && state.demand_told()
+        && state.is_told()
     {
         return drop_sa(sa, core, Gone::Failed);
     }

@@ -42,7 +42,10 @@ pub struct AwaitInitResponse {
     tried: Vec<GroupId>,
     rounds: u8,
     /// That the peer wants what it cannot have was reported.
-    demand_told: bool,
+    told: bool,
+    /// It was refused, or answered by what does not fit: it is not sent again, as the true answer, if
+    /// there is another, is on its way.
+    refused: bool,
     /// We do not know our own address yet: whoever looks takes that for a NAT.
     unknown_source: bool,
 }
@@ -100,7 +103,8 @@ pub fn initiate(
         cookie: None,
         tried: vec![group],
         rounds: 0,
-        demand_told: false,
+        told: false,
+        refused: false,
         unknown_source: local.ip().is_unspecified(),
     };
     state.send(&mut frame, core);
@@ -155,11 +159,13 @@ impl AwaitInitResponse {
         }
         if let Some(error) = bag.error() {
             let offered = proposal::printed(&self.offered);
-            frame.report(core, refused("IKE_SA_INIT", Some(error), offered));
-            frame.close(core, Gone::Failed);
-            return State::Gone;
+            return self.useless(frame, core, refused("IKE_SA_INIT", Some(error), offered));
         }
-        match self.agree(frame, core, header, bag, (datagram, local)) {
+        let suite = match self.fits(header, &bag) {
+            Ok(suite) => suite,
+            Err(what) => return self.useless(frame, core, Event::Misbehaved { what }),
+        };
+        match self.agree(frame, core, (header, suite, bag), (datagram, local)) {
             Ok(state) => state,
             Err(what) => {
                 frame.report(core, Event::Misbehaved { what });
@@ -203,44 +209,68 @@ impl AwaitInitResponse {
         State::AwaitInitResponse(self)
     }
 
-    /// The demand is not met. Anybody could have sent it: we go on waiting, but say so, once.
-    fn not_met(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, demand: &Notify) -> State {
-        if !std::mem::replace(&mut self.demand_told, true) {
-            let offered = proposal::printed(&self.offered);
-            frame.report(core, refused("IKE_SA_INIT, again and again", Some(demand), offered));
+    /// The demand is not met. Anybody could have sent it: we go on as if it had not come, but say so, once.
+    fn not_met(self: Box<Self>, frame: &mut Frame, core: &mut Core, demand: &Notify) -> State {
+        let offered = proposal::printed(&self.offered);
+        let event = refused("IKE_SA_INIT, again and again", Some(demand), offered);
+        self.told(frame, core, event)
+    }
+
+    /// The answer is of no use. Anybody could have sent that as well: for a while another is waited for
+    /// (RFC 7296 §2.21.1).
+    fn useless(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, event: Event) -> State {
+        self.refused = true;
+        self.told(frame, core, event)
+    }
+
+    fn told(mut self: Box<Self>, frame: &mut Frame, core: &mut Core, event: Event) -> State {
+        if !std::mem::replace(&mut self.told, true) {
+            frame.report(core, event);
         }
         State::AwaitInitResponse(self)
     }
 
-    /// Whether the peer's demands were reported: its silence is no news then.
-    pub fn demand_told(&self) -> bool {
-        self.demand_told
+    /// Whether it was reported why the peer's answers are of no use: silence is no news then.
+    pub fn is_told(&self) -> bool {
+        self.told
     }
 
-    fn agree(
-        self,
-        frame: &mut Frame,
-        core: &mut Core,
-        header: &Header,
-        bag: Bag,
-        (datagram, local): (&[u8], SocketAddr),
-    ) -> Result<State, String> {
-        let heard = Heard::of(&bag);
-        let (Some(sa), Some(ke), Some(nonce)) = (&bag.sa, &bag.ke, bag.nonce) else {
+    /// Whether the request is not sent again.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Whether an answer fits what we offered.
+    fn fits(&self, header: &Header, bag: &Bag) -> Result<IkeSuite, String> {
+        let (Some(sa), Some(ke), Some(_)) = (&bag.sa, &bag.ke, &bag.nonce) else {
             return Err("an IKE_SA_INIT response without SA, KE or Nonce".into());
         };
         if header.responder.is_zero() {
             return Err("an IKE_SA_INIT response with a responder's SPI of zero".into());
         }
         let (suite, _) = proposal::accept_ike(&self.offered, &sa.proposals)?;
-        if suite.group != self.kex.group() || ke.group != suite.group {
-            return Err(format!(
+        match suite.group == self.kex.group() && ke.group == suite.group {
+            true => Ok(suite),
+            false => Err(format!(
                 "chose {} while the public values are of {} and {}",
                 suite.group,
                 self.kex.group(),
                 ke.group
-            ));
+            )),
         }
+    }
+
+    fn agree(
+        self,
+        frame: &mut Frame,
+        core: &mut Core,
+        (header, suite, bag): (&Header, IkeSuite, Bag),
+        (datagram, local): (&[u8], SocketAddr),
+    ) -> Result<State, String> {
+        let heard = Heard::of(&bag);
+        let (Some(ke), Some(nonce)) = (&bag.ke, bag.nonce) else {
+            return Err("an IKE_SA_INIT response without KE or Nonce".into());
+        };
         frame.peer_spi = header.responder;
         frame.local.set_ip(local.ip());
         let (initiator, responder) = frame.spis();

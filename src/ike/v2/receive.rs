@@ -206,6 +206,10 @@ fn established_response(
         rules::Bag::default()
     });
     hear_window(frame, &bag);
+    if bag.has(NotifyType::INVALID_SYNTAX) {
+        // For the peer the IKE SA may be over by that (RFC 7296 §2.21.3).
+        state.may_be_forgotten();
+    }
     match active {
         Active::Child(request) => state.child_response(frame, core, *request, &bag),
         Active::Ike(request) => state.ike_response(frame, core, *request, &bag),

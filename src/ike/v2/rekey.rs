@@ -210,6 +210,7 @@ impl Established {
             _ => {
                 let offered = proposal::printed(&request.offered);
                 frame.report(core, refused("rekeying of the IKE SA", bag.error(), offered));
+                self.takes_no_more(frame, core, bag.error());
                 PAUSE * 8
             }
         };

@@ -59,16 +59,23 @@ impl Strays {
 }
 
 /// A message of IKEv2 names an IKE SA that is not: the peer is told, if it was a protected request.
-pub fn tell(
+pub fn tell(core: &mut Core, header: &Header, octets: &[u8], path: (SocketAddr, SocketAddr)) {
+    let protected = [PayloadType::SK, PayloadType::SKF].contains(&header.next_payload);
+    let fits = protected && octets.len() >= ANSWER_LEN;
+    if fits && header.exchange != ExchangeType::IKE_SA_INIT {
+        answer(core, header, Notify::new(NotifyType::INVALID_IKE_SPI), path);
+    }
+}
+
+/// Answers a request that is for no IKE SA of ours, within bounds.
+pub fn answer(
     core: &mut Core,
     header: &Header,
-    octets: &[u8],
+    notify: Notify,
     (local, remote): (SocketAddr, SocketAddr),
 ) {
-    let protected = [PayloadType::SK, PayloadType::SKF].contains(&header.next_payload);
-    let asks = protected && !header.is_response() && header.exchange != ExchangeType::IKE_SA_INIT;
-    if asks && octets.len() >= ANSWER_LEN && core.strays.admits(core.now, remote.ip()) {
-        refuse(core, header, Notify::new(NotifyType::INVALID_IKE_SPI), local, remote);
+    if !header.is_response() && core.strays.admits(core.now, remote.ip()) {
+        refuse(core, header, notify, local, remote);
     }
 }
 
@@ -112,12 +119,18 @@ impl Established {
         if self.doubted || self.heard.after(TRUSTED) > core.now || self.is_ending() {
             return;
         }
-        self.doubted = true;
         frame.report(core, Event::Doubted { child: hint != Hint::Ike });
-        if frame.window.is_idle() {
-            self.urge(Task::Probe);
-            self.advance(frame, core);
+        match frame.window.is_idle() {
+            true => self.may_be_forgotten(),
+            false => self.doubted = true,
         }
+        self.advance(frame, core);
+    }
+
+    /// The peer is asked next of all whether it is alive, and its silence is short.
+    pub fn may_be_forgotten(&mut self) {
+        self.doubted = true;
+        self.urge(Task::Probe);
     }
 }
 
