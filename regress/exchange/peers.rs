@@ -148,7 +148,7 @@ fn one_ike_sa_for_each_identity_where_that_is_enforced() {
         let two = |side: usize| {
             let numbered = |number: usize| {
                 let mut it = policy(side);
-                it.name = oakd::conf::PolicyName(format!("t{number}"));
+                it.name = PolicyName(format!("t{number}"));
                 it.start = if side == A { Start::OnDemand } else { Start::Passive };
                 let net = |side: usize| format!("10.{}.{number}.0/24", side + 1);
                 it.flows = vec![flow(&net(side), &net(1 - side))];

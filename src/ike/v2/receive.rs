@@ -238,9 +238,8 @@ fn established_request(
             frame.window.accepted();
             frame.asked_by = (path != frame.path()).then(|| Box::new(path));
             core.stats.malformed += 1;
-            frame.report(core, Event::Misbehaved { what: error.to_string() });
-            let payloads = [Payload::Notify(Notify::answering(&error))];
-            reply(frame, core, &mut state.protection, header.exchange, &payloads);
+            let (what, notify) = (error.to_string(), Notify::answering(&error));
+            misbehaved(&mut state, frame, core, header, what, notify);
             return State::Established(state);
         }
     };
@@ -256,9 +255,7 @@ fn established_request(
     let bag = match sort(message, payloads) {
         Ok(bag) => bag,
         Err(what) => {
-            frame.report(core, Event::Misbehaved { what });
-            let payloads = [Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX))];
-            reply(frame, core, &mut state.protection, header.exchange, &payloads);
+            misbehaved(&mut state, frame, core, header, what, invalid_syntax());
             return State::Established(state);
         }
     };
@@ -278,13 +275,29 @@ fn established_request(
         }
         other => {
             let what = format!("{other} within an established IKE SA");
-            frame.report(core, Event::Misbehaved { what });
-            let payloads = [Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX))];
-            reply(frame, core, &mut state.protection, other, &payloads);
+            misbehaved(&mut state, frame, core, header, what, invalid_syntax());
         }
     }
     state.advance(frame, core);
     State::Established(state)
+}
+
+fn invalid_syntax() -> Notify {
+    Notify::new(NotifyType::INVALID_SYNTAX)
+}
+
+/// A request that breaks the protocol: we are told, and so is the peer.
+fn misbehaved(
+    state: &mut Established,
+    frame: &mut Frame,
+    core: &mut Core,
+    header: &Header,
+    what: String,
+    notify: Notify,
+) {
+    frame.report(core, Event::Misbehaved { what });
+    let payloads = [Payload::Notify(notify)];
+    reply(frame, core, &mut state.protection, header.exchange, &payloads);
 }
 
 /// The peer deleted the IKE SA: the children go with it, unless a successor takes them.
