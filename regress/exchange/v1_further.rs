@@ -427,3 +427,91 @@ fn several_quick_modes_go_on_at_once() {
     pair.assert_children(1 + names.len());
     pair.end();
 }
+
+#[test]
+fn phase_2_that_is_rekeyed_while_phase_1_is_comes_to_rest_and_is_rekeyed_again() {
+    // Each side begins something, the second one so many milliseconds after the first.
+    for (first, second) in [(A, B), (B, A), (A, A)] {
+        for ike_first in [true, false] {
+            for millis in (0..200).step_by(10) {
+                let mut pair = v1_pair(Phase1::Main, |_, it| it.child_lifetime.seconds = 600);
+                pair.pass(2).assert_up();
+                pair.command(first, Command::Rekey { name: "test".into(), ike: ike_first });
+                pair.pass_millis(millis);
+                pair.command(second, Command::Rekey { name: "test".into(), ike: !ike_first });
+                let which = format!("{first} {second} {ike_first} {millis}");
+                pair.pass(60);
+                let ages = [A, B].map(|side| pair.sides[side].engine.sas(pair.now).len());
+                assert_eq!(ages, [1, 1], "{which}");
+                // Nothing ends for want of a successor.
+                pair.pass(1500);
+                for side in [A, B] {
+                    assert!(!pair.told(side, "lifetime ended"), "{which} {side}");
+                    assert!(!pair.told(side, "gone: failed"), "{which} {side}");
+                }
+                pair.end();
+            }
+        }
+    }
+}
+
+#[test]
+fn callers_from_anywhere_with_one_key_are_told_apart_by_who_they_are() {
+    for (mode, mark, up) in
+        [(Phase1::Main, 7, true), (Phase1::Main, 8, false), (Phase1::Aggressive, 8, true)]
+    {
+        let mut pair = Pair::new();
+        let of = |name: &str, id: &str, key_mark: u64, net: &str| Policy {
+            name: PolicyName(name.into()),
+            peer: None,
+            remote_id: Some(fqdn(id)),
+            key_mark,
+            flows: vec![flow("10.2.0.0/24", net)],
+            ..ikev1(B, mode)
+        };
+        // The last that matches is taken as long as nothing is known but the address.
+        let rules = vec![
+            of("two", "a.example", mark, "10.1.0.0/24"),
+            of("one", "c.example", 7, "10.9.0.0/24"),
+        ];
+        pair.configure(B, rules);
+        pair.configure(A, vec![ikev1(A, mode)]);
+        pair.pass(3);
+        let sas = pair.sides[B].engine.sas(pair.now);
+        match up {
+            true => {
+                pair.assert_up();
+                assert_eq!(sas[0].policy, Some(PolicyName("two".into())));
+            }
+            false => {
+                pair.assert_children(0);
+                assert!(pair.told(B, "a peer that calls itself ID_FQDN a.example"), "{mode:?}");
+            }
+        }
+        pair.end();
+    }
+}
+
+#[test]
+fn peers_call_themselves_by_identities_of_every_type() {
+    use oakd::wire::iana::v2::IdType;
+    let name = |id_type, data: &[u8]| Identity { id_type, data: data.to_vec() };
+    let dn = [0x30, 0x0c, 0x31, 0x0a, 0x30, 0x08, 0x06, 0x03, 0x55, 4, 3, 0x0c, 1, b'a'];
+    let rows = [
+        name(IdType::ID_IPV4_ADDR, &[10, 0, 0, 1]),
+        name(IdType::ID_IPV6_ADDR, &[0xfe; 16]),
+        name(IdType::ID_RFC822_ADDR, b"a@a.example"),
+        name(IdType::ID_KEY_ID, &[0, 1, 0xff]),
+        name(IdType::ID_DER_ASN1_DN, &dn),
+    ];
+    for id in rows {
+        for mode in [Phase1::Main, Phase1::Aggressive] {
+            let mut pair = v1_pair(mode, |side, policy| match side {
+                A => policy.local_id = Some(id.clone()),
+                _ => policy.remote_id = Some(id.clone()),
+            });
+            pair.pass(3).assert_up();
+            pair.end();
+        }
+    }
+}

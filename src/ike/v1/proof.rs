@@ -258,13 +258,16 @@ impl Ready {
             return None;
         }
         let (mode, Method { id, .. }) = (self.opening.mode, self.opening.choice.method);
+        // With a pre-shared key the policy's own was used already.
+        let key = self.opening.choice.method.is_shared_key().then_some(frame.policy.key_mark);
         let fits = |policy: &Policy| {
-            policy.version == conf::Version::V1(mode) && methods(policy, false).contains(&id)
+            policy.version == conf::Version::V1(mode)
+                && methods(policy, false).contains(&id)
+                && key.is_none_or(|key| policy.key_mark == key)
         };
         let (local, remote) = (frame.local, frame.remote);
-        // With a pre-shared key the policy's own was used already.
-        let free = !frame.initiator && !self.opening.choice.method.is_shared_key();
-        match core.policies.select_by_id(1, local, remote, said, None, fits).filter(|_| free) {
+        let found = core.policies.select_by_id(1, local, remote, said, None, fits);
+        match found.filter(|_| !frame.initiator) {
             Some(policy) => {
                 frame.policy = policy;
                 None
