@@ -515,3 +515,39 @@ fn peers_call_themselves_by_identities_of_every_type() {
         }
     }
 }
+
+#[test]
+fn who_answers_may_be_behind_a_nat_that_passes_ike_on() {
+    for transport in [false, true] {
+        for mode in [Phase1::Main, Phase1::Aggressive] {
+            let mut pair = Pair::new();
+            pair.nat = Some(ip("198.51.100.9"));
+            pair.nat_adds = 0;
+            for side in [A, B] {
+                let mut policy = ikev1(side, mode);
+                policy.start = if side == A { Start::Passive } else { Start::Active };
+                policy.child_lifetime.seconds = 600;
+                if transport {
+                    policy.mode = Mode::Transport;
+                    policy.flows = vec![match side {
+                        A => flow("192.0.2.1/32", "192.0.2.2/32"),
+                        _ => flow("192.0.2.2/32", "198.51.100.9/32"),
+                    }];
+                }
+                if side == B {
+                    policy.peer = Some(Prefix::host(ip("198.51.100.9")));
+                }
+                pair.configure(side, vec![policy]);
+            }
+            pair.pass(5).assert_up();
+            let which = format!("{mode:?} {transport}");
+            assert!(pair.sides[A].kernel.sas.values().all(|sa| sa.encap.is_some()), "{which}");
+            let before = pair.inbound(A);
+            pair.pass(700).assert_up();
+            assert!(pair.inbound(A) != before && pair.sides[A].keepalives > 0, "{which}");
+            pair.command(A, Command::Rekey { name: "test".into(), ike: true });
+            pair.pass(90).assert_up();
+            pair.end();
+        }
+    }
+}
