@@ -20,6 +20,7 @@
 //! | half-open IKEv1 SAs filled the memory | many | [`v1_engine::openings_of_main_mode_are_bounded`] |
 //! | Aggressive Mode shows a hash to guess the pre-shared key from | many | [`v1_engine::aggressive_mode_is_answered_only_where_it_is_configured`] |
 //! | passwords of XAUTH were guessed in one SA after the other | many | [`v1_engine::passwords_are_not_guessed_by_opening_one_sa_after_the_other`] |
+//! | a message of phase 2 that came again, or back to its sender, moved the peer behind a NAT | many | [`v1_engine::a_message_that_comes_again_or_back_moves_nobody`] |
 //! | messages of an old Quick Mode were taken again | many | [`v1_engine::replays_make_nothing`] |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]

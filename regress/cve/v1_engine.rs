@@ -196,3 +196,38 @@ fn passwords_are_not_guessed_by_opening_one_sa_after_the_other() {
     pair.pass(15).assert_up();
     pair.end();
 }
+
+#[test]
+fn a_message_that_comes_again_or_back_moves_nobody() {
+    let mut pair = Pair::new();
+    pair.nat = Some(ip("198.51.100.9"));
+    let seen = std::rc::Rc::new(std::cell::RefCell::new([Vec::new(), Vec::new()]));
+    let wire = std::rc::Rc::clone(&seen);
+    pair.network = Box::new(move |_, datagram| {
+        // Informational.
+        if datagram.octets.get(18) == Some(&5) {
+            wire.borrow_mut()[datagram.to].push(datagram.octets.clone());
+        }
+        Fate::Deliver
+    });
+    for side in [B, A] {
+        let mut policy = ikev1(side, Phase1::Main);
+        if side == B {
+            policy.peer = None;
+        }
+        let globals = Globals { dpd_check_interval: 20, ..Globals::default() };
+        let config = std::sync::Arc::new(Config { globals, policies: vec![policy] });
+        pair.input(side, Input::Configure(config));
+    }
+    pair.pass(300).assert_up();
+    let [reflected, replayed] = seen.take();
+    assert!(reflected.len() > 5 && replayed.len() > 5);
+    let before = pair.sides[B].engine.sas(pair.now)[0].remote;
+    for octets in [reflected, replayed].concat() {
+        let remote = std::net::SocketAddr::from(([203, 0, 113, 66], 4500));
+        let local = std::net::SocketAddr::new(pair.sides[B].address.ip(), 4500);
+        pair.input(B, Input::Datagram { local, remote, octets: &octets });
+    }
+    assert_eq!(pair.sides[B].engine.sas(pair.now)[0].remote, before);
+    assert!(!pair.told(B, "moved: from"));
+}

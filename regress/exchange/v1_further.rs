@@ -551,3 +551,28 @@ fn who_answers_may_be_behind_a_nat_that_passes_ike_on() {
         }
     }
 }
+
+#[test]
+fn a_probe_whose_answers_get_lost_is_answered_again() {
+    let mut pair = Pair::new();
+    // Of what B says in informational exchanges every fourth message gets through.
+    let mut said = 0;
+    pair.network = Box::new(move |_, datagram| match datagram.octets.get(18) {
+        Some(5) if datagram.to == A => {
+            said += 1;
+            if said % 4 == 0 { Fate::Deliver } else { Fate::Lose }
+        }
+        _ => Fate::Deliver,
+    });
+    for side in [B, A] {
+        let policies = vec![ikev1(side, Phase1::Main)];
+        let dpd_check_interval = if side == A { 20 } else { 0 };
+        let globals = Globals { dpd_check_interval, ..Globals::default() };
+        pair.input(side, Input::Configure(Arc::new(Config { globals, policies })));
+    }
+    pair.pass(300).assert_up();
+    assert!(!pair.told(A, "no answer to R-U-THERE"));
+    assert!(pair.sides[B].engine.stats().duplicates > 5);
+    pair.network = Box::new(|_, _| Fate::Deliver);
+    pair.end();
+}

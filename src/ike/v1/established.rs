@@ -35,8 +35,8 @@ const OVERTIME: Duration = Duration::from_secs(30);
 /// The pause before something that failed is tried again.
 pub const PAUSE: Duration = Duration::from_secs(60);
 
-/// How many message IDs of the peer are remembered, against replays.
-const REMEMBERED: usize = 64;
+/// How many message IDs are remembered, against replays: those of an hour of dead peer detection.
+const REMEMBERED: usize = 512;
 
 /// An established ISAKMP SA.
 #[derive(Debug)]
@@ -67,12 +67,14 @@ pub struct Established {
     pub sent: Time,
     /// The Quick Modes under way, and those that were just now.
     pub exchanges: Vec<Box<Quick>>,
-    /// Message IDs of the peer's that are used up.
+    /// Message IDs that are used up, the peer's and our own.
     pub used: VecDeque<MessageId>,
     /// The sequence number of our next R-U-THERE.
     pub sequence: u32,
     /// Our R-U-THERE that waits for its answer.
     pub probe: Option<Box<Outstanding>>,
+    /// Our answer to the peer's last R-U-THERE, under the message ID of that.
+    pub acked: Option<Box<(MessageId, Vec<u8>)>>,
     /// The kernel was asked whether traffic proves the peer alive.
     pub asked_traffic: bool,
     /// Another IKE SA has taken over the child SAs.
@@ -152,6 +154,7 @@ impl Established {
             used: VecDeque::new(),
             sequence: u32::try_from(random.below(1 << 30)).unwrap_or(1),
             probe: None,
+            acked: None,
             asked_traffic: false,
             taken_over: false,
             deleted: false,
@@ -323,7 +326,7 @@ impl Established {
         }
     }
 
-    /// A message ID of the peer's is used up.
+    /// A message ID is used up.
     pub fn remember(&mut self, id: MessageId) {
         if self.used.len() >= REMEMBERED {
             self.used.pop_front();

@@ -7,9 +7,8 @@
 
 use super::children::remove;
 use super::established::Established;
-use super::message::content;
 use super::offer::{Spis, cpi};
-use super::protect;
+use super::protect::Plain;
 use super::rules::{Bag, Message, sort};
 use super::{State, message, with_hash};
 use crate::conf::{Lifetime, SaProtocol};
@@ -21,7 +20,7 @@ use crate::ike::sa::{Body, Sa};
 use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{Doi, ExchangeType, NotifyType, ProtocolId};
 use crate::wire::v1::{Content, Delete, Notify, Payload, parse_message};
-use crate::wire::{Header, Spi};
+use crate::wire::{Header, MessageId, Spi};
 
 /// How far an answer's number may lie behind the one that we sent last.
 const SEQUENCE_WINDOW: u32 = 8;
@@ -107,9 +106,8 @@ impl Established {
             ExchangeType::INFORMATIONAL => self.inform(frame, core, header, datagram),
             ExchangeType::TRANSACTION => self.configure(frame, core, header, datagram),
             other => {
-                let iv = self.iv_of(header.message_id);
                 // Only a genuine message is worth an answer.
-                if self.open(frame, core, (header, datagram), &iv, &[]).is_some() {
+                if self.once(frame, core, header, datagram).is_some() {
                     let what = format!("{other}, which is not spoken here");
                     frame.report(core, Event::Misbehaved { what });
                     let notify = Notify::new(NotifyType::UNSUPPORTED_EXCHANGE_TYPE);
@@ -119,30 +117,55 @@ impl Established {
         }
     }
 
+    /// Opens a message that is all of its exchange. One that comes again, or ours that somebody sends back (both
+    /// sides have the same keys), proves nothing: neither that the peer lives, nor where it is.
+    fn once(
+        &mut self,
+        frame: &Frame,
+        core: &mut Core,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Option<Plain> {
+        let id = header.message_id;
+        if self.used.contains(&id) {
+            core.stats.duplicates += 1;
+            // Our answer may have been lost.
+            if let Some(acked) = self.acked.as_ref().filter(|acked| acked.0 == id) {
+                let octets = acked.1.clone();
+                core.send(frame.local, frame.remote, octets);
+            }
+            return None;
+        }
+        let iv = self.iv_of(id);
+        let plain = self.open(frame, core, (header, datagram), &iv, &[])?;
+        self.remember(id);
+        Some(plain)
+    }
+
     /// An informational exchange.
     pub fn inform(&mut self, frame: &mut Frame, core: &mut Core, header: &Header, datagram: &[u8]) {
-        let iv = self.iv_of(header.message_id);
-        let opened = protect::open_hashed(&self.keys, &iv, header, content(header, datagram), &[]);
-        let Some(plain) = self.believed(frame, core, header, opened) else { return };
+        let Some(plain) = self.once(frame, core, header, datagram) else { return };
         let bag = match sort(Message::Informational, with_hash(plain.payloads)) {
             Ok(bag) => bag,
             Err(what) => return frame.report(core, Event::Misbehaved { what }),
         };
-        self.take_notifies(frame, core, &bag);
+        self.take_notifies(frame, core, header.message_id, &bag);
         for delete in &bag.deletes {
             self.take_delete(frame, core, delete);
         }
     }
 
-    /// Notifications, of an informational exchange or beside other payloads.
-    pub fn take_notifies(&mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) {
+    /// Notifications, of an informational exchange or beside other payloads, under this message ID.
+    pub fn take_notifies(&mut self, frame: &mut Frame, core: &mut Core, id: MessageId, bag: &Bag) {
         for notify in &bag.notifies {
             match notify.notify_type {
                 NotifyType::R_U_THERE => {
                     let (initiator, responder) = frame.spis();
                     let ack = NotifyType::R_U_THERE_ACK;
                     let data = notify.data.clone();
-                    self.notify(frame, core, Notify::about_ike(ack, initiator, responder, data));
+                    let ack = Notify::about_ike(ack, initiator, responder, data);
+                    let sent = self.tell(frame, core, Payload::Notify(ack));
+                    self.acked = sent.map(|octets| Box::new((id, octets)));
                 }
                 NotifyType::R_U_THERE_ACK => {
                     let back = notify.sequence().map(|said| self.sequence.wrapping_sub(said));
@@ -234,6 +257,7 @@ impl Established {
 
     fn tell(&mut self, frame: &mut Frame, core: &mut Core, payload: Payload) -> Option<Vec<u8>> {
         let id = self.own_id(core);
+        self.remember(id);
         let iv = self.iv_of(id);
         let exchange = ExchangeType::INFORMATIONAL;
         let sent = self.send(frame, core, (exchange, id, &iv), &[], vec![payload]);

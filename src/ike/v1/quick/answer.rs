@@ -85,7 +85,7 @@ impl Established {
                 return self.notify(frame, core, notify);
             }
         };
-        self.take_notifies(frame, core, &bag);
+        self.take_notifies(frame, core, id, &bag);
         if self.exchanges.len() >= MOST {
             let why = format!("more than {MOST} Quick Modes at once");
             return frame.report(core, Event::Dropped { why });
