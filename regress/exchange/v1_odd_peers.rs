@@ -1,12 +1,11 @@
 //! IKEv1 with a peer that has the right key and does what RFCs allow and few do.
 
 use crate::pair::*;
-use crate::v1_insider::{Insider, hand, heard};
+use crate::v1_insider::{Insider, hand, heard, offered};
 use crate::v1_phases::ikev1;
 use oakd::conf::{Mode, Phase1, Policy, Start};
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
-use oakd::ike::v1::offer;
 use oakd::wire::iana::v1::{Doi, ExchangeType, IdType, NotifyType, ProtocolId};
 use oakd::wire::v1::*;
 use oakd::wire::{EspSpi, Flags, Header, MessageId, Spi};
@@ -30,13 +29,6 @@ fn opened(change: impl Fn(usize, &mut Policy)) -> (Pair, Insider, Policy) {
     (pair, insider, of(A))
 }
 
-fn sa(policy: &Policy, spi: u32) -> Payload {
-    let encapsulation = offer::Encapsulation { mode: policy.mode, udp: None };
-    let lifetime = policy.child_lifetime;
-    let proposals = &policy.child_proposals;
-    Payload::Sa(offer::phase2(proposals, policy.protocol, encapsulation, lifetime, EspSpi(spi)))
-}
-
 /// Begins a Quick Mode with these payloads behind SA and nonce, and ends it if B answers. Whether it did.
 fn quick(pair: &mut Pair, insider: &mut Insider, policy: &Policy, more: Vec<Payload>) -> bool {
     quick_as(pair, insider, policy, 0x2000, more)
@@ -50,7 +42,7 @@ fn quick_as(
     spi: u32,
     more: Vec<Payload>,
 ) -> bool {
-    let mut payloads = vec![sa(policy, spi), Payload::Nonce(Nonce(vec![5; 16]))];
+    let mut payloads = vec![Payload::Sa(offered(policy, spi)), Payload::Nonce(Nonce(vec![5; 16]))];
     payloads.extend(more);
     let id = insider.fresh();
     let header = insider.header(ExchangeType::QUICK_MODE, id, Flags::default());
