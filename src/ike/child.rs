@@ -87,6 +87,11 @@ impl Agreement {
                 .is_some_and(|around| (SaProtocol::Ah, around.spi_out) == (protocol, spi))
     }
 
+    /// Whether packets that we send bear this SPI, of whichever protocol.
+    pub fn sends(&self, spi: EspSpi) -> bool {
+        [SaProtocol::Esp, SaProtocol::Ah].into_iter().any(|protocol| self.sends_by(protocol, spi))
+    }
+
     /// The algorithms of all SAs of one direction, printed from the inside out.
     pub fn printed_suite(&self) -> String {
         let ipcomp = self.ipcomp.map(|_| format!("{} within ", IpcompId::IPCOMP_DEFLATE));

@@ -1,7 +1,6 @@
 //! Child SAs in the kernel: what Quick Mode does when they are there, or cannot be.
 
 use super::{LINGER, Quick, Step, Waiting, received_on, with_lifetime};
-use crate::conf::SaProtocol;
 use crate::ike::child::{ChildId, Stage};
 use crate::ike::core::{Core, Part};
 use crate::ike::event::Direction;
@@ -62,9 +61,8 @@ impl Established {
     /// The peer says that its side stands: what we send no longer waits.
     pub fn connected(&mut self, frame: &mut Frame, core: &mut Core, spi: Option<EspSpi>) {
         let sends_by = |id: ChildId, spi: EspSpi| {
-            let protocols = [SaProtocol::Esp, SaProtocol::Ah];
             let child = frame.children.iter().find(|child| child.id == id);
-            child.is_some_and(|it| protocols.iter().any(|of| it.agreement.sends_by(*of, spi)))
+            child.is_some_and(|child| child.agreement.sends(spi))
         };
         let waits = |quick: &Quick| match &quick.step {
             Step::AwaitConnected(waiting) => spi.is_none_or(|spi| sends_by(waiting.child, spi)),
