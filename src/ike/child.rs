@@ -7,9 +7,10 @@ mod relocate;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bundle::Bundle;
 use super::core::{Core, Owner, Part};
 use super::event::{
-    self, Cpi, Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector,
+    self, Direction, KernelFlow, KernelLifetime, KernelRequest, KernelSa, KernelSelector,
     SaCounters, SaKey, Time,
 };
 use super::selector::{Hosts, Traffic, printed, reversed};
@@ -19,7 +20,7 @@ use super::view::ChildView;
 use crate::conf::{Lifetime, Mode, Policy, SaProtocol};
 use crate::crypto::{ChildSuite, Secret};
 use crate::wire::EspSpi;
-use crate::wire::iana::v2::{EncryptionId, IntegrityId, IpcompId};
+use crate::wire::iana::v2::EncryptionId;
 
 /// The replay window of inbound SAs, in packets.
 const REPLAY_WINDOW: u32 = 64;
@@ -58,47 +59,10 @@ pub struct Agreement {
     pub hosts: Hosts,
     /// UDP encapsulation: our port and the peer's.
     pub encap: Option<(u16, u16)>,
-    /// Packets are compressed first: our CPI and the peer's.
-    pub ipcomp: Option<(Cpi, Cpi)>,
-    /// AH stands around ESP.
-    pub around: Option<Box<Around>>,
+    /// What stands beside ESP or AH; few have it.
+    pub bundle: Option<Box<Bundle>>,
     /// Binds flows to SAs.
     pub reqid: u32,
-}
-
-/// AH around ESP, as it was agreed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Around {
-    /// The algorithm.
-    pub integrity: IntegrityId,
-    /// SPI of packets that we receive.
-    pub spi_in: EspSpi,
-    /// SPI of packets that we send.
-    pub spi_out: EspSpi,
-}
-
-impl Agreement {
-    /// Whether packets that we send bear this SPI of this protocol.
-    pub fn sends_by(&self, protocol: SaProtocol, spi: EspSpi) -> bool {
-        (self.protocol, self.spi_out) == (protocol, spi)
-            || self
-                .around
-                .as_ref()
-                .is_some_and(|around| (SaProtocol::Ah, around.spi_out) == (protocol, spi))
-    }
-
-    /// Whether packets that we send bear this SPI, of whichever protocol.
-    pub fn sends(&self, spi: EspSpi) -> bool {
-        [SaProtocol::Esp, SaProtocol::Ah].into_iter().any(|protocol| self.sends_by(protocol, spi))
-    }
-
-    /// The algorithms of all SAs of one direction, printed from the inside out.
-    pub fn printed_suite(&self) -> String {
-        let ipcomp = self.ipcomp.map(|_| format!("{} within ", IpcompId::IPCOMP_DEFLATE));
-        let around = self.around.as_ref().map(|around| format!(" within AH {}", around.integrity));
-        let (ipcomp, around) = (ipcomp.unwrap_or_default(), around.unwrap_or_default());
-        format!("{ipcomp}{}{around}", self.suite)
-    }
 }
 
 /// The keys of one direction.
@@ -375,7 +339,7 @@ impl Child {
     /// As it is shown.
     pub fn view(&self, now: Time) -> ChildView {
         let Agreement { protocol, mode, spi_in, spi_out, ref flows, encap, .. } = self.agreement;
-        let around = self.agreement.around.as_deref();
+        let around = self.agreement.around();
         let state = match self.stage {
             Stage::Installing => "installing",
             Stage::Up => "up",
@@ -387,7 +351,7 @@ impl Child {
             mode,
             spi_in: spi_in.0,
             spi_out: spi_out.0,
-            ipcomp: self.agreement.ipcomp.map(|(ours, peers)| (ours.0, peers.0)),
+            ipcomp: self.agreement.ipcomp().map(|(ours, peers)| (ours.0, peers.0)),
             around: around.map(|around| (around.spi_in.0, around.spi_out.0)),
             suite: self.agreement.printed_suite(),
             udp_encap: encap.is_some(),
@@ -427,11 +391,11 @@ impl Child {
             soft: KernelLifetime { seconds: soft_seconds, bytes: 0 },
             hard: KernelLifetime { seconds: lifetime.seconds.into(), bytes: lifetime.bytes },
             encap,
-            ipcomp: self.agreement.ipcomp.map(|(ours, peers)| match direction {
+            ipcomp: self.agreement.ipcomp().map(|(ours, peers)| match direction {
                 Direction::In => ours,
                 Direction::Out => peers,
             }),
-            around: self.agreement.around.as_ref().and_then(|around| {
+            around: self.agreement.around().and_then(|around| {
                 let spi = match direction {
                     Direction::In => around.spi_in,
                     Direction::Out => around.spi_out,
@@ -461,8 +425,8 @@ impl Child {
             },
             protocol: self.agreement.protocol,
             mode: self.agreement.mode,
-            ipcomp: self.agreement.ipcomp.is_some(),
-            around: self.agreement.around.is_some(),
+            ipcomp: self.agreement.ipcomp().is_some(),
+            around: self.agreement.around().is_some(),
             local: hosts.local,
             remote: hosts.remote,
             reqid: self.agreement.reqid,

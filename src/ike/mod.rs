@@ -5,6 +5,7 @@
 //! benchmarks.
 
 pub mod auth;
+pub mod bundle;
 pub mod child;
 pub mod core;
 mod engine;

@@ -257,6 +257,10 @@ pub struct FlowView {
     pub selector: KernelSelector,
     /// ESP or AH.
     pub protocol: SaProtocol,
+    /// IPComp stands within it.
+    pub ipcomp: bool,
+    /// AH stands around it.
+    pub around: bool,
     /// Tunnel or transport.
     pub mode: Mode,
     /// Our outer address.
@@ -270,7 +274,8 @@ pub struct FlowView {
 impl From<KernelFlow> for FlowView {
     fn from(flow: KernelFlow) -> Self {
         let KernelFlow { direction, selector, protocol, mode, local, remote, reqid, .. } = flow;
-        Self { direction, selector, protocol, mode, local, remote, reqid }
+        let KernelFlow { ipcomp, around, .. } = flow;
+        Self { direction, selector, protocol, ipcomp, around, mode, local, remote, reqid }
     }
 }
 

@@ -241,7 +241,7 @@ impl Established {
             (ProtocolId::IPSEC_ESP, Some(spi)) => agreement.sends_by(SaProtocol::Esp, spi),
             (ProtocolId::IPSEC_AH, Some(spi)) => agreement.sends_by(SaProtocol::Ah, spi),
             (ProtocolId::IPCOMP, _) => {
-                cpi(spi).is_some_and(|cpi| agreement.ipcomp.is_some_and(|both| both.1 == cpi))
+                cpi(spi).is_some_and(|cpi| agreement.ipcomp().is_some_and(|both| both.1 == cpi))
             }
             _ => false,
         };

@@ -26,7 +26,8 @@ use super::offer::{Chosen, Encapsulation, Spis, Wanted, protocol_id};
 use super::protect::Iv;
 use crate::conf::{Lifetime, Policy, Proposal, SaProtocol};
 use crate::crypto::{ChildSuite, Secret, sha1};
-use crate::ike::child::{self, Agreement, Around, ChildId, ChildKeys, DirectionKeys};
+use crate::ike::bundle::{Around, Bundle};
+use crate::ike::child::{self, Agreement, ChildId, ChildKeys, DirectionKeys};
 use crate::ike::core::Core;
 use crate::ike::event::Time;
 use crate::ike::frame::Frame;
@@ -160,10 +161,14 @@ impl Quick {
             flows,
             hosts: self.hosts,
             encap: self.encapsulation.udp.map(|_| ports),
-            ipcomp: spis.cpi.zip(sas.cpi),
-            around: sas.around.zip(spis.around).map(|((integrity, spi_out), spi_in)| {
-                Box::new(Around { integrity, spi_in, spi_out })
-            }),
+            bundle: Bundle::of(
+                spis.cpi.zip(sas.cpi),
+                sas.around.zip(spis.around).map(|((integrity, spi_out), spi_in)| Around {
+                    integrity,
+                    spi_in,
+                    spi_out,
+                }),
+            ),
             reqid,
         })
     }
@@ -234,7 +239,7 @@ impl Established {
             keys::child(&self.keys, suite, destination, nonces, shared)
         };
         let around = |spi: fn(&Around) -> EspSpi| {
-            let around = agreement.around.as_ref()?;
+            let around = agreement.around()?;
             let integrity = Some(around.integrity);
             let suite = ChildSuite { encryption: None, integrity, ..agreement.suite };
             Some(one(&suite, SaProtocol::Ah, spi(around)).integrity)
@@ -325,8 +330,8 @@ fn in_use(frame: &Frame, protocol: SaProtocol, sas: &Chosen) -> Option<EspSpi> {
 
 /// The SPIs of what we receive.
 pub fn received_on(agreement: &Agreement) -> (SaProtocol, Spis) {
-    let around = agreement.around.as_ref().map(|around| around.spi_in);
-    let cpi = agreement.ipcomp.map(|(ours, _)| ours);
+    let around = agreement.around().map(|around| around.spi_in);
+    let cpi = agreement.ipcomp().map(|(ours, _)| ours);
     (agreement.protocol, Spis { main: agreement.spi_in, around, cpi })
 }
 

@@ -11,6 +11,7 @@ use super::keys::{self, Protection};
 use super::rules::Bag;
 use crate::conf::{Mode, SaProtocol};
 use crate::crypto::{ChildSuite, Secret, kex};
+use crate::ike::bundle::Bundle;
 use crate::ike::child::{self, Agreement, Child, ChildId, DirectionKeys};
 use crate::ike::core::Core;
 use crate::ike::event::{Cpi, Direction};
@@ -192,8 +193,7 @@ impl Offering {
             flows,
             hosts: self.hosts,
             encap: frame.encap(),
-            ipcomp: self.cpi.zip(offered_cpi(bag)),
-            around: None,
+            bundle: Bundle::of(self.cpi.zip(offered_cpi(bag)), None),
             reqid,
         })
     }
@@ -212,7 +212,7 @@ impl Offering {
         let shared = shared.as_slice();
         let keys = keys::child(protection, &agreement.suite, nonces, shared, true);
         let policy = frame.policy.clone();
-        if agreement.ipcomp.is_none() {
+        if agreement.ipcomp().is_none() {
             self.drop_cpi(core);
         }
         let mut child = Child::new(core, frame.id, agreement, &policy);
@@ -313,8 +313,7 @@ impl Answering {
             flows,
             hosts,
             encap: frame.encap(),
-            ipcomp: None,
-            around: None,
+            bundle: None,
             reqid,
         };
         let answering = Self {
@@ -364,7 +363,7 @@ impl Answering {
         spi: EspSpi,
     ) {
         self.agreement.spi_in = spi;
-        self.agreement.ipcomp = frame.cpis[1].take().zip(self.cpi);
+        self.agreement.bundle = Bundle::of(frame.cpis[1].take().zip(self.cpi), None);
         self.answer.spi = Spi::Child(spi);
         let (ni, nr) = (&*self.nonces.0, &*self.nonces.1);
         let suite = &self.agreement.suite;
@@ -408,7 +407,7 @@ impl Answering {
         payloads.push(Payload::TsI(Ts::new(traffic.remote.to_vec())));
         payloads.push(Payload::TsR(Ts::new(traffic.local.to_vec())));
         payloads.extend(mode_notifications(self.agreement.mode));
-        payloads.extend(self.agreement.ipcomp.map(|(ours, _)| ipcomp_supported(ours)));
+        payloads.extend(self.agreement.ipcomp().map(|(ours, _)| ipcomp_supported(ours)));
         if self.more {
             payloads.push(Payload::Notify(Notify::new(NotifyType::ADDITIONAL_TS_POSSIBLE)));
         }
