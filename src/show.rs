@@ -171,8 +171,10 @@ pub fn flow(view: &FlowView) -> String {
         Direction::In => "in",
         Direction::Out => "out",
     };
+    let ipcomp = if view.ipcomp { "ipcomp " } else { "" };
+    let around = if view.around { " ah" } else { "" };
     format!(
-        "{direction:<3} {:<42} {} {} {} with {}",
+        "{direction:<3} {:<42} {ipcomp}{}{around} {} {} with {}",
         selector::printed(&view.selector),
         protocol(view.protocol),
         mode(view.mode),
