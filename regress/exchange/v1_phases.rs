@@ -4,7 +4,7 @@ use crate::pair::*;
 use oakd::conf::*;
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
-use oakd::wire::iana::v2::{GroupId, PrfId};
+use oakd::wire::iana::v2::{EncryptionId, GroupId, IntegrityId, PrfId};
 
 /// A policy of IKEv1: AES and SHA-1, PFS.
 pub fn ikev1(side: usize, mode: Phase1) -> Policy {
@@ -140,6 +140,26 @@ fn other_quick_mode_proposals_and_traffic_are_told() {
     });
     pair.pass(5);
     assert!(pair.reported(B, |event| matches!(event, Event::Disagreed(_))));
+    pair.end();
+}
+
+#[test]
+fn traffic_that_the_kernel_cannot_select_is_refused_with_that_reason() {
+    let mut pair = v1_pair(Phase1::Main, |side, policy| {
+        let flow = &mut policy.flows[0];
+        flow.ip_protocol = 17;
+        let end = if side == A { &mut flow.remote } else { &mut flow.local };
+        end.ports = (53, 53);
+    });
+    let able = Capabilities {
+        encryption: vec![(EncryptionId::ENCR_AES_CBC, vec![128])],
+        integrity: vec![IntegrityId::AUTH_HMAC_SHA1_96, IntegrityId::AUTH_HMAC_SHA2_256_128],
+        ..Capabilities::default()
+    };
+    pair.input(B, Input::Capabilities(able));
+    pair.pass(5);
+    assert!(pair.told(B, "do not tell packets of IP protocol 17 by port"));
+    assert!(pair.reported(A, |event| matches!(event, Event::Refused { .. })));
     pair.end();
 }
 

@@ -12,7 +12,7 @@ use crate::ike::core::Core;
 use crate::ike::event::Direction;
 use crate::ike::frame::Frame;
 use crate::ike::report::{Disagreement, Event};
-use crate::ike::selector::{Hosts, Traffic};
+use crate::ike::selector::{Hosts, NoFlows, Traffic};
 use crate::ike::v1::established::Established;
 use crate::ike::v1::message::content;
 use crate::ike::v1::offer::{self, Chosen, Encapsulation, Phase2Choice};
@@ -151,17 +151,18 @@ impl Established {
             .chain(all.filter(|it| !Arc::ptr_eq(it, &frame.policy)))
             .filter(|it| matches!(it.version, Version::V1(_)) && shares(it, &frame.policy))
             .collect();
-        let fitting: Vec<_> = ours
-            .iter()
-            .filter_map(|policy| {
-                let said = traffic::seen(said.clone(), policy.mode, hosts, nat);
-                let within = traffic::is_wanted(&said, policy, hosts);
-                (within && said.flows(policy, hosts, core.able.as_ref()).is_ok())
-                    .then(|| (Arc::clone(policy), said))
-            })
-            .collect();
+        let mut why = NoFlows::NothingInCommon;
+        let mut fits = |policy: &Arc<Policy>| {
+            let said = traffic::seen(said.clone(), policy.mode, hosts, nat);
+            if !traffic::is_wanted(&said, policy, hosts) {
+                return None;
+            }
+            let flows = said.flows(policy, hosts, core.able.as_ref());
+            flows.map_err(|no_flows| why = no_flows).ok().map(|_| (Arc::clone(policy), said))
+        };
+        let fitting: Vec<_> = ours.iter().filter_map(&mut fits).collect();
         if fitting.is_empty() {
-            let event = Event::Disagreed(no_traffic(&ours, hosts, &said));
+            let event = Event::Disagreed(no_traffic(&ours, hosts, &said, why));
             frame.report(core, event);
             return Err(about(NotifyType::INVALID_ID_INFORMATION));
         }
@@ -348,7 +349,12 @@ fn in_udp(sa: &Sa) -> bool {
     modes.any(|mode| udp.iter().any(|it| u64::from(it.0) == mode))
 }
 
-fn no_traffic(ours: &[Arc<Policy>], hosts: Hosts, peers: &Traffic) -> Box<Disagreement> {
+fn no_traffic(
+    ours: &[Arc<Policy>],
+    hosts: Hosts,
+    peers: &Traffic,
+    why: NoFlows,
+) -> Box<Disagreement> {
     let line = |traffic: &Traffic| {
         let side = |selectors: &[crate::wire::v2::TrafficSelector]| {
             selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -359,7 +365,12 @@ fn no_traffic(ours: &[Arc<Policy>], hosts: Hosts, peers: &Traffic) -> Box<Disagr
         about: "the traffic of phase 2".into(),
         ours: ours.iter().map(|policy| line(&Traffic::wanted(policy, hosts))).collect(),
         theirs: vec![line(peers)],
-        mismatch: "what the peer wants lies within no `from` and `to` of ours".into(),
+        mismatch: match why {
+            NoFlows::NothingInCommon => {
+                "what the peer wants lies within no `from` and `to` of ours".into()
+            }
+            why => why.to_string(),
+        },
         advice: "make `from` and `to` of one side the mirror of the other's".into(),
     })
 }
