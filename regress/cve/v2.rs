@@ -116,6 +116,12 @@ fn rekeying_by_a_wrong_protocol_is_refused() {
         let right = [NotifyType::CHILD_SA_NOT_FOUND, NotifyType::INVALID_SYNTAX];
         assert!(right.contains(&refused), "{refused}");
     }
+    // The SPI of a child SA, by a protocol that it does not have.
+    let mut payloads = child_payloads();
+    let notify = Notify::about_child(NotifyType::REKEY_SA, ProtocolId::AH, EspSpi(0x9999));
+    payloads.insert(0, Payload::Notify(notify));
+    let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &payloads);
+    assert_eq!(error(answer), Some(NotifyType::CHILD_SA_NOT_FOUND));
     assert_eq!(pair.sides[B].kernel.sas.len(), 2);
     pair.end();
 }

@@ -4,6 +4,7 @@ use crate::insider::*;
 use crate::pair::*;
 use oakd::conf::Policy;
 use oakd::ike::event::*;
+use oakd::ike::proposal::{self, Kind};
 use oakd::ike::report::Event;
 use oakd::wire::iana::v2::{ExchangeType, NotifyType, ProtocolId};
 use oakd::wire::v2::*;
@@ -229,5 +230,33 @@ fn what_is_narrowed_has_the_packet_that_it_is_for() {
     both.flows.push(flow("2001:db8:2::/64", "2001:db8:1::/64"));
     let (pair, told) = asked_for(pair, both, (&own, &peers));
     assert_eq!(told, [Ts::new(vec![own[0]]), Ts::new(vec![peers[0]])]);
+    pair.end();
+}
+
+/// §2.9.2: a successor is for no less than what it replaces.
+#[test]
+fn a_successor_is_not_narrowed_to_a_packet() {
+    let (mut pair, mut insider) = answered();
+    let own = vec![
+        ts(6, (40000, 40000), "10.1.0.9", "10.1.0.9"),
+        ts(6, (1000, 9000), "10.1.0.0", "10.1.0.255"),
+    ];
+    let peers =
+        vec![ts(6, (443, 443), "10.2.0.7", "10.2.0.7"), ts(6, (2, 999), "10.2.0.0", "10.2.0.255")];
+    let kind = Kind::Child(oakd::conf::SaProtocol::Esp);
+    let spi = Spi::Child(EspSpi(0x7777));
+    let proposals = proposal::offer(&policy(A).child_proposals, kind, &spi);
+    let of = EspSpi(0x9999);
+    let rekeyed = Notify::about_child(NotifyType::REKEY_SA, ProtocolId::ESP, of);
+    let payloads = [
+        Payload::Notify(rekeyed),
+        Payload::Sa(Sa { proposals }),
+        Payload::Nonce(Nonce(vec![9; 32])),
+        Payload::TsI(Ts::new(own)),
+        Payload::TsR(Ts::new(peers)),
+    ];
+    let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &payloads).unwrap();
+    assert!(answer.contains(&notify(NotifyType::TS_UNACCEPTABLE)), "{answer:?}");
+    assert_eq!(pair.sides[B].kernel.sas.len(), 2);
     pair.end();
 }

@@ -6,7 +6,7 @@ use super::init::NONCE_LEN;
 use super::rules::Bag;
 use super::{refused, reply, send_request};
 use crate::crypto::{KeyExchange, kex};
-use crate::ike::child::{ChildId, Stage};
+use crate::ike::child::{Agreement, Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::proposal::protocol_id;
@@ -331,8 +331,11 @@ impl Established {
 
     /// The child that the peer wants to replace: it names it by the SPI that it receives on.
     fn to_be_rekeyed(&self, frame: &Frame, notify: &Notify) -> Result<ChildId, Notify> {
-        let named = notify.spi.child();
-        let child = frame.children.iter().find(|child| Some(child.agreement.spi_out) == named);
+        let named = |child: &&Child| {
+            let Agreement { protocol, spi_out, .. } = child.agreement;
+            (notify.protocol, notify.spi.child()) == (protocol_id(protocol), Some(spi_out))
+        };
+        let child = frame.children.iter().find(named);
         match child {
             Some(child) if child.stage == Stage::Ending => {
                 Err(Notify::new(NotifyType::TEMPORARY_FAILURE))

@@ -295,7 +295,7 @@ impl Answering {
         let hosts = frame.hosts();
         let peers = peers.with_given(hosts.inner);
         let (peers, more) = considered(frame, core, peers, rekeys, hosts);
-        let (traffic, flows) = traffic::taken(frame, core, &peers, hosts)?;
+        let (traffic, flows) = traffic::taken(frame, core, (&peers, rekeys), hosts)?;
         let asks_transport = bag.has(NotifyType::USE_TRANSPORT_MODE);
         if asks_transport != (policy.mode == Mode::Transport) {
             frame.report(core, Event::Disagreed(disagree::mode(policy.mode)));

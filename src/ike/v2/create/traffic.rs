@@ -68,7 +68,7 @@ pub fn as_seen_here(frame: &Frame, mode: Mode, traffic: Traffic) -> Traffic {
 pub fn taken(
     frame: &Frame,
     core: &mut Core,
-    peers: &Traffic,
+    (peers, rekeys): (&Traffic, Option<ChildId>),
     hosts: Hosts,
 ) -> Result<(Traffic, Box<[KernelSelector]>), NotifyType> {
     let policy = &*frame.policy;
@@ -77,9 +77,9 @@ pub fn taken(
         let flows = traffic.flows(policy, hosts, core.able.as_ref())?;
         Ok((traffic, flows))
     };
-    // Of more than can be had, the packet that it is for.
+    // Of more than can be had, the packet that it is for; a successor is never narrower (RFC 7296 §2.9.2).
     let taken = with_flows(peers).or_else(|why: NoFlows| {
-        let packet = peers.packet().ok_or(why)?;
+        let packet = peers.packet().filter(|_| rekeys.is_none()).ok_or(why)?;
         with_flows(&packet).map_err(|_| why)
     });
     taken.map_err(|why| {
