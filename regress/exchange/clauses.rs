@@ -92,6 +92,28 @@ fn an_unprotected_refusal_does_not_keep_the_true_answer_out() {
     }
 }
 
+/// And a demand that is met begins anew.
+#[test]
+fn a_cookie_that_is_demanded_after_a_refusal_is_sent_until_it_arrives() {
+    let settings = oakd::ike::Settings { cookies_from: 0, ..Default::default() };
+    let mut pair = Pair::with(settings, 1);
+    let mut to_b = 0;
+    pair.network = Box::new(move |_, datagram| {
+        to_b += usize::from(datagram.to == B);
+        if datagram.to == B && to_b == 2 { Fate::Lose } else { Fate::Deliver }
+    });
+    pair.configure(B, vec![policy(B)]);
+    pair.configure(A, vec![policy(A)]);
+    let request = Header::parse(&pair.flying[0].octets).unwrap();
+    let (own, exchange, id) = (request.initiator, request.exchange, request.message_id);
+    let header = Header::v2(own, IkeSpi::ZERO, exchange, Flags::v2(false, true), id);
+    let octets = emit_message(&header, &[notify(NotifyType::NO_PROPOSAL_CHOSEN)]);
+    let (local, remote) = (pair.sides[A].address, pair.sides[B].address);
+    pair.input(A, Input::Datagram { local, remote, octets: &octets });
+    pair.pass(5).assert_up();
+    pair.end();
+}
+
 /// A choice that nobody offered.
 fn other_suite() -> Payload {
     let never = [cbc(&[GroupId::ECP_521])];

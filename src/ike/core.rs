@@ -56,7 +56,7 @@ pub struct Core {
     pub addresses: Vec<std::net::IpAddr>,
     /// Who may begin, when many want to.
     pub door: Door,
-    /// Who was told lately that an IKE SA is not.
+    /// What was said lately of SAs that are not known, outside any.
     pub strays: Strays,
     /// Who tried passwords, and how often.
     pub guesses: Guesses,

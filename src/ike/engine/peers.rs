@@ -68,25 +68,30 @@ impl Engine {
         });
     }
 
-    /// The peer may have forgotten an IKE SA: by what the message names it, it is looked for among those
-    /// with the address that it comes from.
+    /// The peer may have forgotten an SA that it has with us at this address.
     pub(super) fn hinted(&mut self, header: &Header, hint: Hint, remote: SocketAddr) {
-        let spis = (header.initiator, header.responder);
-        let meant = |sa: &Sa| match hint {
-            Hint::Ike => sa.frame.spis() == spis,
-            Hint::Child(spi) => sa.frame.children.iter().any(|it| it.agreement.spi_out == spi),
+        let there = |sa: &Sa| sa.frame.remote.ip() == remote.ip();
+        let found = match hint {
+            Hint::Ike => {
+                let spis = (header.initiator, header.responder);
+                let own = [spis.0, spis.1].map(|spi| self.table.get(SaId(spi)));
+                let mut named = own.into_iter().flatten();
+                named.find(|sa| there(sa) && sa.frame.spis() == spis).map(Sa::id)
+            }
+            Hint::Child(spi) if self.core.strays.hears(self.core.now, remote.ip()) => {
+                let has = |sa: &Sa| sa.frame.children.iter().any(|it| it.agreement.spi_out == spi);
+                let key = Key::Remote(remote.ip());
+                self.table.found(key, |sa| there(sa) && has(sa)).first().copied()
+            }
+            Hint::Child(_) => None,
         };
-        let meant = |sa: &Sa| sa.frame.remote.ip() == remote.ip() && meant(sa);
-        let found = self.table.found(Key::Remote(remote.ip()), meant);
-        if found.is_empty() {
+        let Some(id) = found else {
             let why = "it says that an SA is not known, which we do not have either".into();
-            self.core.report(Some(remote), None, Event::Dropped { why });
-        }
-        for id in found {
-            self.with(id, |sa, core| {
-                v2::established(sa, core, |state, frame, core| state.doubt(frame, core, hint));
-            });
-        }
+            return self.core.report(Some(remote), None, Event::Dropped { why });
+        };
+        self.with(id, |sa, core| {
+            v2::established(sa, core, |state, frame, core| state.doubt(frame, core, hint));
+        });
     }
 
     /// The children of one IKE SA go over to another.

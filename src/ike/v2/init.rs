@@ -205,6 +205,7 @@ impl AwaitInitResponse {
             self.kex = kex;
         }
         frame.window.withdraw();
+        self.refused = false;
         self.send(frame, core);
         State::AwaitInitResponse(self)
     }

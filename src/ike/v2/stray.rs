@@ -20,10 +20,10 @@ use crate::wire::iana::v2::{ExchangeType, NotifyType, PayloadType};
 use crate::wire::v2::{Notify, Payload, parse_message};
 use crate::wire::{EspSpi, HEADER_LEN, Header};
 
-/// In how long a time the answers are counted.
+/// In how long a time messages are counted.
 const SPAN: Duration = Duration::from_secs(1);
 
-/// The most answers in that time, in all and to one network.
+/// The most messages in that time, in all and with one network.
 const MOST: (u32, u32) = (64, 8);
 
 /// How long a sign of life outweighs hints: a peer is asked no more often than this because of them.
@@ -32,17 +32,31 @@ const TRUSTED: Duration = Duration::from_secs(5);
 /// The octets of a message that holds one notification without data.
 const ANSWER_LEN: usize = HEADER_LEN + 8;
 
-/// How many answers went out lately.
+/// How much was said and heard lately.
 #[derive(Debug, Default)]
 pub struct Strays {
-    since: Time,
-    all: u32,
-    /// No more entries than answers.
-    networks: HashMap<Network, u32>,
+    said: Lately,
+    heard: Lately,
 }
 
 impl Strays {
-    /// Whether one more answer may go there; it is counted.
+    /// Whether one more hint from there is worth a search.
+    pub fn hears(&mut self, now: Time, remote: IpAddr) -> bool {
+        self.heard.admits(now, remote)
+    }
+}
+
+/// How many messages there were lately.
+#[derive(Debug, Default)]
+struct Lately {
+    since: Time,
+    all: u32,
+    /// No more entries than messages.
+    networks: HashMap<Network, u32>,
+}
+
+impl Lately {
+    /// Whether there may be one more; it is counted.
     fn admits(&mut self, now: Time, remote: IpAddr) -> bool {
         if now.since(self.since) >= SPAN {
             *self = Self { since: now, ..Self::default() };
@@ -74,7 +88,7 @@ pub fn answer(
     notify: Notify,
     (local, remote): (SocketAddr, SocketAddr),
 ) {
-    if !header.is_response() && core.strays.admits(core.now, remote.ip()) {
+    if !header.is_response() && core.strays.said.admits(core.now, remote.ip()) {
         refuse(core, header, notify, local, remote);
     }
 }
@@ -141,7 +155,7 @@ mod tests {
 
     #[test]
     fn answers_are_bounded_in_all_and_for_each_network() {
-        let mut strays = Strays::default();
+        let mut strays = Lately::default();
         let at = |millis| Time::at(Duration::from_millis(millis));
         let address = |third: u8, last: u8| IpAddr::from([10, 0, third, last]);
         let near = (0..255).filter(|last| strays.admits(at(5), address(0, *last))).count();
