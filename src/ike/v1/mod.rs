@@ -124,14 +124,9 @@ pub fn receive(
         return receive(sa, core, &header, &whole, (local, remote));
     }
     let digest = sha1(&[datagram]);
-    if let Some(echo) = state.echo.as_mut().filter(|echo| echo.question == digest) {
+    if state.echo.as_ref().is_some_and(|echo| echo.question == digest) {
         core.stats.duplicates += 1;
-        if echo.left > 0 {
-            echo.left -= 1;
-            let answer = echo.answer.to_vec();
-            core.send(sa.frame.local, sa.frame.remote, answer);
-        }
-        return;
+        return answer_again(state, &sa.frame, core);
     }
     if digest == state.latest {
         core.stats.duplicates += 1;
@@ -144,39 +139,11 @@ pub fn receive(
     }
     match &state.stage {
         Stage::Established(_) | Stage::Login(_) | Stage::Configuring(_) => {
-            let (before, heard) = (sa.frame.remote, state.heard());
-            step(sa, core, |frame, core, stage| match stage {
-                Stage::Established(mut state) => {
-                    state.receive(frame, core, header, datagram);
-                    Next::same(Stage::Established(state))
-                }
-                Stage::Login(login) => login.receive(frame, core, header, datagram),
-                Stage::Configuring(state) => state.receive(frame, core, header, datagram),
-                other => Next::same(other),
-            });
-            let Body::V1(state) = &mut sa.body else { return };
-            if state.heard() == Some(core.now) {
-                // The peer has our last message of phase 1.
-                state.out = None;
-            }
-            // Behind a NAT the peer is wherever its last genuine message came from.
-            let now = Some(core.now);
-            let genuine = state.heard() == now && (heard != now || before == remote);
-            let path = Path { local, remote };
-            match &state.stage {
-                Stage::Established(_) if genuine => established(sa, core, |state, frame, core| {
-                    state.follow(frame, core, path);
-                }),
-                _ if genuine && sa.frame.follows(path) => sa.frame.take_path(core, path),
-                _ => (),
-            }
+            after_phase1(sa, core, (header, datagram), Path { local, remote });
         }
         Stage::AwaitProof(_) if !sa.frame.initiator => {
             // The initiator of Aggressive Mode goes on: its last message must have been lost.
-            let Some(echo) = state.echo.as_mut().filter(|echo| echo.left > 0) else { return };
-            echo.left -= 1;
-            let answer = echo.answer.to_vec();
-            core.send(sa.frame.local, sa.frame.remote, answer);
+            answer_again(state, &sa.frame, core);
         }
         _ if exchange == ExchangeType::INFORMATIONAL && !message::is_encrypted(header) => {
             inform::in_clear(sa, core, header, datagram);
@@ -185,6 +152,44 @@ pub fn receive(
             let why = format!("{exchange} while {}", state.word());
             sa.frame.report(core, Event::Dropped { why });
         }
+    }
+}
+
+/// What was answered last goes out once more, but not without end.
+fn answer_again(state: &mut State, frame: &Frame, core: &mut Core) {
+    let Some(echo) = state.echo.as_mut().filter(|echo| echo.left > 0) else { return };
+    echo.left -= 1;
+    let answer = echo.answer.to_vec();
+    core.send(frame.local, frame.remote, answer);
+}
+
+/// A message under the keys of phase 1.
+fn after_phase1(sa: &mut Sa, core: &mut Core, (header, datagram): (&Header, &[u8]), path: Path) {
+    let Body::V1(state) = &mut sa.body else { return };
+    let (before, heard) = (sa.frame.remote, state.heard());
+    step(sa, core, |frame, core, stage| match stage {
+        Stage::Established(mut state) => {
+            state.receive(frame, core, header, datagram);
+            Next::same(Stage::Established(state))
+        }
+        Stage::Login(login) => login.receive(frame, core, header, datagram),
+        Stage::Configuring(state) => state.receive(frame, core, header, datagram),
+        other => Next::same(other),
+    });
+    let Body::V1(state) = &mut sa.body else { return };
+    if state.heard() == Some(core.now) {
+        // The peer has our last message of phase 1.
+        state.out = None;
+    }
+    // Behind a NAT the peer is wherever its last genuine message came from.
+    let now = Some(core.now);
+    let genuine = state.heard() == now && (heard != now || before == path.remote);
+    match &state.stage {
+        Stage::Established(_) if genuine => established(sa, core, |state, frame, core| {
+            state.follow(frame, core, path);
+        }),
+        _ if genuine && sa.frame.follows(path) => sa.frame.take_path(core, path),
+        _ => (),
     }
 }
 
