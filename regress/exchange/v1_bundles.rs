@@ -182,20 +182,22 @@ fn what_is_no_bundle_for_both_is_explained() {
 }
 
 #[test]
-fn ah_is_not_tried_through_a_nat() {
-    let mut pair = Pair::new();
-    pair.nat = Some(ip("203.0.113.7"));
-    for side in [B, A] {
-        let mut policy = ikev1(side, Phase1::Main);
-        policy.around = Some(SHA2);
-        if side == B {
-            (policy.peer, policy.remote_id) = (None, None);
+fn ah_is_neither_offered_nor_taken_through_a_nat() {
+    for (offers, tells) in [(true, A), (false, B)] {
+        let mut pair = Pair::new();
+        pair.nat = Some(ip("203.0.113.7"));
+        for side in [B, A] {
+            let mut policy = ikev1(side, Phase1::Main);
+            policy.around = (side == B || offers).then_some(SHA2);
+            if side == B {
+                (policy.peer, policy.remote_id) = (None, None);
+            }
+            pair.configure(side, vec![policy]);
         }
-        pair.configure(side, vec![policy]);
+        pair.pass(5);
+        assert!(pair.told(tells, "AH passes no NAT"));
+        pair.assert_children(0);
     }
-    pair.pass(5);
-    assert!(pair.told(A, "AH passes no NAT"));
-    pair.assert_children(0);
 }
 
 /// Side B with this change of its policy, and an insider that has done Aggressive Mode with it.

@@ -341,12 +341,18 @@ fn other_mode(wanted: &Wanted<'_>, theirs: &Sa, said: Option<&Transform>) -> Box
     })
 }
 
-/// AH covers the addresses that a NAT changes.
-pub fn no_nat(wanted: &Wanted<'_>) -> Box<Disagreement> {
+/// Whether packets can pass a NAT: AH covers the addresses that it changes.
+///
+/// # Errors
+///
+/// That they cannot, beside what the peer offers.
+pub fn passes_nat(wanted: &Wanted<'_>, theirs: &Sa) -> Result<(), Box<Disagreement>> {
+    if !wanted.protocols().contains(&ProtocolId::IPSEC_AH) {
+        return Ok(());
+    }
     let mismatch = "AH passes no NAT, and there is one on the way".into();
     let advice = "write esp without ah on both sides".into();
-    let theirs = Sa { proposals: Vec::new() };
-    Box::new(Disagreement { advice, ..*disagree(wanted, &theirs, mismatch) })
+    Err(Box::new(Disagreement { advice, ..*disagree(wanted, theirs, mismatch) }))
 }
 
 fn disagree(wanted: &Wanted<'_>, theirs: &Sa, mismatch: String) -> Box<Disagreement> {

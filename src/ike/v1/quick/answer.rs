@@ -172,7 +172,12 @@ impl Established {
             let draft = self.abilities.nat_t == Some(NatT::Draft);
             let udp = udp.map(|_| draft);
             let encapsulation = Encapsulation { mode: policy.mode, udp };
-            match offer::choose_phase2(&wanted(&policy, &ours, encapsulation), sa) {
+            let wanted = wanted(&policy, &ours, encapsulation);
+            let passes = match frame.nat.found() {
+                true => offer::passes_nat(&wanted, sa),
+                false => Ok(()),
+            };
+            match passes.and_then(|()| offer::choose_phase2(&wanted, sa)) {
                 Ok(choice) => {
                     return Ok(Considered { policy, traffic, choice, encapsulation });
                 }

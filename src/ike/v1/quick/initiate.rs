@@ -21,7 +21,7 @@ use crate::ike::v1::rules::{Bag, Message, sort};
 use crate::ike::v1::vendor::NatT;
 use crate::ike::v1::{hash, inform, message, protect, traffic, with_hash};
 use crate::ike::window::Outstanding;
-use crate::wire::iana::v1::{ExchangeType, NotifyType, ProtocolId};
+use crate::wire::iana::v1::{ExchangeType, NotifyType};
 use crate::wire::v1::{Id, Nonce, Notify, Payload, Sa};
 use crate::wire::{Flags, Header};
 
@@ -50,8 +50,11 @@ impl Established {
             return postpone(frame, core, rekeys, &traffic);
         };
         let wanted = wanted(policy, &feasible, self.encapsulation(frame, policy));
-        if wanted.protocols().contains(&ProtocolId::IPSEC_AH) && frame.nat.found() {
-            frame.report(core, Event::Disagreed(offer::no_nat(&wanted)));
+        let nothing = Sa { proposals: Vec::new() };
+        if frame.nat.found()
+            && let Err(disagreement) = offer::passes_nat(&wanted, &nothing)
+        {
+            frame.report(core, Event::Disagreed(disagreement));
             return postpone(frame, core, rekeys, &traffic);
         }
         let id = self.own_id(core);
