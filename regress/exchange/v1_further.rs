@@ -576,3 +576,26 @@ fn a_probe_whose_answers_get_lost_is_answered_again() {
     pair.network = Box::new(|_, _| Fate::Deliver);
     pair.end();
 }
+
+#[test]
+fn a_policy_found_by_the_identity_allows_what_was_agreed_on() {
+    for allows in [true, false] {
+        let mut pair = Pair::new();
+        let of = |name: &str, id: &str| Policy {
+            name: PolicyName(name.into()),
+            peer: None,
+            remote_id: Some(fqdn(id)),
+            ..ikev1(B, Phase1::Main)
+        };
+        let mut strict = of("strict", "a.example");
+        strict.ike_proposals[0].prf = vec![PrfId::PRF_HMAC_SHA2_256];
+        if allows {
+            strict.ike_proposals[0].prf.push(PrfId::PRF_HMAC_SHA1);
+        }
+        pair.configure(B, vec![strict, of("lax", "c.example")]);
+        pair.configure(A, vec![ikev1(A, Phase1::Main)]);
+        pair.pass(3);
+        pair.assert_children(usize::from(allows));
+        pair.end();
+    }
+}

@@ -260,10 +260,12 @@ impl Ready {
         let (mode, Method { id, .. }) = (self.opening.mode, self.opening.choice.method);
         // With a pre-shared key the policy's own was used already.
         let key = self.opening.choice.method.is_shared_key().then_some(frame.policy.key_mark);
+        let agreed = &self.opening.choice.answer;
         let fits = |policy: &Policy| {
             policy.version == conf::Version::V1(mode)
                 && methods(policy, false).contains(&id)
                 && key.is_none_or(|key| policy.key_mark == key)
+                && offer::choose_phase1(policy, &[id], agreed).is_ok()
         };
         let (local, remote) = (frame.local, frame.remote);
         let found = core.policies.select_by_id(1, local, remote, said, None, fits);
