@@ -13,7 +13,7 @@ mod overlap;
 mod proposal;
 mod radius;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::diagnostic::{Place, Severity};
 use super::ipsec::{Bundles, Rule, expand};
@@ -24,6 +24,7 @@ use super::{
     Checked, Config, Flow, FlowAddresses, FlowEnd, Globals, Ike1Auth, Lifetime, Mode,
     OCSP_TOLERATE, Ocsp, Policy, PolicyName, PolicySecret, Prefix, SaProtocol, Start, Version,
 };
+use crate::crypto::Secret;
 
 /// iked's lifetime of a child SA: three hours.
 const CHILD_SECONDS: u32 = 10_800;
@@ -44,6 +45,7 @@ pub(super) fn check(parsed: &mut Parsed, names: &dyn Names, files: &dyn Files) -
         used: HashSet::new(),
         rules: 0,
         ikes: 0,
+        callers: HashMap::new(),
         bundles: Bundles::default(),
         unresolved: false,
     };
@@ -79,6 +81,8 @@ struct Checker<'a> {
     /// How many `ikev2` and `ike` rules there were so far.
     rules: usize,
     ikes: usize,
+    /// By what key callers from anywhere prove themselves in main mode, for each address of ours.
+    callers: HashMap<Option<Prefix>, Secret>,
     bundles: Bundles,
     /// Whether a host name of the present rule has no address now.
     unresolved: bool,

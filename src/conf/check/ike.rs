@@ -80,6 +80,7 @@ impl Checker<'_> {
         }
         let count = policies.len();
         for policy in policies {
+            self.callers_key(rule, &policy);
             let secret = rule.psk.clone().map(|psk| (policy.name.clone(), psk));
             checked.secrets.extend(secret.map(|(policy, psk)| PolicySecret { policy, psk }));
             checked.config.policies.push(policy);
@@ -169,6 +170,20 @@ impl Checker<'_> {
             tap: None,
             iface: rule.iface.clone().or(rule.interface.map(|unit| format!("sec{unit}"))),
         })
+    }
+
+    /// In main mode the key is needed before anybody says who he is.
+    fn callers_key(&mut self, rule: &IkeRule, policy: &Policy) {
+        let (Some(psk), None, Version::V1(Phase1::Main)) = (&rule.psk, policy.peer, policy.version)
+        else {
+            return;
+        };
+        let before = self.callers.insert(policy.local, psk.clone());
+        if before.is_some_and(|before| before != *psk) {
+            let sentence = "another psk than that of a rule above which is for any peer, too: in main \
+                            mode only the last such key is used, write aggressive or the same psk";
+            self.warn(rule.end.place, sentence);
+        }
     }
 
     /// Words about who proves what that do not go together.
