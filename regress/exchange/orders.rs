@@ -388,3 +388,20 @@ fn a_replaced_child_that_the_kernel_drops_is_not_lost() {
     assert!(!pair.reported(A, |event| matches!(event, Event::ChildDeleted { .. })));
     pair.end();
 }
+
+#[test]
+fn the_end_of_a_replaced_ike_sa_that_nobody_acknowledges_is_no_news() {
+    let mut pair = Story::new(&[], &[], Mishap::None, 0, false).pair();
+    begin(&mut pair, A, RekeyIke);
+    pair.deliver(0);
+    pair.deliver(0);
+    assert_eq!(pair.flying.len(), 1, "the deletion of the old one");
+    let old = oakd::wire::Header::parse(&pair.flying.remove(0).octets).unwrap().initiator;
+    pair.network = Box::new(move |_, datagram| {
+        let header = oakd::wire::Header::parse(&datagram.octets).unwrap();
+        if header.initiator == old { Fate::Lose } else { Fate::Deliver }
+    });
+    pair.pass(60);
+    assert!(!pair.reported(A, |event| matches!(event, Event::NoAnswer { .. })));
+    pair.assert_children(1);
+}

@@ -163,7 +163,10 @@ fn give_up(sa: &mut Sa, core: &mut Core, sent: u32) {
         Active::DeleteIke(why) => Some(*why),
         _ => None,
     });
-    frame.report(core, Event::NoAnswer { exchange, sent });
+    // A successor stands already: whether the peer heard of the old one's end is no news.
+    if ending != Some(Gone::Replaced) {
+        frame.report(core, Event::NoAnswer { exchange, sent });
+    }
     let doubted = state.established().is_some_and(|state| state.doubted);
     let why = if doubted { Gone::Forgotten } else { Gone::PeerVanished };
     drop_sa(sa, core, ending.unwrap_or(why));

@@ -223,8 +223,15 @@ impl AwaitAuthResponse {
     }
 
     fn refused(mut self, frame: &mut Frame, core: &mut Core, bag: &Bag) -> State {
-        let offered = proof::offered(&frame.policy, frame.local.ip(), true);
-        frame.report(core, refused("IKE_AUTH", bag.error(), offered));
+        // OpenIKED answers so too where it is only the child SA that it does not agree to.
+        let error = bag.error();
+        let of_child = [NotifyType::NO_PROPOSAL_CHOSEN, NotifyType::TS_UNACCEPTABLE];
+        let of_child = error.is_some_and(|error| of_child.contains(&error.notify_type));
+        let offered = match &self.child {
+            Some(child) if of_child => child.offering.printed(error),
+            _ => proof::offered(&frame.policy, frame.local.ip(), true),
+        };
+        frame.report(core, refused("IKE_AUTH", error, offered));
         self.abandon(core);
         frame.close(core, Gone::Failed);
         State::Gone
