@@ -130,10 +130,10 @@ impl Kernel {
     }
 
     /// How many flows of OpenBSD take a packet towards us, or from us, with this IP protocol: those
-    /// whose addresses and ports agree with its own where their masks have a one. The ports of TCP
-    /// and UDP count; those of others are 0.
+    /// whose addresses and ports agree with its own where their masks have a one. Ports at which the
+    /// kernel does not look are 0.
     pub fn takers(&self, direction: u8, protocol: u8, src: SocketAddr, dst: SocketAddr) -> usize {
-        let ported = matches!(protocol, 6 | 17);
+        let ported = self.dialect.behaviour.ports_of.contains(&protocol);
         let sockaddr = |number, packet: SocketAddr| {
             let port = if ported { packet.port() } else { 0 };
             let addr = crate::codec::Sockaddr::Ip(SocketAddr::new(packet.ip(), port));
@@ -148,6 +148,7 @@ impl Kernel {
             let packet = sockaddr(flow, packet);
             // Behind the extension's head, and the sockaddr's length and family.
             held.len() == packet.len()
+                && mask.len() == packet.len()
                 && (10..held.len()).all(|at| packet[at] & mask[at] == held[at])
         };
         let takes = |entry: &&Entry| {
