@@ -1,6 +1,5 @@
 //! An established IKE SA: what it wants to do, one request at a time, and what time does to it.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::child_exchange::ChildRequest;
@@ -66,7 +65,7 @@ pub struct Established {
     /// When we last sent something.
     pub sent: Time,
     /// What is to be done, in order.
-    pub queue: VecDeque<Task>,
+    pub queue: Vec<Task>,
     /// A child SA that we ask for as soon as there is an SPI.
     pub awaits_spi: Option<Box<Offering>>,
     /// The exchanges that we are in, by the message IDs of their requests.
@@ -196,7 +195,7 @@ impl Established {
             heard: now,
             doubted: false,
             sent: now,
-            queue: VecDeque::new(),
+            queue: Vec::new(),
             awaits_spi: None,
             active: Vec::new(),
             answering: None,
@@ -299,14 +298,14 @@ impl Established {
     /// Wants something done, unless it is already on the list.
     pub fn want(&mut self, task: Task) {
         if !self.queue.contains(&task) {
-            self.queue.push_back(task);
+            self.queue.push(task);
         }
     }
 
     /// Wants something done before all else.
     pub fn urge(&mut self, task: Task) {
         self.queue.retain(|other| *other != task);
-        self.queue.push_front(task);
+        self.queue.insert(0, task);
     }
 
     /// A child SA that the peer thinks stands and that we cannot have: it is told.
@@ -326,9 +325,8 @@ impl Established {
                 }
                 return;
             };
-            if let Some(task) = self.queue.remove(at) {
-                self.start(frame, core, task);
-            }
+            let task = self.queue.remove(at);
+            self.start(frame, core, task);
         }
     }
 
@@ -371,11 +369,11 @@ impl Established {
     pub fn hand_over(&mut self) -> Vec<Task> {
         self.rekey_at = None;
         let ours = |task: &Task| matches!(task, Task::DeleteIke(_) | Task::Probe | Task::RekeyIke);
-        let (kept, children): (VecDeque<_>, VecDeque<_>) =
+        let (kept, children): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.queue).into_iter().partition(ours);
         self.queue = kept;
         self.queue.retain(|task| *task != Task::RekeyIke);
-        children.into()
+        children
     }
 
     fn start(&mut self, frame: &mut Frame, core: &mut Core, task: Task) {
