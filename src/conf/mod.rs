@@ -60,6 +60,14 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// So many policies, in words.
+pub fn policies(count: usize) -> String {
+    match count {
+        1 => "1 policy".into(),
+        count => format!("{count} policies"),
+    }
+}
+
 /// Reads, parses and checks a configuration file. `definitions` are the macros of `-D`, which the
 /// file cannot change.
 ///

@@ -26,7 +26,7 @@ use super::message::{Down, Up};
 use super::options::Options;
 use super::poll::Loop;
 use super::{Role, sandbox};
-use crate::conf::{Config, PolicyName};
+use crate::conf::{self, Config, PolicyName};
 use crate::log::Log;
 use crate::net::Spec;
 use crate::sys;
@@ -189,7 +189,7 @@ impl Parent {
             self.slots.insert(role, Slot::default());
             self.start(role)?;
         }
-        self.log.info(format!("running, {} policies", self.config.policies.len()));
+        self.log.info(format!("running, {}", conf::policies(self.config.policies.len())));
         loop {
             for token in self.events.turn(self.deadline())? {
                 match token {

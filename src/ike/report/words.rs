@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Event, Gone, Report, Way};
+use crate::conf;
 
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +35,9 @@ impl fmt::Display for Report {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Configured { policies } => write!(f, "configured with {policies} policies"),
+            Event::Configured { policies } => {
+                write!(f, "configured with {}", conf::policies(*policies))
+            }
             Event::Initiating => f.write_str("calling the peer"),
             Event::IkeEstablished { spis, local_id, remote_id, suite } => write!(
                 f,

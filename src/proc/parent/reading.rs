@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::children::Slot;
 use super::{Parent, names_due, token};
-use crate::conf::in_full;
-use crate::conf::{Config, Diagnostic, PolicyName, Severity, diff};
+use crate::conf::{self, Config, Diagnostic, PolicyName, Severity, diff};
 use crate::proc::Role;
 use crate::proc::child::batch;
 use crate::proc::imsg::{self, Link};
@@ -132,7 +131,7 @@ pub fn first(
                 let ways = ways(link, draft.config.globals.ca_workers).map_err(|e| said(&e))?;
                 return Ok((process, draft, ways));
             }
-            Some(false) => return Err(in_full(&draft.diagnostics)),
+            Some(false) => return Err(conf::in_full(&draft.diagnostics)),
         }
     }
 }
@@ -246,7 +245,7 @@ impl Parent {
         if let Purpose::Reload(Some(client)) = purpose {
             let errors = match errors.is_empty() {
                 true => why.to_owned(),
-                false => in_full(errors),
+                false => conf::in_full(errors),
             };
             let outcome = Err(format!("the configuration in force is kept:\n{errors}"));
             self.tell(Role::Control, Down::Reloaded { client, outcome });
@@ -278,7 +277,7 @@ impl Parent {
         if others {
             self.log.notice("`set decouple` takes effect at the next start");
         }
-        let text = format!("configuration loaded, {} policies", draft.config.policies.len());
+        let text = format!("configuration loaded, {}", conf::policies(draft.config.policies.len()));
         self.take(draft);
         self.fit_workers();
         let all = self.workers(|_| true);
