@@ -127,6 +127,8 @@ pub struct Kernel<L> {
     stale: Stale,
     record: Record,
     companions: Companions,
+    /// Why a message could not be read, since an answer was last missed: it may have been that one.
+    unread: Option<String>,
     /// That of encrypted packets.
     rdomain: u16,
 }
@@ -143,6 +145,7 @@ impl<L: Link> Kernel<L> {
             stale: Stale::default(),
             record: Record::default(),
             companions: Companions::default(),
+            unread: None,
             rdomain: 0,
         }
     }
@@ -269,8 +272,9 @@ impl<L: Link> Kernel<L> {
                     self.inputs.push_back(Input::Mapping { spi, remote });
                 }
                 Ok(Incoming::Other(MessageType::Migrate)) => self.migrated(now),
-                // Other programs' messages, and what is malformed: not ours to act upon.
-                Ok(_) | Err(_) => (),
+                // Other programs' messages: not ours to act upon.
+                Ok(_) => (),
+                Err(why) => self.unread = Some(why),
             }
         }
     }

@@ -277,6 +277,25 @@ fn silence_fails_in_the_end() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_read_is_told_when_it_is_missed() {
+    let mut bench = bench();
+    let (src, dst) = (ip("198.51.100.1"), ip("192.0.2.1"));
+    let spi = || KernelRequest::GetSpi { protocol: SaProtocol::Esp, src, dst };
+    bench.ask(1, spi());
+    bench.road.0.borrow_mut().says.push_back(Err("the SA extension is cut short".into()));
+    bench.kernel.readable(bench.now);
+    bench.pass(5);
+    bench.ask(2, spi());
+    bench.pass(5);
+    let told = |answer: &KernelAnswer| match answer {
+        KernelAnswer::Failed(why) => why.contains("the SA extension is cut short"),
+        _ => panic!("{answer:?}"),
+    };
+    let told: Vec<_> = bench.answers().iter().map(|(id, answer)| (*id, told(answer))).collect();
+    assert_eq!(told, [(1, true), (2, false)]);
+}
+
+#[test]
 fn enobufs_may_mean_done() {
     for (dialect, waits) in [("netbsd", true), ("linux", false)] {
         let mut bench = bench_on(dialect);

@@ -186,13 +186,11 @@ impl<L: Link> Kernel<L> {
                 self.ask(now, None, pending.asked, &Request::Register(protocol));
             }
             _ => {
-                let seconds = PATIENCE.as_secs();
-                self.failed(
-                    now,
-                    pending,
-                    None,
-                    format!("no answer from the kernel in {seconds} s"),
-                );
+                let mut why = format!("no answer from the kernel in {} s", PATIENCE.as_secs());
+                if let Some(unread) = self.unread.take() {
+                    why = format!("{why}, and a message of it could not be read: {unread}");
+                }
+                self.failed(now, pending, None, why);
             }
         }
     }
