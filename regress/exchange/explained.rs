@@ -3,9 +3,10 @@
 use crate::insider::*;
 use crate::pair::*;
 use oakd::conf::*;
+use oakd::ike::event::Input;
 use oakd::ike::report::{Event, Explained};
 use oakd::wire::iana::v2::{ExchangeType, GroupId, IntegrityId, NotifyType};
-use oakd::wire::v2::{Notify, Payload, emit_message};
+use oakd::wire::v2::{Notify, Payload, emit_message, parse_message};
 use oakd::wire::{Flags, Header};
 
 /// The failures that a side explains, in their order.
@@ -19,6 +20,25 @@ fn only(pair: &Pair, side: usize) -> Explained {
     let mut all = explained(pair, side);
     assert_eq!(all.len(), 1, "{all:#?}");
     all.remove(0)
+}
+
+/// strongSwan begins, sees that we do not take up its PPK, and says no more.
+#[test]
+fn a_peer_that_may_insist_on_a_ppk_and_does_not_go_on_is_told_so() {
+    for announces in [true, false] {
+        let mut pair = Pair::new();
+        pair.configure(B, vec![policy(B)]);
+        let mut plain = Pair::plain();
+        plain.input(A, Input::Timeout);
+        let (header, mut payloads) = parse_message(&plain.flying.remove(0).octets).unwrap();
+        if announces {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::USE_PPK)));
+        }
+        exchange_with_b(&mut pair, &emit_message(&header, &payloads)).unwrap();
+        pair.pass(60);
+        let told = only(&pair, B);
+        assert_eq!(told.reason.contains("USE_PPK"), announces, "{told:#?}");
+    }
 }
 
 #[test]

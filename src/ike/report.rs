@@ -229,7 +229,10 @@ pub enum Event {
         after: Duration,
     },
     /// A negotiation stopped half way.
-    HalfOpenExpired,
+    HalfOpenExpired {
+        /// What the peer announced that is not known here, and that it may insist on.
+        unmet: Option<String>,
+    },
     /// The peer broke the protocol.
     Misbehaved {
         /// How.
@@ -436,7 +439,7 @@ impl Report {
             | IkeRekeyed { .. }
             | ChildRekeyed { .. }
             | WillRetry { .. }
-            | HalfOpenExpired
+            | HalfOpenExpired { .. }
             | NatFound { .. }
             | Fragmented { .. }
             | PathTried { .. }
@@ -465,7 +468,7 @@ impl Report {
                 self.event,
                 Event::NoAnswer { .. }
                     | Event::NoPolicy { .. }
-                    | Event::HalfOpenExpired
+                    | Event::HalfOpenExpired { .. }
                     | Event::Misbehaved { .. }
             )
     }

@@ -80,7 +80,12 @@ impl Event {
                 self.to_string(),
                 "compare the name behind `xauth` and the `user` lines of the two sides",
             ),
-            Event::HalfOpenExpired => of(
+            Event::HalfOpenExpired { unmet: Some(_) } => of(
+                "the peer began and did not go on",
+                self.to_string(),
+                "see the peer's log, and have it do without, or not insist",
+            ),
+            Event::HalfOpenExpired { unmet: None } => of(
                 "the peer began and did not go on",
                 self.to_string(),
                 "see the peer's log: it disliked our answer, or did not get it; behind a NAT it goes \

@@ -146,7 +146,14 @@ impl fmt::Display for Event {
                 write!(f, "no answer to {exchange}, sent {sent} times; peer down or UDP blocked?")
             }
             Event::WillRetry { after } => write!(f, "trying again in {} s", after.as_secs()),
-            Event::HalfOpenExpired => f.write_str("the peer did not go on with the negotiation"),
+            Event::HalfOpenExpired { unmet: None } => {
+                f.write_str("the peer did not go on with the negotiation")
+            }
+            Event::HalfOpenExpired { unmet: Some(unmet) } => write!(
+                f,
+                "the peer did not go on with the negotiation; it announced {unmet}, which is not \
+                 known here and which it may insist on"
+            ),
             Event::Misbehaved { what } => write!(f, "the peer broke the protocol: {what}"),
             Event::Dropped { why } => write!(f, "datagram dropped: {why}"),
             Event::KernelFailed { request, reason } => {

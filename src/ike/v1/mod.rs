@@ -384,7 +384,7 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
     }
     let half_open = sa.frame.created.after(core.settings.half_open);
     if !sa.frame.initiator && state.is_opening() && half_open <= now {
-        sa.frame.report(core, Event::HalfOpenExpired);
+        sa.frame.report(core, Event::HalfOpenExpired { unmet: None });
         drop_sa(sa, core, Gone::Failed);
     }
 }

@@ -139,7 +139,11 @@ pub fn timeout(sa: &mut Sa, core: &mut Core) {
     let Body::V2(state) = &sa.body else { return };
     if !initiator && state.is_opening() && half_open <= now {
         core.door.ran_out(now);
-        sa.frame.report(core, Event::HalfOpenExpired);
+        let unmet = match state {
+            State::AwaitAuthRequest(state) => state.opening.unmet().map(|it| it.to_string()),
+            _ => None,
+        };
+        sa.frame.report(core, Event::HalfOpenExpired { unmet });
         drop_sa(sa, core, Gone::Failed);
     }
 }

@@ -69,6 +69,18 @@ pub struct Opening {
     pub childless: bool,
 }
 
+impl Opening {
+    /// What the peer, which began, announced that is not known here and that peers may insist on: a
+    /// preshared key for after quantum computers (RFC 8784).
+    pub fn unmet(&self) -> Option<NotifyType> {
+        let (_, payloads) = parse_message(&self.messages.0).ok()?;
+        payloads.iter().find_map(|payload| match payload {
+            Payload::Notify(it) if it.notify_type == NotifyType::USE_PPK => Some(it.notify_type),
+            _ => None,
+        })
+    }
+}
+
 /// Calls a peer.
 pub fn initiate(
     core: &mut Core,
