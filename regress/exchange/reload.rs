@@ -6,6 +6,7 @@ use std::time::Duration;
 use oakd::conf::{Phase1, Policy, PolicyName, Start};
 use oakd::crypto::{Random, Secret};
 use oakd::ike::event::{Acquire, Input, SaKey};
+use oakd::ike::report::Event;
 use oakd::wire::iana::v2::GroupId;
 
 use super::pair::*;
@@ -38,6 +39,32 @@ fn what_did_not_change_is_not_touched() {
     pair.pass(5);
     assert_eq!((names(&pair), pair.sent), (before, sent));
     pair.end();
+}
+
+#[test]
+fn a_rule_that_changed_is_tried_soon_however_often_it_failed_before() {
+    let pauses = |pair: &Pair| -> Vec<Duration> {
+        let reports = pair.sides[A].reports.iter();
+        reports
+            .filter_map(|report| match report.event {
+                Event::WillRetry { after } => Some(after),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut pair = Pair::new();
+    pair.network = Box::new(|_, _| Fate::Lose);
+    pair.configure(A, vec![policy(A)]);
+    pair.pass(3600);
+    let before = pauses(&pair);
+    pair.sides[A].reports.clear();
+    let mut changed = policy(A);
+    changed.child_lifetime.seconds = 7200;
+    pair.configure(A, vec![changed]);
+    pair.pass(3600);
+    let after = pauses(&pair);
+    let ([.., last], [first, ..]) = (&before[..], &after[..]) else { panic!("never tried again") };
+    assert!(*last > *first * 4, "{before:?} {after:?}");
 }
 
 #[test]

@@ -190,6 +190,8 @@ impl Engine {
                     let before = std::mem::replace(&mut running.policy, Arc::clone(&new));
                     let fate = if effect.anew { Fate::End } else { Fate::Obey(new, effect) };
                     seal(fates, before, fate);
+                    // What failed before says nothing of how it fares now.
+                    running.failures = 0;
                     begin.push(index);
                 }
                 None if origin == Origin::Added => begin.push(index),
