@@ -57,6 +57,11 @@ fn what_a_crash_left_is_known_to_the_next_daemon_on_each_kernel() {
         let flows = if name == "linux" { "3 flows\n" } else { "2 flows\n" };
         let up = eventually(|| (told() == flows).then_some(()));
         assert!(up.is_some(), "{name}: {}\n{}", told(), daemon.log());
+        // Where nothing in the kernel tells them as ours, the parent writes them down, a moment later.
+        let written = daemon.directory.join("state/kernel");
+        let lines = || fs::read_to_string(&written).unwrap_or_default().lines().count();
+        let known = eventually(|| (dialect.behaviour.reqids || lines() == 2).then_some(()));
+        assert!(known.is_some(), "{name}: {} lines\n{}", lines(), daemon.log());
         // The next one has no use for flows, but knows that these are its own to take down.
         daemon.crash(&rule("passive"), &["-K", &at]);
         assert_eq!(told(), flows, "{name}: they wait for a successor");
