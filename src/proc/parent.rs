@@ -182,6 +182,8 @@ fn listen_to_signals() -> Result<(UnixStream, Loop), String> {
 
 impl Parent {
     fn supervise(&mut self) -> io::Result<()> {
+        // One that ended before its signal was caught told nobody.
+        self.collect_readers();
         let relay = self.relayed().then_some(Role::Relay);
         let workers = (0..self.config.globals.ca_workers).map(Role::Ca);
         let children: Vec<Role> = workers.chain([Role::Ike, Role::Control]).chain(relay).collect();
