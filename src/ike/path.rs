@@ -47,30 +47,36 @@ impl Frame {
     }
 
     /// The kernel moved an SA of a child, or could not. Where it could not, or the sequence numbers
-    /// begin anew, a successor is to take the child's place. Whether that was the last of its SAs.
+    /// begin anew, a successor is to take the child's place. After the last of its SAs the ends may be
+    /// elsewhere again: gives back what [`Frame::move_children`] does.
     pub fn child_moved(
         &mut self,
         core: &mut Core,
         id: ChildId,
         (direction, old): (Direction, SaKey),
         answer: &KernelAnswer,
-    ) -> bool {
+    ) -> Vec<ChildId> {
         let Some(child) = self.children.iter_mut().find(|child| child.id == id) else {
-            return false;
+            return Vec::new();
         };
         let last = child.relocated(core);
         let reason = match answer {
-            KernelAnswer::Moved { counts_on: true } => return last,
+            KernelAnswer::Moved { counts_on: true } => None,
             KernelAnswer::Failed(reason) => {
                 core.delete_sa(old);
                 child.vanished(core, direction);
-                reason.clone()
+                Some(reason.clone())
             }
-            _ => "its sequence numbers begin anew".into(),
+            _ => Some("its sequence numbers begin anew".into()),
         };
-        // As soon as it can be, that is when it is up.
-        child.soft = Some(core.now);
-        self.report(core, Event::MovedByRekey { reason });
-        last
+        if let Some(reason) = reason {
+            // As soon as it can be, that is when it is up.
+            child.soft = Some(core.now);
+            self.report(core, Event::MovedByRekey { reason });
+        }
+        match last {
+            true => self.move_children(core),
+            false => Vec::new(),
+        }
     }
 }

@@ -90,13 +90,14 @@ impl Established {
     pub fn follow(&mut self, frame: &mut Frame, core: &mut Core, path: Path) {
         if frame.follows(path) {
             frame.take_path(core, path);
-            self.move_children(frame, core);
+            let bound = frame.move_children(core);
+            self.leave(frame, core, bound);
         }
     }
 
-    /// Child SAs that are elsewhere than the ISAKMP SA go where it is.
-    fn move_children(&mut self, frame: &mut Frame, core: &mut Core) {
-        for child in frame.move_children(core) {
+    /// These child SAs cannot go where the ISAKMP SA is.
+    fn leave(&mut self, frame: &mut Frame, core: &mut Core, bound: Vec<ChildId>) {
+        for child in bound {
             self.start(frame, core, Task::DeleteChild(child, Gone::Failed));
         }
     }
@@ -110,10 +111,8 @@ impl Established {
         sa: (Direction, SaKey),
         answer: &KernelAnswer,
     ) {
-        if frame.child_moved(core, id, sa, answer) {
-            // We may be elsewhere again meanwhile.
-            self.move_children(frame, core);
-        }
+        let bound = frame.child_moved(core, id, sa, answer);
+        self.leave(frame, core, bound);
     }
 }
 

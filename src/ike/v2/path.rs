@@ -28,7 +28,12 @@ impl Established {
 
     /// Child SAs that are elsewhere than the IKE SA go where it is.
     pub fn move_children(&mut self, frame: &mut Frame, core: &mut Core) {
-        for child in frame.move_children(core) {
+        self.leave(frame.move_children(core));
+    }
+
+    /// These child SAs cannot go where the IKE SA is.
+    fn leave(&mut self, bound: Vec<ChildId>) {
+        for child in bound {
             self.want(Task::DeleteChild(child, Gone::Failed));
         }
     }
@@ -42,10 +47,7 @@ impl Established {
         sa: (Direction, SaKey),
         answer: &KernelAnswer,
     ) {
-        if frame.child_moved(core, id, sa, answer) {
-            // We may be elsewhere again meanwhile.
-            self.move_children(frame, core);
-        }
+        self.leave(frame.child_moved(core, id, sa, answer));
         self.advance(frame, core);
     }
 }
