@@ -104,10 +104,11 @@ impl FlowTable {
         claim
     }
 
-    /// The reqid of the newest claim that gave way to what the kernel has for this selector.
-    pub fn covered(&self, direction: Direction, selector: KernelSelector) -> Option<u32> {
+    /// The reqid, and the peer's outer address, of the newest claim that gave way to what the kernel has
+    /// for this selector.
+    pub fn covered(&self, direction: Direction, selector: KernelSelector) -> Option<(u32, IpAddr)> {
         let covered = self.covered.get(&(direction, selector))?;
-        covered.last().map(|claim| claim.uses.reqid)
+        covered.last().map(|claim| (claim.uses.reqid, claim.uses.remote))
     }
 
     /// The flows that are in the kernel, in no order.

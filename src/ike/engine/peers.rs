@@ -45,9 +45,10 @@ impl Engine {
             .flows
             .iter()
             .find_map(|flow| Some((flow, self.core.flows.covered(Direction::Out, *flow)?)));
-        let Some((flow, reqid)) = covered else { return };
-        let has = |sa: &&Sa| sa.frame.children.iter().any(|it| it.agreement.reqid == reqid);
-        let Some(other) = self.table.iter().find(has) else { return };
+        let Some((flow, (reqid, remote))) = covered else { return };
+        let has = |sa: &Sa| sa.frame.children.iter().any(|it| it.agreement.reqid == reqid);
+        let other = self.table.found(Key::Remote(remote), has).first().copied();
+        let Some(other) = other.and_then(|id| self.table.get(id)) else { return };
         let (Some(now), Some(before)) = (sa.standing(), other.standing()) else { return };
         // A peer that came back from elsewhere is no other.
         if now.who().is(&before.who()) {
