@@ -75,8 +75,11 @@ impl Companions {
         self.0.get(&Self::key(key))
     }
 
-    /// The SA in whose bundle this one stands beside it.
+    /// The SA in whose bundle this one stands beside it, as IPComp and AH may.
     pub fn middle_of(&self, id: &SaId) -> Option<SaKey> {
+        if id.protocol == pfkey::Protocol::Esp {
+            return None;
+        }
         let has = |it: &Companion| {
             it.beside
                 .iter()
