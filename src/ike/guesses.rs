@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::Time;
+use crate::conf::Prefix;
 
 /// How many are remembered of addresses, of users, and of users with their addresses.
 const REMEMBERED: usize = 4096;
@@ -128,12 +129,8 @@ impl Guesses {
 
 /// What one host may choose its addresses from.
 fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)))
-        }
-    }
+    let length = if address.is_ipv4() { 32 } else { 64 };
+    Prefix::new(address, length).map_or(address, |prefix| prefix.address())
 }
 
 #[cfg(test)]
