@@ -9,9 +9,6 @@ use crate::conf::syntax::{FlowClause, Host, Ikev2Rule, Side, Spanned, Word};
 use crate::conf::{Family, Flow, FlowAddresses, FlowEnd, Prefix};
 use crate::wire::v2::TrafficSelector;
 
-/// The IP protocols that have ports: TCP, UDP, DCCP, SCTP and UDP-Lite.
-const PORTED: [u8; 5] = [6, 17, 33, 132, 136];
-
 impl Checker<'_> {
     /// All flows of the rule: every protocol, every pair of the lists, both families of `any`.
     pub(super) fn flows(&mut self, rule: &Ikev2Rule, family: Option<Family>) -> Vec<Flow> {
@@ -126,8 +123,9 @@ impl Checker<'_> {
     /// Ports select nothing where the protocol has none.
     fn weigh_ports(&mut self, clause: &FlowClause, protocols: &[u8]) {
         let Some(port) = clause.from.port.as_ref().or(clause.to.port.as_ref()) else { return };
-        let without =
-            protocols.iter().find(|it| !PORTED.contains(it) && !TrafficSelector::ICMP.contains(it));
+        let select =
+            |it: &u8| TrafficSelector::PORTED.contains(it) || TrafficSelector::ICMP.contains(it);
+        let without = protocols.iter().find(|it| !select(it));
         match without {
             None => {}
             Some(0) => self.warn(port.place, "ports belong to a protocol: write proto tcp or udp"),

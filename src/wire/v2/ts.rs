@@ -127,6 +127,9 @@ impl TrafficSelector {
     /// The IP protocols whose "ports" are a type and a code: ICMP and ICMPv6.
     pub const ICMP: [u8; 2] = [1, 58];
 
+    /// The IP protocols that have ports: TCP, UDP, DCCP, SCTP and UDP-Lite.
+    pub const PORTED: [u8; 5] = [6, 17, 33, 132, 136];
+
     /// The selector's type, as the addresses have it.
     pub fn ts_type(&self) -> TsType {
         match self.addresses.0 {
