@@ -260,6 +260,15 @@ fn transport_mode_is_between_the_hosts() {
     pair.end();
 }
 
+/// Transport mode with A behind a NAT: each side says what it sees.
+fn between_hosts_with_nat(side: usize, policy: &mut Policy) {
+    policy.mode = Mode::Transport;
+    policy.flows = vec![match side {
+        A => flow("192.0.2.1/32", "192.0.2.2/32"),
+        _ => flow("192.0.2.2/32", "198.51.100.9/32"),
+    }];
+}
+
 #[test]
 fn transport_mode_from_behind_a_nat_is_about_the_addresses_that_each_side_sees() {
     for mode in [Phase1::Main, Phase1::Aggressive] {
@@ -267,11 +276,7 @@ fn transport_mode_from_behind_a_nat_is_about_the_addresses_that_each_side_sees()
         pair.nat = Some(ip("198.51.100.9"));
         for side in [B, A] {
             let mut policy = ikev1(side, mode);
-            policy.mode = Mode::Transport;
-            policy.flows = vec![match side {
-                A => flow("192.0.2.1/32", "192.0.2.2/32"),
-                _ => flow("192.0.2.2/32", "198.51.100.9/32"),
-            }];
+            between_hosts_with_nat(side, &mut policy);
             if side == B {
                 policy.peer = None;
             }
@@ -342,11 +347,7 @@ fn old_peers_do_nat_traversal_by_the_numbers_of_the_drafts() {
         for side in [B, A] {
             let mut policy = ikev1(side, Phase1::Main);
             if transport {
-                policy.mode = Mode::Transport;
-                policy.flows = vec![match side {
-                    A => flow("192.0.2.1/32", "192.0.2.2/32"),
-                    _ => flow("192.0.2.2/32", "198.51.100.9/32"),
-                }];
+                between_hosts_with_nat(side, &mut policy);
             }
             if side == B {
                 policy.peer = None;
@@ -528,11 +529,7 @@ fn who_answers_may_be_behind_a_nat_that_passes_ike_on() {
                 policy.start = if side == A { Start::Passive } else { Start::Active };
                 policy.child_lifetime.seconds = 600;
                 if transport {
-                    policy.mode = Mode::Transport;
-                    policy.flows = vec![match side {
-                        A => flow("192.0.2.1/32", "192.0.2.2/32"),
-                        _ => flow("192.0.2.2/32", "198.51.100.9/32"),
-                    }];
+                    between_hosts_with_nat(side, &mut policy);
                 }
                 if side == B {
                     policy.peer = Some(Prefix::host(ip("198.51.100.9")));

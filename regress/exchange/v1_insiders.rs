@@ -14,10 +14,19 @@ use oakd::wire::{EspSpi, Flags, Spi};
 
 /// Side B, and an insider that has done Aggressive Mode with it.
 fn opened() -> (Pair, Insider, Policy) {
-    let of = |side| Policy {
-        start: Start::Passive,
-        child_proposals: vec![child(cbc(&[]))],
-        ..ikev1(side, Phase1::Aggressive)
+    opened_with(|_, _| ())
+}
+
+/// As [`opened`], with other policies.
+pub fn opened_with(change: impl Fn(usize, &mut Policy)) -> (Pair, Insider, Policy) {
+    let of = |side| {
+        let mut policy = Policy {
+            start: Start::Passive,
+            child_proposals: vec![child(cbc(&[]))],
+            ..ikev1(side, Phase1::Aggressive)
+        };
+        change(side, &mut policy);
+        policy
     };
     let mut pair = Pair::new();
     pair.configure(B, vec![of(B)]);

@@ -2,32 +2,13 @@
 
 use crate::pair::*;
 use crate::v1_insider::{Insider, hand, heard, offered};
-use crate::v1_phases::ikev1;
-use oakd::conf::{Mode, Phase1, Policy, Start};
+use crate::v1_insiders::opened_with as opened;
+use oakd::conf::{Mode, Policy};
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
 use oakd::wire::iana::v1::{Doi, ExchangeType, IdType, NotifyType, ProtocolId};
 use oakd::wire::v1::*;
 use oakd::wire::{EspSpi, Flags, Header, MessageId, Spi};
-
-/// Side B with these flows, and an insider that has done Aggressive Mode with it.
-fn opened(change: impl Fn(usize, &mut Policy)) -> (Pair, Insider, Policy) {
-    let of = |side| {
-        let mut policy = Policy {
-            start: Start::Passive,
-            child_proposals: vec![child(cbc(&[]))],
-            ..ikev1(side, Phase1::Aggressive)
-        };
-        change(side, &mut policy);
-        policy
-    };
-    let mut pair = Pair::new();
-    pair.configure(B, vec![of(B)]);
-    let insider = Insider::open(&mut pair, &of(A));
-    assert!(pair.told(B, "established"));
-    heard(&mut pair);
-    (pair, insider, of(A))
-}
 
 /// Begins a Quick Mode with these payloads behind SA and nonce, and ends it if B answers. Whether it did.
 fn quick(pair: &mut Pair, insider: &mut Insider, policy: &Policy, more: Vec<Payload>) -> bool {
