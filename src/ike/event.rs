@@ -237,6 +237,13 @@ pub struct SaKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cpi(pub u16);
 
+impl Cpi {
+    /// The one in these octets, if it may be negotiated: those below 256 may not (RFC 3173 §3.3).
+    pub fn negotiated(octets: [u8; 2]) -> Option<Self> {
+        Some(Self(u16::from_be_bytes(octets))).filter(|cpi| cpi.0 > 255)
+    }
+}
+
 /// Another place for an SA.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaMove {

@@ -238,13 +238,10 @@ pub(super) fn mode_of(transform: &Transform) -> Option<EncapsulationMode> {
     said.map(|number| EncapsulationMode(u16::try_from(number).unwrap_or(0)))
 }
 
-/// The CPI in two octets, or in the lower two of four (RFC 3173 §4.1); those below 256 are not
-/// negotiated (§3.3).
+/// The CPI in two octets, or in the lower two of four (RFC 3173 §4.1).
 pub fn cpi(spi: &Spi) -> Option<Cpi> {
     match spi.octets()[..] {
-        [high, low] | [0, 0, high, low] => {
-            Some(Cpi(u16::from_be_bytes([high, low]))).filter(|cpi| cpi.0 > 255)
-        }
+        [high, low] | [0, 0, high, low] => Cpi::negotiated([high, low]),
         _ => None,
     }
 }

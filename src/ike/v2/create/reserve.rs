@@ -50,7 +50,7 @@ pub(super) fn offered_cpi(bag: &Bag) -> Option<Cpi> {
         bag.notifies.iter().filter(|it| it.notify_type == NotifyType::IPCOMP_SUPPORTED);
     offered.find_map(|notify| match notify.data[..] {
         [high, low, transform, ..] if IpcompId(transform) == IpcompId::IPCOMP_DEFLATE => {
-            Some(Cpi(u16::from_be_bytes([high, low]))).filter(|cpi| cpi.0 > 255)
+            Cpi::negotiated([high, low])
         }
         _ => None,
     })
