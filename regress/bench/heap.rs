@@ -1,21 +1,28 @@
-//! A global allocator that counts. What the cryptographic library allocates for itself is not seen.
+//! A global allocator that counts when asked to. What the cryptographic library allocates for itself is not
+//! seen; so counting all the time would slow down our code alone, beside what it is measured against.
 
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
+static COUNTS: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
-/// Octets that are allocated and not yet freed.
+/// Counts from now on.
+pub fn count() {
+    COUNTS.store(true, Ordering::Relaxed);
+}
+
+/// Octets that were allocated, and not yet freed, since there is a count.
 pub fn live() -> isize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// The system's allocator, with a count of live octets.
+/// The system's allocator, which may keep a count of live octets.
 pub struct Counting;
 
-// SAFETY: every call is handed to the system's allocator as it came; only a number is kept beside it.
+// SAFETY: every call is handed to the system's allocator as it came; at most a number is kept beside it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
@@ -41,7 +48,9 @@ fn add(size: usize) {
 }
 
 fn add_signed(size: isize) {
-    LIVE.fetch_add(size, Ordering::Relaxed);
+    if COUNTS.load(Ordering::Relaxed) {
+        LIVE.fetch_add(size, Ordering::Relaxed);
+    }
 }
 
 fn signed(size: usize) -> isize {

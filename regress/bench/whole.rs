@@ -38,6 +38,7 @@ pub fn memory() {
         "heap of an IKE SA and its child, octets, both roles",
         &["established", "no SA", "the SAs"],
     );
+    heap::count();
     let suite = raw::suites().swap_remove(0);
     let per_pair = |start| {
         let configs = Configs::many(&suite, start, PAIRS);
