@@ -7,9 +7,13 @@ pub trait Random {
 
     /// A number below `bound` (0 if the bound is 0); the bias is below 2^-32 for small bounds.
     fn below(&mut self, bound: u64) -> u64 {
+        // Nothing is drawn where there is no choice: a draw costs as much as an HMAC.
+        if bound <= 1 {
+            return 0;
+        }
         let mut octets = [0; 8];
         self.fill(&mut octets);
-        u64::from_be_bytes(octets).checked_rem(bound).unwrap_or(0)
+        u64::from_be_bytes(octets) % bound
     }
 }
 
