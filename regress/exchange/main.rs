@@ -29,6 +29,7 @@ mod v1_bundles;
 mod v1_encryption;
 mod v1_fragments;
 mod v1_further;
+mod v1_hostile;
 #[path = "../util/v1_insider.rs"]
 mod v1_insider;
 mod v1_insiders;

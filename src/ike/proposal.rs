@@ -69,7 +69,7 @@ pub fn protocol_id(protocol: SaProtocol) -> ProtocolId {
 
 /// What we offer.
 pub fn offer(ours: &[Proposal], kind: Kind, spi: &Spi) -> Vec<Offer> {
-    let offers = ours.iter().zip(1u8..).map(|(proposal, number)| Offer {
+    let offers = ours.iter().zip(1..=u8::MAX).map(|(proposal, number)| Offer {
         number,
         protocol: kind.protocol(),
         spi: spi.clone(),

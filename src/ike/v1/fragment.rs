@@ -44,7 +44,7 @@ pub fn cut(message: Vec<u8>, most: usize, id: u16) -> Vec<Vec<u8>> {
     };
     let header =
         Header::v1(header.initiator, header.responder, exchange, Flags::default(), MessageId(0));
-    let pieces = (1u8..).zip(message.chunks(room));
+    let pieces = (1..=u8::MAX).zip(message.chunks(room));
     let datagrams = pieces.map(|(number, data)| {
         let last = usize::from(number) == count;
         let fragment = Fragment { id, number, last, data: data.to_vec() };

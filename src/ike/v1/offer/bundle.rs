@@ -260,7 +260,7 @@ fn around<'a>(
         esn: EsnChoice::No,
     };
     let fitting = fitting(wanted, proposal)?;
-    let offers = (1u8..).zip(&fitting).map(|(number, transform)| {
+    let offers = (1..=u8::MAX).zip(&fitting).map(|(number, transform)| {
         let mut offer = child_offer(number, proposal, transform);
         let says = offer.transforms.iter().any(|it| it.transform_type() == TransformType::KE);
         // Some say the group once in a bundle.

@@ -65,7 +65,7 @@ pub fn choose_phase1(
         method_of(transform).is_some_and(|method| methods.contains(&method))
     };
     let offers = |list: &[&(&WireProposal, &Transform)]| -> Vec<Offer> {
-        (1u8..).zip(list).map(|(number, (_, it))| ike_offer(number, it)).collect()
+        (1..=u8::MAX).zip(list).map(|(number, (_, it))| ike_offer(number, it)).collect()
     };
     let fitting: Vec<_> = all.iter().filter(fits).collect();
     let ours = single(&policy.ike_proposals);

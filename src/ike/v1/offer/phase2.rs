@@ -38,13 +38,13 @@ pub fn phase2(wanted: &Wanted<'_>, lifetime: Lifetime, spis: &Spis) -> Sa {
     let group = pfs_group(wanted.proposals);
     let protocol = protocol_id(wanted.protocol);
     let mut proposals = Vec::new();
-    for (number, proposal) in (1u8..).zip(wanted.proposals) {
+    for (number, proposal) in (1..=u8::MAX).zip(wanted.proposals) {
         let suites = child_suites(proposal).into_iter();
         let all = suites.filter_map(|suite| {
             let suite = ChildSuite { group, ..suite };
             child_transform(&suite, wanted.protocol, wanted.encapsulation, lifetime)
         });
-        let transforms: Vec<_> = (1u8..)
+        let transforms: Vec<_> = (1..=u8::MAX)
             .zip(all)
             .map(|(number, (id, attributes))| Transform { number, id, attributes })
             .collect();
@@ -122,7 +122,7 @@ fn choose_main<'a>(
     if fitting.is_empty() {
         return Err(other_mode(wanted, theirs, all.first().map(|(_, transform)| *transform)));
     }
-    let offers: Vec<_> = (1u8..)
+    let offers: Vec<_> = (1..=u8::MAX)
         .zip(&fitting)
         .map(|(number, (it, transform))| child_offer(number, it.main, transform))
         .collect();

@@ -17,14 +17,14 @@ use crate::ike::v1::established::Established;
 use crate::ike::v1::message::content;
 use crate::ike::v1::offer::{self, Chosen, Encapsulation, Phase2Choice};
 use crate::ike::v1::phase1::NONCE_LEN;
-use crate::ike::v1::protect::{self, Iv};
+use crate::ike::v1::protect;
 use crate::ike::v1::rules::{Bag, Message, sort};
 use crate::ike::v1::vendor::NatT;
 use crate::ike::v1::{hash, keys, shares, traffic, with_hash};
 use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{EncapsulationMode, ExchangeType, IpsecAttribute, NotifyType};
 use crate::wire::v1::{Id, Nonce, Notify, Payload, Proposal as Offer, Sa};
-use crate::wire::{Flags, Header, MessageId};
+use crate::wire::{Flags, Header};
 
 /// The most Quick Modes of one peer at once.
 const MOST: usize = 32;
@@ -275,18 +275,9 @@ impl Established {
         prepared: Box<Prepared>,
         (header, datagram): (&Header, &[u8]),
     ) {
-        let opened = open_plain(self, &quick.iv, header, datagram);
-        let opened = self.believed(frame, core, header, opened);
         let nonces = (&*prepared.nonces.0, &*prepared.nonces.1);
-        let bag = opened.and_then(|plain| sort(Message::QuickEnd, plain.payloads).ok());
-        let right = bag
-            .as_ref()
-            .and_then(|bag| bag.hash.as_deref())
-            .is_some_and(|theirs| is_third(&self.keys, quick.id, nonces, theirs));
-        if !right {
-            core.stats.forged += 1;
-            let why = "the third message of Quick Mode, whose hash is wrong".into();
-            frame.report(core, Event::Dropped { why });
+        let opened = open_third(&self.keys, &quick, nonces, header, datagram);
+        if self.believed(frame, core, header, opened).is_none() {
             quick.step = Step::AwaitEnd(prepared);
             return self.exchanges.push(quick);
         }
@@ -380,17 +371,20 @@ fn no_traffic(
     })
 }
 
-/// What HASH(3) must be.
-fn is_third(keys: &keys::Keys, id: MessageId, nonces: (&[u8], &[u8]), theirs: &[u8]) -> bool {
-    same(&hash::third(keys, id, nonces), theirs)
-}
-
-/// Opens a message without verifying its hash.
-fn open_plain(
-    state: &Established,
-    iv: &Iv,
+/// Opens the third message: who made it is known by HASH(3), which it consists of.
+fn open_third(
+    keys: &keys::Keys,
+    quick: &Quick,
+    nonces: (&[u8], &[u8]),
     header: &Header,
     datagram: &[u8],
 ) -> Result<protect::Plain, protect::Fault> {
-    protect::open(&state.keys, iv, header, content(header, datagram))
+    let plain = protect::open(keys, &quick.iv, header, content(header, datagram))?;
+    let bag = sort(Message::QuickEnd, plain.payloads.clone());
+    let bag = bag.map_err(protect::Fault::Unreadable)?;
+    let ours = hash::third(keys, quick.id, nonces);
+    match bag.hash.is_some_and(|theirs| same(&ours, &theirs)) {
+        true => Ok(plain),
+        false => Err(protect::Fault::Forged),
+    }
 }

@@ -1,0 +1,111 @@
+//! IKEv1 with peers, and strangers on the way, that do what they can.
+
+use crate::pair::*;
+use crate::v1_insider::{hand, heard, offered};
+use crate::v1_insiders::opened_with;
+use crate::v1_phases::ikev1;
+use oakd::conf::Phase1;
+use oakd::ike::event::*;
+use oakd::ike::v1::offer;
+use oakd::wire::iana::v1::{AuthMethod, ExchangeType, IkeAttribute};
+use oakd::wire::v1::*;
+use oakd::wire::{Flags, Header, IkeSpi, MessageId};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// Side A behind a NAT, and its messages of Quick Mode: the last of them is lost once.
+fn quick_modes() -> (Pair, Rc<RefCell<Vec<Datagram>>>) {
+    let mut pair = Pair::new();
+    pair.nat = Some(ip("198.51.100.9"));
+    let seen = Rc::new(RefCell::new(Vec::<Datagram>::new()));
+    let wire = Rc::clone(&seen);
+    pair.network = Box::new(move |_, datagram| {
+        let header = Header::parse(&datagram.octets).unwrap();
+        if datagram.to == B && header.exchange_v1() == ExchangeType::QUICK_MODE {
+            wire.borrow_mut().push(datagram.clone());
+            if wire.borrow().len() == 2 {
+                return Fate::Lose;
+            }
+        }
+        Fate::Deliver
+    });
+    for side in [B, A] {
+        let mut policy = ikev1(side, Phase1::Main);
+        if side == B {
+            policy.peer = None;
+        }
+        pair.configure(side, vec![policy]);
+    }
+    (pair, seen)
+}
+
+/// Whoever sees the last message of Quick Mode can change its last block and send it from elsewhere: it still
+/// decrypts to a hash.
+#[test]
+fn a_hash_that_is_wrong_moves_nobody() {
+    let (mut pair, seen) = quick_modes();
+    while seen.borrow().len() < 2 {
+        pair.pass_millis(10);
+    }
+    let before = pair.sides[B].engine.sas(pair.now)[0].remote;
+    let Datagram { local, mut octets, .. } = seen.borrow()[1].clone();
+    *octets.last_mut().unwrap() ^= 1;
+    let remote = SocketAddr::from(([203, 0, 113, 66], 4500));
+    pair.input(B, Input::Datagram { local, remote, octets: &octets });
+    assert!(pair.told(B, "its hash is wrong"));
+    assert_eq!(pair.sides[B].engine.sas(pair.now)[0].remote, before);
+    assert!(!pair.told(B, "moved: from"));
+    pair.pass(10).assert_up();
+    pair.end();
+}
+
+/// An offer of so many transforms, the last of which is the first.
+fn stretched(mut sa: Sa, count: u8) -> Sa {
+    let right = sa.proposals[0].transforms[0].clone();
+    sa.proposals[0].transforms = (1..=count)
+        .map(|number| {
+            let mut it = Transform { number, ..right.clone() };
+            if number < count {
+                // A key length that nobody has.
+                for attribute in &mut it.attributes {
+                    if [6, 14].contains(&attribute.attribute_type) {
+                        *attribute = oakd::wire::attribute::Attribute::short(
+                            attribute.attribute_type,
+                            1000 + u16::from(number),
+                        );
+                    }
+                }
+            }
+            it
+        })
+        .collect();
+    sa
+}
+
+#[test]
+fn as_many_transforms_come_as_can_be_numbered() {
+    for count in [254, 255] {
+        // Phase 1, from anybody.
+        let mut pair = Pair::new();
+        pair.configure(B, vec![ikev1(B, Phase1::Main)]);
+        let sa = offer::phase1(&ikev1(A, Phase1::Main), AuthMethod::PRE_SHARED_KEY);
+        assert!(sa.proposals[0].transforms[0].ike(IkeAttribute::KEY_LENGTH).is_some());
+        let exchange = ExchangeType::IDENTITY_PROTECTION;
+        let (own, id) = (IkeSpi([5; 8]), MessageId(0));
+        let header = Header::v1(own, IkeSpi::ZERO, exchange, Flags::default(), id);
+        hand(&mut pair, &emit_message(&header, &[Payload::Sa(stretched(sa, count))]));
+        let answer = heard(&mut pair).pop().unwrap();
+        let (_, Content::Clear(payloads)) = parse_message(&answer).unwrap() else { panic!() };
+        let Payload::Sa(chosen) = &payloads[0] else { panic!("{payloads:?}") };
+        assert_eq!(chosen.proposals[0].transforms[0].number, count);
+        // Phase 2.
+        let (mut pair, mut insider, policy) = opened_with(|_, _| ());
+        let (octets, header, iv) =
+            insider.offer(stretched(offered(&policy, 0x2000), count), Flags::default());
+        hand(&mut pair, &octets);
+        let answer = heard(&mut pair).pop().unwrap();
+        hand(&mut pair, &insider.conclude(&header, &iv, &answer));
+        assert_eq!(pair.sides[B].kernel.count(Direction::Out), 1);
+    }
+}
