@@ -14,6 +14,7 @@ mod forgotten;
 mod fragments;
 mod further;
 mod handshake;
+mod hostile;
 #[path = "../util/insider.rs"]
 mod insider;
 mod insiders;

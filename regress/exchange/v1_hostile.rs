@@ -4,7 +4,8 @@ use crate::pair::*;
 use crate::v1_insider::{hand, heard, offered};
 use crate::v1_insiders::opened_with;
 use crate::v1_phases::ikev1;
-use oakd::conf::Phase1;
+use oakd::conf::{Phase1, Policy, PolicyName};
+use oakd::ike::Settings;
 use oakd::ike::event::*;
 use oakd::ike::v1::offer;
 use oakd::wire::iana::v1::{AuthMethod, ExchangeType, IkeAttribute};
@@ -108,4 +109,52 @@ fn as_many_transforms_come_as_can_be_numbered() {
         hand(&mut pair, &insider.conclude(&header, &iv, &answer));
         assert_eq!(pair.sides[B].kernel.count(Direction::Out), 1);
     }
+}
+
+/// A first message of side A with this policy.
+fn first_message(policy: Policy) -> Vec<u8> {
+    let mut pair = Pair::new();
+    pair.configure(A, vec![policy]);
+    pair.flying.remove(0).octets
+}
+
+/// Nothing shows that who opens Main Mode has the address that it names: that keeps nobody out who shows it, nor
+/// those whose openings are counted by what they cost.
+#[test]
+fn a_flood_of_main_mode_leaves_room_for_others() {
+    let settings = Settings { half_open_most: 100, ..Settings::default() };
+    let mut pair = Pair::with(settings, 1);
+    let open = |policy: Policy, name: &str| Policy {
+        name: PolicyName(name.into()),
+        peer: None,
+        remote_id: None,
+        ..policy
+    };
+    let (main, aggressive) = (ikev1(B, Phase1::Main), ikev1(B, Phase1::Aggressive));
+    let policies =
+        vec![open(main, "main"), open(aggressive, "aggressive"), open(policy(B), "ikev2")];
+    pair.configure(B, policies);
+    let local = pair.sides[B].address;
+    let knock = |pair: &mut Pair, octets: &[u8], number: u32| {
+        let before = pair.sides[B].engine.stats().datagrams_out;
+        let mut octets = octets.to_vec();
+        octets[..4].copy_from_slice(&number.to_be_bytes());
+        let [_, a, b, c] = number.to_be_bytes();
+        let remote = SocketAddr::from(([100, b, c, a + 1], 500));
+        pair.input(B, Input::Datagram { local, remote, octets: &octets });
+        pair.sides[B].engine.stats().datagrams_out - before
+    };
+    let main = first_message(ikev1(A, Phase1::Main));
+    for number in 1..=500 {
+        assert_eq!(knock(&mut pair, &main, number), 1);
+    }
+    assert_eq!(pair.sides[B].engine.stats().half_open, 100);
+    let aggressive = first_message(ikev1(A, Phase1::Aggressive));
+    assert_eq!(knock(&mut pair, &aggressive, 1000), 1);
+    let ikev2 = first_message(policy(A));
+    assert_eq!(knock(&mut pair, &ikev2, 2000), 1);
+    assert_eq!(pair.sides[B].engine.stats().half_open, 102);
+    assert_eq!(pair.sides[B].engine.stats().cookies, 0);
+    pair.pass(40);
+    assert_eq!(pair.sides[B].engine.stats().half_open, 0);
 }

@@ -126,7 +126,7 @@ impl Engine {
     /// The IKE SA of a message, whichever side sent it.
     fn sa_of(&self, octets: &[u8]) -> Option<&Sa> {
         let header = Header::parse(octets).ok()?;
-        let half_open = || self.table.half_open(header.initiator);
+        let half_open = || self.table.half_open.named(header.initiator);
         let own = [header.initiator, header.responder].map(SaId);
         let id = own.into_iter().find(|id| self.table.contains(*id)).or_else(half_open)?;
         self.table.get(id)
@@ -139,7 +139,7 @@ impl Engine {
 
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
-        let half_open = u64::try_from(self.table.half_open_count()).unwrap_or(u64::MAX);
+        let half_open = u64::try_from(self.table.half_open.count()).unwrap_or(u64::MAX);
         Stats { half_open, ..self.core.stats }
     }
 
@@ -169,7 +169,7 @@ impl Engine {
             _ => v2::is_first(&header),
         };
         let known = match first {
-            true => self.table.half_open(header.initiator),
+            true => self.table.half_open.of(header.initiator, octets),
             false => self.named(&header),
         };
         match known {
@@ -208,7 +208,7 @@ impl Engine {
             1 => v1::first(core, table, header, octets, (local, remote)),
             _ => v2::init::request(core, table, header, octets, local, remote),
         }
-        if let Some(id) = self.table.half_open(header.initiator) {
+        if let Some(id) = self.table.half_open.of(header.initiator, octets) {
             self.with(id, |_, _| ());
         }
     }
@@ -227,8 +227,8 @@ impl Engine {
     }
 
     fn keep(&mut self, mut sa: Box<Sa>) {
-        if !sa.frame.initiator && !sa.is_opening() {
-            self.table.closed(sa.frame.peer_spi);
+        if !sa.frame.initiator && !sa.is_half_open() {
+            self.table.half_open.closed(sa.id());
         }
         let soonest = self.core.now.after(TICK);
         let next = sa.next_timeout(&self.core).map(|time| time.max(soonest));
@@ -243,7 +243,7 @@ impl Engine {
         self.table.forget(&mut sa);
         self.timers.set(Timer::Sa(sa.id()), sa.frame.deadline.take(), None);
         if !sa.frame.initiator {
-            self.table.closed(sa.frame.peer_spi);
+            self.table.half_open.closed(sa.id());
         }
         // Whatever is still reserved goes back.
         sa.abandon(&mut self.core, why);

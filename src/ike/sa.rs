@@ -357,6 +357,14 @@ impl Sa {
         }
     }
 
+    /// Whether its peer has proved nothing yet: also one that tried to, in vain, while it is told so again.
+    pub fn is_half_open(&self) -> bool {
+        match &self.body {
+            Body::V1(state) => state.is_opening(),
+            Body::V2(_) => !self.frame.is_authenticated,
+        }
+    }
+
     /// Whether it is a call of ours that still counts: one that the peer does not answer at once keeps
     /// nobody busy.
     pub fn is_calling(&self, now: Time) -> bool {

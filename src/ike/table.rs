@@ -1,8 +1,9 @@
 //! Which IKE SA a message belongs to.
 
+mod half_open;
 mod index;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Settings;
@@ -10,6 +11,8 @@ use super::event::Time;
 use super::sa::Sa;
 use crate::conf::Prefix;
 use crate::wire::IkeSpi;
+pub use half_open::First;
+use half_open::HalfOpen;
 use index::Index;
 pub use index::{Key, Keys};
 
@@ -32,10 +35,8 @@ pub enum Crowd {
 #[derive(Debug, Default)]
 pub struct Table {
     sas: BTreeMap<SaId, Box<Sa>>,
-    /// Half-open SAs by the peer's SPI: a first message sent again names no SPI of ours.
-    half_open: HashMap<IkeSpi, (SaId, Network)>,
-    /// How many of them each network has.
-    networks: HashMap<Network, usize>,
+    /// Those of peers that have proved nothing yet.
+    pub half_open: HalfOpen,
     index: Index,
     /// The SAs by which we call peers, as long as they count ([`Sa::is_calling`]).
     calls: BTreeSet<SaId>,
@@ -94,25 +95,13 @@ impl Table {
         all.filter(|id| self.get(*id).is_some_and(&mut condition)).collect()
     }
 
-    /// The SA that this first message of a peer made, if it is still half open.
-    pub fn half_open(&self, initiator: IkeSpi) -> Option<SaId> {
-        self.half_open.get(&initiator).map(|(id, _)| *id)
-    }
-
-    /// A peer's first message made this SA.
-    pub fn opened(&mut self, initiator: IkeSpi, id: SaId, remote: IpAddr) {
-        self.closed(initiator);
-        let network = Network::of(remote);
-        self.half_open.insert(initiator, (id, network));
-        *self.networks.entry(network).or_default() += 1;
-    }
-
     /// Whether one more peer that has proved nothing may open (IKEv1, where no cookie proves an
-    /// address). There are bounds for all of them and for those of one network; beyond them the
+    /// address). There are bounds for all that begin so and for those of one network; beyond them the
     /// oldest gives way. Where each costs a key exchange the bound is far lower, and the new one is
     /// refused: otherwise a flood would still make us compute.
-    pub fn crowd(&self, remote: IpAddr, settings: &Settings, costly: bool) -> Crowd {
-        let (total, near) = (self.half_open_count(), self.half_open_near(remote));
+    pub fn crowd(&self, remote: IpAddr, settings: &Settings, first: First) -> Crowd {
+        let (total, near) = self.half_open.counts(first, remote);
+        let costly = first == First::Aggressive;
         let (most, most_near) = match costly {
             true => (settings.half_open_costly, settings.half_open_costly.div_ceil(2)),
             false => (settings.half_open_most, settings.half_open_one),
@@ -123,37 +112,10 @@ impl Table {
         if costly {
             return Crowd::Refuse;
         }
-        let network = Network::of(remote);
-        let all = self.half_open.values();
-        let crowded = all.filter(|(_, of)| near < most_near || *of == network);
-        let sas = crowded.filter_map(|(id, _)| self.get(*id));
+        let crowded = (near >= most_near).then(|| Network::of(remote));
+        let sas = self.half_open.list(first, crowded).filter_map(|id| self.get(id));
         let oldest = sas.min_by_key(|sa| (sa.frame.created, sa.id()));
         oldest.map_or(Crowd::Admit, |sa| Crowd::Evict(sa.id()))
-    }
-
-    /// The SA is no longer half open (established or gone).
-    pub fn closed(&mut self, initiator: IkeSpi) {
-        let Some((_, network)) = self.half_open.remove(&initiator) else { return };
-        if let Some(count) = self.networks.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                self.networks.remove(&network);
-            }
-        }
-        if self.half_open.is_empty() {
-            self.half_open.shrink_to_fit();
-            self.networks.shrink_to_fit();
-        }
-    }
-
-    /// How many SAs of peers are half open.
-    pub fn half_open_count(&self) -> usize {
-        self.half_open.len()
-    }
-
-    /// How many of them are from the network of this address.
-    pub fn half_open_near(&self, remote: IpAddr) -> usize {
-        self.networks.get(&Network::of(remote)).copied().unwrap_or(0)
     }
 
     /// All SAs, in a stable order.

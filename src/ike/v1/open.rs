@@ -16,7 +16,7 @@ use crate::ike::frame::Frame;
 use crate::ike::id;
 use crate::ike::report::{Disagreement, Event, Way};
 use crate::ike::sa::{Body, Sa};
-use crate::ike::table::{Crowd, SaId, Table};
+use crate::ike::table::{Crowd, First, SaId, Table};
 use crate::wire::header::HEADER_LEN;
 use crate::wire::iana::v1::{AuthMethod, ExchangeType, IkeAttribute, NotifyType, PayloadType};
 use crate::wire::v1::{
@@ -115,7 +115,11 @@ pub fn first(
         core.report(Some(remote), Some(&policy.name), Event::Misbehaved { what });
         return refuse(core, header, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN), local, remote);
     }
-    let crowd = table.crowd(remote.ip(), &core.settings, mode == Phase1::Aggressive);
+    let first = match mode {
+        Phase1::Main => First::Main,
+        Phase1::Aggressive => First::Aggressive,
+    };
+    let crowd = table.crowd(remote.ip(), &core.settings, first);
     if let Crowd::Refuse = crowd {
         let why = "too many IKE SAs of Aggressive Mode are half open".into();
         return core.report(Some(remote), None, Event::Dropped { why });
@@ -135,7 +139,7 @@ pub fn first(
         return;
     }
     let state = State::new(&frame, core, next, digest);
-    table.opened(header.initiator, id, remote.ip());
+    table.half_open.opened((header.initiator, datagram), id, remote.ip(), first);
     table.put(core.now, Box::new(Sa { frame, body: Body::V1(state) }));
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::cookie::Cookies;
 use crate::ike::core::Core;
 use crate::ike::event::Time;
-use crate::ike::table::Table;
+use crate::ike::table::{First, Table};
 use crate::wire::IkeSpi;
 
 /// How long what ran out is counted, and how long a cookie is demanded after it was too much.
@@ -64,7 +64,7 @@ pub fn admit(
     nonce: &[u8],
     returned: Option<&[u8]>,
 ) -> Admission {
-    let (all, near) = (table.half_open_count(), table.half_open_near(remote.ip()));
+    let (all, near) = table.half_open.counts(First::Init, remote.ip());
     let Core { now, settings, door, random, stats, .. } = core;
     let (now, random) = (*now, &mut **random);
     let many = all >= settings.cookies_from || near >= settings.cookies_from_one;

@@ -17,7 +17,7 @@ use crate::ike::natt::{self, Nat};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Sa};
-use crate::ike::table::{SaId, Table};
+use crate::ike::table::{First, SaId, Table};
 use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
 use crate::wire::iana::vendor;
 use crate::wire::v2::sa::Proposal as Offer;
@@ -372,7 +372,8 @@ pub fn request(
     let request = header.message(datagram);
     match respond(&mut frame, core, request, &bag, suite, answer) {
         Ok(state) => {
-            table.opened(header.initiator, id, remote.ip());
+            let opened = (header.initiator, datagram);
+            table.half_open.opened(opened, id, remote.ip(), First::Init);
             table.put(core.now, Box::new(Sa { frame, body: Body::V2(state) }));
         }
         Err(why) => {

@@ -10,7 +10,7 @@ use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone, Way};
 use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
 use crate::wire::v2::{Notify, Payload};
-use crate::wire::{Header, dump};
+use crate::wire::{Error as WireError, Header, dump};
 
 /// Opens a message: `Err(None)` if it is not from the peer or not whole yet, `Err(Some)` if it does not
 /// parse.
@@ -20,7 +20,7 @@ pub fn read_sealed(
     protection: &Protection,
     header: &Header,
     datagram: &[u8],
-) -> Result<Vec<Payload>, Option<String>> {
+) -> Result<Vec<Payload>, Option<WireError>> {
     match fragment::open(frame, core, protection, header, datagram) {
         Ok(payloads) => {
             let rung = || dump::rung(header, &payloads);
@@ -35,7 +35,7 @@ pub fn read_sealed(
         Err(seal::Fault::Incomplete) => Err(None),
         Err(seal::Fault::Malformed(error)) => {
             core.stats.malformed += 1;
-            Err(Some(error.to_string()))
+            Err(Some(error))
         }
     }
 }

@@ -185,8 +185,8 @@ fn established_response(
     let payloads = match read_sealed(frame, core, &state.protection, header, datagram) {
         Ok(payloads) => payloads,
         Err(None) => return State::Established(state),
-        Err(Some(what)) => {
-            frame.report(core, Event::Misbehaved { what });
+        Err(Some(error)) => {
+            frame.report(core, Event::Misbehaved { what: error.to_string() });
             Vec::new()
         }
     };

@@ -103,3 +103,9 @@ impl Notify {
         out.extend(&self.data);
     }
 }
+
+impl From<NotifyType> for Notify {
+    fn from(notify_type: NotifyType) -> Self {
+        Notify::new(notify_type)
+    }
+}

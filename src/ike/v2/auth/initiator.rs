@@ -179,7 +179,7 @@ impl AwaitAuthResponse {
         let payloads = match read_sealed(frame, core, &self.protection, header, datagram) {
             Ok(payloads) => payloads,
             Err(None) => return State::AwaitAuthResponse(self),
-            Err(Some(what)) => return self.broken(frame, core, what),
+            Err(Some(error)) => return self.broken(frame, core, error.to_string()),
         };
         frame.window.answered(header.message_id);
         let mut bag = match sort(Message::AuthResponse, payloads) {

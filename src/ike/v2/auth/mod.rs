@@ -20,11 +20,11 @@ fn fail(
     frame: &mut Frame,
     core: &mut Core,
     mut protection: Protection,
-    error: NotifyType,
+    error: impl Into<Notify>,
 ) -> State {
     let Stats { failed, .. } = &mut core.stats;
     *failed += 1;
-    let payloads = [Payload::Notify(Notify::new(error))];
+    let payloads = [Payload::Notify(error.into())];
     if !reply(frame, core, &mut protection, ExchangeType::IKE_AUTH, &payloads) {
         return State::Gone;
     }

@@ -75,10 +75,10 @@ impl AwaitAuthRequest {
         let payloads = match read_sealed(frame, core, &self.protection, header, datagram) {
             Ok(payloads) => payloads,
             Err(None) => return State::AwaitAuthRequest(self),
-            Err(Some(what)) => {
+            Err(Some(error)) => {
                 frame.window.accepted();
-                frame.report(core, Event::Misbehaved { what });
-                return fail(frame, core, self.protection, NotifyType::INVALID_SYNTAX);
+                frame.report(core, Event::Misbehaved { what: error.to_string() });
+                return fail(frame, core, self.protection, Notify::answering(&error));
             }
         };
         frame.window.accepted();
