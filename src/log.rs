@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::conf::counted;
 pub use crate::ike::report::Level;
 use crate::sys;
 
@@ -37,6 +38,16 @@ pub enum Detail {
     Verbose,
     /// And each message.
     Messages,
+}
+
+impl std::fmt::Display for Detail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Brief => "brief",
+            Self::Verbose => "verbose",
+            Self::Messages => "verbose, with each message",
+        })
+    }
 }
 
 impl Detail {
@@ -157,7 +168,8 @@ impl Log {
         let mut lines: Vec<Line> = waiting.drain(..).collect();
         let lost = std::mem::take(lost);
         if lost > 0 {
-            let text = format!("{lost} log lines were lost: too many at once");
+            let lost = counted(lost, "log line", "log lines");
+            let text = format!("too many log lines at once: {lost} lost");
             lines.push(Line { level: Level::Error, text });
         }
         lines
@@ -270,7 +282,7 @@ mod tests {
         let lines = log.take();
         assert_eq!(lines.len(), MAX_WAITING + 1);
         assert_eq!(lines.first().map(|l| l.text.as_str()), Some("5"));
-        assert!(lines.last().is_some_and(|l| l.text.starts_with("5 log lines were lost")));
+        assert!(lines.last().is_some_and(|l| l.text.ends_with("5 log lines lost")));
     }
 
     #[test]

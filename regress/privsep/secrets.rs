@@ -218,9 +218,8 @@ fn passphrases_are_asked_for_at_the_start() {
     let Some((daemon, shown)) = started else { return };
     assert!(shown.contains("Passphrase for private/a.key: "), "{shown}");
     assert!(shown.contains("Passphrase for private/b.p12: "), "{shown}");
-    daemon
-        .says("ca: 1 pre-shared keys in use, 2 private keys, 0 authorities, 1 other certificates");
-    daemon.says("ca2: 1 pre-shared keys in use, 2 private keys");
+    daemon.says("ca: 1 pre-shared key in use, 2 private keys, 0 authorities, 1 other certificate,");
+    daemon.says("ca2: 1 pre-shared key in use, 2 private keys");
     let key = local.raw_private_key().unwrap();
     only_in_ca(&daemon, &key);
     only_in_ca(&daemon, b"one phrase");

@@ -27,6 +27,7 @@ pub mod source;
 pub mod syntax;
 pub mod system;
 
+use std::fmt;
 use std::net::IpAddr;
 
 pub use addressing::{AddressPool, CfgOption, Provision, Wanted};
@@ -60,12 +61,18 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// So many of something, in words: `1 policy`, `2 policies`.
+pub fn counted<N>(count: N, one: &str, many: &str) -> String
+where
+    N: fmt::Display + PartialEq + From<u8>,
+{
+    let what = if count == N::from(1) { one } else { many };
+    format!("{count} {what}")
+}
+
 /// So many policies, in words.
 pub fn policies(count: usize) -> String {
-    match count {
-        1 => "1 policy".into(),
-        count => format!("{count} policies"),
-    }
+    counted(count, "policy", "policies")
 }
 
 /// Reads, parses and checks a configuration file. `definitions` are the macros of `-D`, which the

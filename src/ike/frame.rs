@@ -15,7 +15,7 @@ use super::table::{Keys as IndexKeys, SaId};
 use super::v2::fragment::Fragments;
 use super::v2::mobike::Mobility;
 use super::window::Window;
-use crate::conf::{Policy, Proposal};
+use crate::conf::{Policy, Proposal, counted};
 use crate::wire::{IkeSpi, Spi};
 
 /// What an IKE SA of either version has.
@@ -159,8 +159,9 @@ impl Frame {
         });
         let mobility = self.mobility.as_ref().map(|mobility| {
             let further = mobility.peers.len();
+            let further = counted(further, "further address", "further addresses");
             let who = if mobility.leads { "we decide" } else { "the peer decides" };
-            format!("may move ({who}; {further} further addresses of the peer)")
+            format!("may move ({who}; {further} of the peer)")
         });
         nat.map(str::to_owned).into_iter().chain(mobility).chain(fragments).collect()
     }

@@ -99,7 +99,7 @@ pub fn no_address(core: &Core, provision: &Provision, family: Family) -> Box<Dis
     let has_pool = provision.addresses.iter().any(|pool| pool.written().is_ipv4() == ipv4);
     let (mismatch, advice) = match has_pool {
         true => (
-            format!("no {family} address is left: {} are out", core.pools.held()),
+            format!("no {family} address is left; given out: {}", core.pools.held()),
             "give `config address` a larger network, or end IKE SAs that nobody uses (`oakctl reset \
              id`)",
         ),

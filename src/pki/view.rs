@@ -7,7 +7,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::subject::{self, CertView, Part, clean};
 use super::{Keyring, judge};
-use crate::conf::Identity;
+use crate::conf::{Identity, counted};
 use crate::crypto::signature::KeyKind;
 
 /// The most that is shown.
@@ -16,14 +16,14 @@ const MOST: usize = 1000;
 impl Keyring {
     /// In a few words how much there is.
     pub fn summary(&self) -> String {
-        format!(
-            "{} private keys, {} authorities, {} other certificates, {} revocation lists, {} raw keys",
-            self.keys.len(),
-            self.anchors.len(),
-            self.pool.len(),
-            self.lists.len(),
-            self.raw.len()
-        )
+        [
+            counted(self.keys.len(), "private key", "private keys"),
+            counted(self.anchors.len(), "authority", "authorities"),
+            counted(self.pool.len(), "other certificate", "other certificates"),
+            counted(self.lists.len(), "revocation list", "revocation lists"),
+            counted(self.raw.len(), "raw key", "raw keys"),
+        ]
+        .join(", ")
     }
 
     /// Everything that is here, authorities first.

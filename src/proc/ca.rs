@@ -16,7 +16,7 @@ use super::child::{Child, Fault, Part, batch, claimed};
 use super::imsg::{self, Link};
 use super::message::{AskCa, CaTells, Down, Up};
 use super::reader::Handed;
-use crate::conf::PolicyName;
+use crate::conf::{PolicyName, counted};
 use crate::crypto::prf::Hash;
 use crate::crypto::{Secret, psk_auth, psk_skeyid, psk_verify, same};
 use crate::ike::auth::{Answer, Question, Trust};
@@ -220,7 +220,8 @@ impl Ca {
         }
         self.keys = coming.keys;
         self.users = coming.users;
-        child.log.debug(format!("{} pre-shared keys in use, {}", self.keys.len(), ring.summary()));
+        let keys = counted(self.keys.len(), "pre-shared key", "pre-shared keys");
+        child.log.debug(format!("{keys} in use, {}", ring.summary()));
         self.ring = Some(ring);
         self.look_at = Some(Instant::now());
         self.tell_trust(child)?;

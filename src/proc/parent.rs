@@ -285,7 +285,7 @@ impl Parent {
                 self.log.set_detail(detail);
                 let roles: Vec<Role> = self.slots.keys().copied().collect();
                 roles.into_iter().for_each(|role| self.tell(role, Down::Detail(detail)));
-                self.log.notice(format!("logging is {detail:?} now"));
+                self.log.notice(format!("the log is {detail} now"));
             }
             (Role::Ike, Up::Host(change)) => {
                 self.host.change(change, &self.config, &mut self.log);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Event, Gone, Report, Way};
-use crate::conf;
+use crate::conf::{self, counted};
 
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,6 +20,7 @@ impl fmt::Display for Gone {
         })
     }
 }
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.policy, self.peer) {
@@ -143,7 +144,8 @@ impl fmt::Display for Event {
                 )
             }
             Event::NoAnswer { exchange, sent } => {
-                write!(f, "no answer to {exchange}, sent {sent} times; peer down or UDP blocked?")
+                let sent = counted(*sent, "time", "times");
+                write!(f, "no answer to {exchange}, sent {sent}; peer down or UDP blocked?")
             }
             Event::WillRetry { after } => write!(f, "trying again in {} s", after.as_secs()),
             Event::HalfOpenExpired { unmet: None } => {
@@ -214,7 +216,8 @@ impl fmt::Display for Event {
                 )
             }
             Event::InitialContact { removed } => {
-                write!(f, "the peer started anew; {removed} old IKE SAs removed")
+                let old = counted(*removed, "old IKE SA", "old IKE SAs");
+                write!(f, "the peer started anew; {old} removed")
             }
             Event::Doubted { child } => {
                 let what = if *child { "child SA" } else { "IKE SA" };

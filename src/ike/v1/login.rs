@@ -23,7 +23,7 @@ use super::phase1::fail;
 use super::state::{Next, Stage};
 use super::transaction::Told;
 use super::xauth;
-use crate::conf::Xauth;
+use crate::conf::{Xauth, counted};
 use crate::crypto::Secret;
 use crate::ike::auth::{Answer, Question, QuestionId};
 use crate::ike::core::Core;
@@ -365,7 +365,7 @@ impl Login {
             return Next::same(Stage::Login(self));
         }
         let why = match (silent, &self.step) {
-            (Some(sent), _) => format!("no answer, asked {sent} times"),
+            (Some(sent), _) => format!("no answer, asked {}", counted(sent, "time", "times")),
             (None, Awaits::Gateway) if self.tries == 0 => {
                 "the gateway did not ask for a name and a password".into()
             }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::resolver::{self, Wish};
-use crate::conf::{CfgOption, Config, Policy, Prefix};
+use crate::conf::{CfgOption, Config, Policy, Prefix, counted};
 use crate::ike::inner::{HostChange, HostConfig};
 use crate::log::Log;
 use crate::sys::host;
@@ -57,8 +57,8 @@ impl Host {
         host.set = left.unwrap_or_default();
         if !host.set.is_empty() {
             log.notice(format!(
-                "an earlier oakd left {} addresses, routes and name servers; they are taken back",
-                host.set.len()
+                "an earlier oakd left {} on this host (addresses, routes, name servers): taken back",
+                counted(host.set.len(), "setting", "settings")
             ));
             host.settle(log);
         }
