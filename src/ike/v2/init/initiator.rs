@@ -1,14 +1,9 @@
-//! IKE_SA_INIT (RFC 7296 §1.2): proposals, key exchange, nonces; COOKIE, INVALID_KE_PAYLOAD.
+//! The side that calls: its request, sent again with a cookie or another group, and what the answer makes of it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::auth::proof::{self, Heard};
-use super::auth::{AwaitAuthRequest, begin_initiator};
-use super::door::{self, Admission};
-use super::keys::{Seeds, expand, first_seed};
-use super::rules::{Bag, Message, sort};
-use super::{State, fragment, mobike, refused};
+use super::{NONCE_LEN, Opening, nat_notifications, own_ke};
 use crate::conf::Policy;
 use crate::crypto::{IkeSuite, KeyExchange, kex};
 use crate::ike::core::Core;
@@ -17,21 +12,20 @@ use crate::ike::natt::{self, Nat};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Sa};
-use crate::ike::table::{First, SaId, Table};
+use crate::ike::table::SaId;
+use crate::ike::v2::auth::begin_initiator;
+use crate::ike::v2::auth::proof::{self, Heard};
+use crate::ike::v2::keys::{Seeds, expand, first_seed};
+use crate::ike::v2::rules::{Bag, Message, sort};
+use crate::ike::v2::{State, fragment, mobike, refused};
 use crate::wire::iana::v2::{ExchangeType, GroupId, NotifyType};
 use crate::wire::iana::vendor;
 use crate::wire::v2::sa::Proposal as Offer;
-use crate::wire::v2::{Ke, Nonce, Notify, Payload, Sa as SaPayload, emit_message, parse_message};
+use crate::wire::v2::{Nonce, Notify, Payload, Sa as SaPayload, emit_message, parse_message};
 use crate::wire::{Flags, Header, IkeSpi, MessageId, Spi, dump};
-
-/// Octets of our nonces: at least half the key of every PRF (RFC 7296 §2.10).
-pub const NONCE_LEN: usize = 32;
 
 /// How often a request may be answered by a demand for a cookie or another group.
 const MOST_ROUNDS: u8 = 6;
-
-/// How many further policies for the same peer are named when no proposal is chosen.
-const MOST_OTHERS: usize = 8;
 
 /// An initiator that sent its IKE_SA_INIT request.
 pub struct AwaitInitResponse {
@@ -53,31 +47,6 @@ pub struct AwaitInitResponse {
 impl std::fmt::Debug for AwaitInitResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AwaitInitResponse").field("tried", &self.tried).finish_non_exhaustive()
-    }
-}
-
-/// What both roles know at the end of IKE_SA_INIT.
-#[derive(Debug)]
-pub struct Opening {
-    /// Both messages as they went over the wire, request first.
-    pub messages: (Box<[u8]>, Box<[u8]>),
-    /// Both nonces, initiator's first.
-    pub nonces: (Vec<u8>, Vec<u8>),
-    /// What the peer says about signatures.
-    pub heard: Heard,
-    /// The peer takes an IKE SA without a child SA (RFC 6023).
-    pub childless: bool,
-}
-
-impl Opening {
-    /// What the peer, which began, announced that is not known here and that peers may insist on: a
-    /// preshared key for after quantum computers (RFC 8784).
-    pub fn unmet(&self) -> Option<NotifyType> {
-        let (_, payloads) = parse_message(&self.messages.0).ok()?;
-        payloads.iter().find_map(|payload| match payload {
-            Payload::Notify(it) if it.notify_type == NotifyType::USE_PPK => Some(it.notify_type),
-            _ => None,
-        })
     }
 }
 
@@ -315,190 +284,6 @@ impl AwaitInitResponse {
     }
 }
 
-/// A first message of a peer.
-pub fn request(
-    core: &mut Core,
-    table: &mut Table,
-    header: &Header,
-    datagram: &[u8],
-    local: SocketAddr,
-    remote: SocketAddr,
-) {
-    if header.message_id != MessageId(0) || header.initiator.is_zero() || core.ending {
-        return;
-    }
-    let bag = match parse_message(datagram) {
-        Ok((_, payloads)) => {
-            core.ladder(Way::In, local, remote, || dump::rung(header, &payloads));
-            sort(Message::InitRequest, payloads)
-                .map_err(|why| (why, Notify::new(NotifyType::INVALID_SYNTAX)))
-        }
-        Err(error) => Err((error.to_string(), Notify::answering(&error))),
-    };
-    let bag = match bag {
-        Ok(bag) => bag,
-        Err((why, notify)) => {
-            core.stats.malformed += 1;
-            core.report(Some(remote), None, Event::Dropped { why });
-            return refuse(core, header, notify, local, remote);
-        }
-    };
-    let (Some(sa), Some(ke), Some(nonce)) = (&bag.sa, &bag.ke, &bag.nonce) else { return };
-    let returned = bag.notify(NotifyType::COOKIE).map(|notify| notify.data.as_slice());
-    match door::admit(core, table, header.initiator, remote, nonce, returned) {
-        Admission::Enter => (),
-        Admission::Prove(cookie) => {
-            let notify = Notify::with_data(NotifyType::COOKIE, cookie);
-            return refuse(core, header, notify, local, remote);
-        }
-        Admission::Full(why) => {
-            return core.report(Some(remote), None, Event::Dropped { why: why.into() });
-        }
-    }
-    let group = ke.group;
-    let Some((policy, suite, answer)) = choose(core, &sa.proposals, group, local, remote) else {
-        core.stats.failed += 1;
-        let notify = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN);
-        return refuse(core, header, notify, local, remote);
-    };
-    if suite.group != group {
-        let wanted = suite.group.0.to_be_bytes().to_vec();
-        let notify = Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, wanted);
-        return refuse(core, header, notify, local, remote);
-    }
-    let id = SaId(core.ike_spi());
-    let mut frame = Frame::new(id, false, local, remote, policy, core.now);
-    frame.peer_spi = header.initiator;
-    let request = header.message(datagram);
-    match respond(&mut frame, core, request, &bag, suite, answer) {
-        Ok(state) => {
-            let opened = (header.initiator, datagram);
-            table.half_open.opened(opened, id, remote.ip(), First::Init);
-            table.put(core.now, Box::new(Sa { frame, body: Body::V2(state) }));
-        }
-        Err(why) => {
-            frame.report(core, Event::Misbehaved { what: why });
-            let notify = Notify::new(NotifyType::INVALID_SYNTAX);
-            refuse(core, header, notify, local, remote);
-        }
-    }
-}
-
-fn respond(
-    frame: &mut Frame,
-    core: &mut Core,
-    request: &[u8],
-    bag: &Bag,
-    suite: IkeSuite,
-    answer: Offer,
-) -> Result<State, String> {
-    let (Some(ke), Some(peers)) = (&bag.ke, &bag.nonce) else { return Err("no KE".into()) };
-    let kex = KeyExchange::generate(suite.group, &mut *core.random);
-    let kex = kex.map_err(|error| error.to_string())?;
-    let nonce = core.octets(NONCE_LEN);
-    let (initiator, responder) = frame.spis();
-    // The request went out before our SPI was known: its hashes are made with zero.
-    let nat = natt::detect(&bag.notifies, initiator, IkeSpi::ZERO, frame.local, frame.remote);
-    let announces = nat.is_some();
-    frame.nat = nat.unwrap_or_default();
-    let mut payloads = vec![
-        Payload::Sa(SaPayload { proposals: vec![answer] }),
-        own_ke(&kex),
-        Payload::Nonce(Nonce(nonce.clone())),
-    ];
-    if announces {
-        payloads.extend(nat_notifications(frame));
-    }
-    // Which policy it is shows with the peer's identity: it is asked as if it were one with signatures.
-    let heard = Heard::of(bag);
-    if core.signatures {
-        payloads.extend(proof::requests(core, &heard.requests));
-        payloads.extend(heard.hashes.is_some().then(proof::hashes));
-    }
-    frame.fragments.negotiated(core, &bag.notifies);
-    if frame.fragments.size.is_some() {
-        payloads.extend(fragment::notification(core));
-    }
-    // The first child SA may also come later, with a key exchange of its own.
-    payloads.push(Payload::Notify(Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED)));
-    let shared = kex.shared(&ke.data).map_err(|error| error.to_string())?;
-    let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(false, true));
-    let header = Header::v2(initiator, responder, exchange, flags, MessageId(0));
-    let octets = emit_message(&header, &payloads);
-    core.ladder(Way::Out, frame.local, frame.remote, || dump::rung(&header, &payloads));
-    let seeds = Seeds { nonces: (peers, &nonce), spis: frame.spis() };
-    let seed = first_seed(&suite, &seeds, &shared).map_err(|error| error.to_string())?;
-    let (protection, proofs) =
-        expand(suite, &seed, &seeds, false).map_err(|error| error.to_string())?;
-    frame.window.accepted();
-    frame.window.replied(&octets);
-    let messages = (request.into(), octets.as_slice().into());
-    core.send(frame.local, frame.remote, octets);
-    let opening = Opening { messages, nonces: (peers.clone(), nonce), heard, childless: true };
-    let state = AwaitAuthRequest { protection, proofs, opening };
-    Ok(State::AwaitAuthRequest(Box::new(state)))
-}
-
-/// The policy and suite for a peer that is only known by its address.
-fn choose(
-    core: &mut Core,
-    theirs: &[Offer],
-    group: GroupId,
-    local: SocketAddr,
-    remote: SocketAddr,
-) -> Option<(Arc<Policy>, IkeSuite, Offer)> {
-    let chosen = |policy: &Policy| {
-        let chosen = proposal::choose_ike(&policy.ike_proposals, theirs, Some(group));
-        chosen.and_then(|chosen| match chosen.suite.check() {
-            Ok(()) => Ok(chosen),
-            Err(why) => Err(proposal::incomputable(&policy.ike_proposals, theirs, &why)),
-        })
-    };
-    let policies = &core.policies;
-    match &policies.select(2, local, remote, |policy| chosen(policy).is_ok()) {
-        Some(policy) => {
-            let chosen = chosen(policy).ok()?;
-            return Some((Arc::clone(policy), chosen.suite, chosen.answer));
-        }
-        None => match policies.select(2, local, remote, |_| true) {
-            Some(nearest) => {
-                let Err(mut disagreement) = chosen(&nearest) else { return None };
-                let others = policies.for_addresses(2, local, remote);
-                let others = others.filter(|other| !Arc::ptr_eq(other, &nearest));
-                for other in others.take(MOST_OTHERS) {
-                    let offers = proposal::offer(&other.ike_proposals, Kind::Ike, &Spi::None);
-                    let lines = proposal::printed(&offers);
-                    let named = lines.iter().map(|line| format!("{}: {line}", other.name.0));
-                    disagreement.ours.extend(named);
-                }
-                core.report(Some(remote), Some(&nearest.name), Event::Disagreed(disagreement));
-            }
-            None => {
-                let wanted = policies.sought(2, local, remote);
-                let candidates = policies.passed_over(2, (local, remote), |_| "it fits".into());
-                core.report(Some(remote), None, Event::NoPolicy { wanted, candidates });
-            }
-        },
-    }
-    None
-}
-
-/// Answers a message with a notification that nothing protects, keeping nothing.
-pub fn refuse(
-    core: &mut Core,
-    header: &Header,
-    notify: Notify,
-    local: SocketAddr,
-    remote: SocketAddr,
-) {
-    let flags = Flags::v2(!header.from_initiator(), true);
-    let (initiator, responder) = (header.initiator, header.responder);
-    let answer = Header::v2(initiator, responder, header.exchange, flags, header.message_id);
-    let payloads = [Payload::Notify(notify)];
-    core.ladder(Way::Out, local, remote, || dump::rung(&answer, &payloads));
-    core.send(local, remote, emit_message(&answer, &payloads));
-}
-
 fn read(
     core: &mut Core,
     message: Message,
@@ -514,20 +299,6 @@ fn read(
 fn vendor_id(core: &Core) -> Option<Payload> {
     let octets = || [vendor::OAKD, env!("CARGO_PKG_VERSION").as_bytes()].concat();
     core.globals.vendor_id.then(|| Payload::Vendor(octets()))
-}
-
-fn own_ke(kex: &KeyExchange) -> Payload {
-    Payload::Ke(Ke { group: kex.group(), data: kex.public().to_vec() })
-}
-
-/// Where encapsulation is forced, a false source makes the peer see a NAT and encapsulate too.
-fn nat_notifications(frame: &Frame) -> [Payload; 2] {
-    let (initiator, responder) = frame.spis();
-    let mut source = frame.local;
-    if frame.policy.force_natt {
-        source.set_port(0);
-    }
-    natt::notifications(initiator, responder, source, frame.remote)
 }
 
 /// With a NAT (or as if there were one) everything goes on over the other port (RFC 7296 §2.23).
