@@ -18,7 +18,7 @@ use super::natt::Path;
 use super::report::{Event, Gone};
 use super::selector::covers;
 use super::table::SaId;
-use super::v2::established::Task;
+use super::v2::tasks::Task;
 use super::view::{IkeKeys, SaView};
 use super::{v1, v2};
 use crate::conf::{Policy, PolicyName, SaProtocol, Version};

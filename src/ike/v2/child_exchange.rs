@@ -1,9 +1,10 @@
 //! CREATE_CHILD_SA for child SAs (RFC 7296 §1.3.1, §1.3.3): new ones and successors, both roles.
 
 use super::create::{Answering, Offering};
-use super::established::{Active, Established, PAUSE};
+use super::established::{Established, PAUSE};
 use super::init::NONCE_LEN;
 use super::rules::Bag;
+use super::tasks::Active;
 use super::{refused, reply, send_request};
 use crate::crypto::{KeyExchange, kex};
 use crate::ike::child::{Agreement, Child, ChildId, Stage};

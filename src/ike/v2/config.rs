@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::established::{Established, Task};
+use super::established::Established;
 use super::rules::Bag;
+use super::tasks::Task;
 use crate::conf::{CfgOption, Family, Policy, Prefix, Provision};
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;

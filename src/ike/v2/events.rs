@@ -1,6 +1,6 @@
 //! What comes from elsewhere than the peer: answers of the holder of the secrets and of the kernel, time.
 
-use super::established::Active;
+use super::tasks::Active;
 use super::{State, drop_sa, established, fragment, mobike, step};
 use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::child::ChildId;

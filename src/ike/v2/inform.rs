@@ -1,8 +1,9 @@
 //! INFORMATIONAL (RFC 7296 §1.4): deletions, liveness, notifications; and the answers to ours.
 
 use super::auth::proof;
-use super::established::{Active, Established};
+use super::established::Established;
 use super::rules::Bag;
+use super::tasks::Active;
 use super::{refused, reply};
 use crate::ike::child::Stage;
 use crate::ike::core::{Core, Deed};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::established::{Established, PAUSE, Task};
+use super::established::{Established, PAUSE};
+use super::tasks::Task;
 use crate::conf::Start;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed, Part};

@@ -15,9 +15,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::established::{Active, Established, Task};
+use super::established::Established;
 use super::message::send_request;
 use super::rules::Bag;
+use super::tasks::{Active, Task};
 use crate::conf::{FlowAddresses, Mode, Policy};
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;

@@ -34,6 +34,7 @@ pub mod rekey;
 pub mod rules;
 pub mod seal;
 pub mod stray;
+pub mod tasks;
 mod upkeep;
 
 use std::time::Duration;
@@ -47,11 +48,12 @@ use super::timer::earliest;
 use crate::conf::diff::Effect;
 use crate::wire::Header;
 use crate::wire::iana::v2::ExchangeType;
-use established::{Established, Task};
+use established::Established;
 pub use events::{answer, installed, reserved, timeout};
 use keys::Protection;
 use message::{hear_window, read_sealed, refused, reply, send_request};
 pub use receive::{receive, take_turns};
+use tasks::Task;
 
 /// How long an IKE SA that is over still repeats its last answer.
 const LINGER: Duration = Duration::from_secs(20);

@@ -1,6 +1,7 @@
 //! The path of an IKE SA, as what happens changes it.
 
-use super::established::{Established, Task};
+use super::established::Established;
+use super::tasks::Task;
 use crate::ike::child::ChildId;
 use crate::ike::core::Core;
 use crate::ike::event::{Direction, KernelAnswer, SaKey};

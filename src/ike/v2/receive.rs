@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::established::{Active, Established};
+use super::established::Established;
 use super::inform::After;
 use super::keys::Protection;
 use super::message::{hear_window, read_sealed, reply};
 use super::rules::{self, Message, sort};
+use super::tasks::Active;
 use super::{Lingering, State, fragment, seal, step};
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;

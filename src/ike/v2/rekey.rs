@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::State;
-use super::established::{Active, Established, PAUSE, Task};
+use super::established::{Established, PAUSE};
 use super::init::NONCE_LEN;
 use super::keys::{Seeds, expand, rekey_seed};
 use super::rules::Bag;
+use super::tasks::{Active, Task};
 use super::{refused, send_request};
 use crate::crypto::{IkeSuite, KeyExchange, Secret, kex};
 use crate::ike::core::{Core, Deed};

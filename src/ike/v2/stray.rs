@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::established::{Established, Task};
+use super::established::Established;
 use super::init::refuse;
+use super::tasks::Task;
 use crate::ike::core::Core;
 use crate::ike::event::Time;
 use crate::ike::frame::Frame;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::established::{Established, GRACE, PAUSE, Task};
+use super::established::{Established, GRACE, PAUSE};
+use super::tasks::Task;
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed, Owner, Part};
 use crate::ike::event::{Direction, KernelRequest, Output, SaCounters, Time};
