@@ -1,7 +1,8 @@
 //! Floods of first messages: cookies, limits for one network and in all, and peers that get through.
 
 use crate::pair::*;
-use oakd::conf::Policy;
+use crate::v1_phases::ikev1;
+use oakd::conf::{Phase1, Policy, Start, Version};
 use oakd::ike::Settings;
 use oakd::ike::event::*;
 use oakd::wire::Header;
@@ -134,4 +135,36 @@ fn cookies_do_not_let_one_network_take_all() {
     assert_eq!(half_open(&pair), 20);
     pair.pass(Duration::from_secs(31).as_secs());
     assert_eq!(half_open(&pair), 0);
+}
+
+#[test]
+fn first_messages_in_the_name_of_a_peer_do_not_keep_us_from_calling_it() {
+    for version in [Version::V2, Version::V1(Phase1::Main)] {
+        let of = |side| Policy {
+            start: Start::Active,
+            ..match version {
+                Version::V1(mode) => ikev1(side, mode),
+                Version::V2 => policy(side),
+            }
+        };
+        let mut peer = Pair::new();
+        peer.configure(B, vec![of(B)]);
+        peer.input(B, Input::Timeout);
+        let first = peer.flying.remove(0).octets;
+        let mut pair = Pair::new();
+        pair.configure(B, vec![Policy { start: Start::Passive, ..of(B) }]);
+        pair.configure(A, vec![of(A)]);
+        pair.pass(2).assert_up();
+        pair.command(A, Command::ResetId("test".into()));
+        for number in 0..20_u64 {
+            let mut octets = first.clone();
+            octets[..8].copy_from_slice(&(number + 1).to_be_bytes());
+            let (local, remote) = (pair.sides[A].address, pair.sides[B].address);
+            pair.input(A, Input::Datagram { local, remote, octets: &octets });
+            pair.pass_millis(500);
+        }
+        pair.assert_children(1);
+        pair.pass(60).assert_up();
+        pair.end();
+    }
 }

@@ -37,5 +37,6 @@ mod v1_insiders;
 mod v1_login;
 mod v1_login_insiders;
 mod v1_odd_peers;
+mod v1_orders;
 mod v1_phases;
 mod v1_signatures;

@@ -7,6 +7,7 @@
 //! bounded, `COUNT=1` says how many runs there were.
 
 use crate::pair::*;
+use oakd::conf::Phase1;
 use oakd::ike::Settings;
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
@@ -14,7 +15,7 @@ use oakd::wire::iana::v2::GroupId;
 
 /// What a side begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
+pub enum Act {
     RekeyChild,
     RekeyIke,
     DeleteChild,
@@ -24,7 +25,7 @@ use Act::*;
 
 /// What happens to a datagram beyond arriving, once in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mishap {
+pub enum Mishap {
     None,
     Lost,
     Doubled,
@@ -61,7 +62,9 @@ impl Choices {
     }
 }
 
-struct Story {
+pub struct Story {
+    /// By IKEv1, where two child SAs for the same traffic may remain.
+    pub ikev1: bool,
     /// What each side begins, in its order.
     acts: [Vec<Act>; 2],
     mishap: Mishap,
@@ -73,12 +76,13 @@ struct Story {
     /// How many child SAs there are: what is begun with "the child" is begun with both.
     children: usize,
     /// Whose kernels take their time: that one answers is one of the things that happen.
-    slow: &'static [usize],
+    pub slow: &'static [usize],
 }
 
 impl Story {
-    fn new(a: &[Act], b: &[Act], mishap: Mishap, depth: usize, pfs: bool) -> Self {
+    pub fn new(a: &[Act], b: &[Act], mishap: Mishap, depth: usize, pfs: bool) -> Self {
         Self {
+            ikev1: false,
             acts: [a.to_vec(), b.to_vec()],
             mishap,
             depth,
@@ -97,6 +101,9 @@ impl Story {
         for side in [B, A] {
             let mut it = policy(side);
             it.child_proposals = vec![child(gcm(groups))];
+            if self.ikev1 {
+                it = crate::v1_phases::ikev1(side, Phase1::Main);
+            }
             if self.children == 2 {
                 // One child SA carries IPv4, the other IPv6.
                 pair.input(side, Input::Capabilities(crate::further::one_family()));
@@ -126,6 +133,13 @@ fn no_gap(pair: &Pair, what: &str) {
             assert!(twin, "side {side} sends on {:?}, which nobody receives, {what}", sa.key);
         }
     }
+}
+
+/// Each SA that one kernel has the other has too.
+fn same_sas(pair: &Pair) {
+    let kernels = [A, B].map(|side| pair.sides[side].kernel.sas.keys().collect::<Vec<_>>());
+    assert_eq!(kernels[A], kernels[B]);
+    assert!(!kernels[A].is_empty());
 }
 
 fn begin(pair: &mut Pair, side: usize, act: Act) {
@@ -216,6 +230,7 @@ fn run(story: &Story, choices: &mut Choices) {
         }
     }
     slow(&mut pair, false);
+    let mut reports = Vec::new();
     let ends = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..15 {
             pair.pass(10);
@@ -223,19 +238,26 @@ fn run(story: &Story, choices: &mut Choices) {
                 no_gap(&pair, "afterwards");
             }
         }
+        for (name, side) in ["A", "B"].iter().zip(&pair.sides) {
+            reports.extend(side.reports.iter().map(|report| format!("{name}: {report}")));
+        }
         pair.assert_ike(1);
-        pair.assert_children(story.children);
+        match story.ikev1 {
+            true => same_sas(&pair),
+            false => pair.assert_children(story.children),
+        }
         let complaint = |event: &Event| matches!(event, Event::Misbehaved { .. });
         assert!(!pair.reported(A, complaint) && !pair.reported(B, complaint), "misbehaved");
         pair.end();
     }));
     if let Err(why) = ends {
         eprintln!("{:?}: {told:#?}", story.acts);
+        eprintln!("{}", reports.join("\n"));
         std::panic::resume_unwind(why);
     }
 }
 
-fn all(story: &Story) -> usize {
+pub fn all(story: &Story) -> usize {
     let mut choices = Choices::default();
     let mut runs = 0;
     loop {
@@ -271,7 +293,7 @@ fn with_mishaps(a: &[Act], b: &[Act]) {
 }
 
 /// How many datagrams are chosen among, with what there is time for each day.
-fn depth(usual: usize) -> usize {
+pub fn depth(usual: usize) -> usize {
     let more = std::env::var("ORDERS").ok().and_then(|more| more.parse().ok());
     usual + more.unwrap_or(0)
 }

@@ -28,7 +28,8 @@ const REPLAY_WINDOW: u32 = 64;
 /// How long after its hard lifetime a child is taken down should the kernel say nothing.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a responder waits for a sign that the initiator receives on the new SA.
+/// How long a responder waits for a sign that the initiator receives on the new SA, and a child for its
+/// successor that another IKE SA negotiates.
 const DEFERRED: Duration = Duration::from_secs(10);
 
 /// How long a child with a successor stays should its deletion not come.
@@ -271,6 +272,15 @@ impl Child {
         self.remove_outbound(core);
         self.soft = None;
         self.hard = Some(core.now.after(after));
+    }
+
+    /// It goes over to an IKE SA that does not know of its successor on the way, if there is one: should
+    /// that not come, it is to get another.
+    pub fn resume(&mut self, now: Time) {
+        if self.stage == Stage::Rekeying {
+            self.stage = Stage::Up;
+            self.soft = Some(now.after(DEFERRED));
+        }
     }
 
     /// The kernel did not take the SA of this direction.

@@ -100,6 +100,10 @@ pub enum Deed {
     Reopen(SaId),
     /// This one was deleted; its children go to another with the same peer, if there is one.
     Bequeath(SaId),
+    /// This one made a child after another with the same peer had taken over the rest (IKEv1).
+    HandOver(SaId),
+    /// The peer deletes, by this one, a child SA that this one does not have (IKEv1).
+    ChildDeleted(SaId, SaProtocol, EspSpi),
     /// This one has a new child, whose flows may have been those of another.
     Cover(SaId, ChildId),
     /// A request of the peer that came early is to be worked on.

@@ -295,6 +295,8 @@ impl Engine {
             Deed::Evict(id) => self.with(id, |sa, core| sa.abandon(core, Gone::Failed)),
             Deed::Reopen(id) => self.reopen(id),
             Deed::Bequeath(id) => self.bequeath(id),
+            Deed::HandOver(id) => self.hand_over(id),
+            Deed::ChildDeleted(id, protocol, spi) => self.child_deleted(id, protocol, spi),
             Deed::Inherit(from, to) => self.inherit(from, to),
             Deed::Reauthenticate(id) => self.reauthenticate(id),
             Deed::Retire(id) => self.with(id, |sa, core| sa.delete(core, Gone::Replaced)),

@@ -203,6 +203,12 @@ impl Frame {
         self.children.push(child);
     }
 
+    /// Children that came to be since are to have successors at once.
+    pub fn renew_since(&mut self, since: Time, now: Time) {
+        let up = self.children.iter_mut().filter(|child| child.stage == Stage::Up);
+        up.filter(|child| child.created >= since).for_each(|child| child.soft = Some(now));
+    }
+
     /// The child SA at this place goes.
     pub fn part_with(&mut self, at: usize) -> Child {
         let child = self.children.remove(at);

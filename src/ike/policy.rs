@@ -36,6 +36,8 @@ pub struct Running {
     pub failures: u32,
     /// When it is tried next.
     pub due: Option<Time>,
+    /// It does not call for now, as the peer seems to.
+    pub gives_way: bool,
     /// It is to call as soon as it is its turn.
     pub waits: bool,
 }

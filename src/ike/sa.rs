@@ -463,9 +463,15 @@ pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
     let children = std::mem::take(&mut from.frame.children);
     let (stay, go): (Vec<_>, Vec<_>) = children.into_iter().partition(stays);
     from.frame.children = stay;
-    for child in go {
+    for mut child in go {
         core.by_spi.insert(child.agreement.spi_in, to.frame.id);
+        if shared {
+            child.resume(core.now);
+        }
         to.frame.adopt(child);
+    }
+    if shared {
+        v1::children::retire_predecessors(&mut to.frame, core);
     }
     if let (Body::V2(from), Body::V2(to)) = (&mut from.body, &mut to.body) {
         v2::inherit(from, to);

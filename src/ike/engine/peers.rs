@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use crate::conf::SaProtocol;
 use crate::ike::child::ChildId;
 use crate::ike::event::Direction;
 use crate::ike::inner::Inner;
@@ -13,11 +14,16 @@ use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Body, Sa, inherit};
 use crate::ike::selector;
 use crate::ike::table::{Key, SaId};
+use crate::ike::v1;
 use crate::ike::v2::{self, stray::Hint};
 use crate::wire::{EspSpi, Header};
 
 /// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
 const SUPERSEDED: Duration = Duration::from_secs(2);
+
+/// How much later than another an IKE SA may be opened by the other side, and be of the same time all the same:
+/// the first messages of its opener may have got lost.
+const CROSSED: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Our addresses are others: IKE SAs whose ends may move see what it means for them.
@@ -140,13 +146,18 @@ impl Engine {
                 && Some(other.id()) != succeeds
                 && standing.is_some_and(|it| it.who().is(&who))
         });
-        let older = |engine: &Self, other: &SaId| {
+        let opener = sa.frame.initiator;
+        let older = |engine: &Self, other: &SaId, by: Duration| {
             let standing = engine.table.get(*other).and_then(|sa| sa.standing());
-            standing.is_some_and(|it| it.since < created)
+            standing.is_some_and(|it| it.since.after(by) < created)
+        };
+        let all_older = |engine: &Self| {
+            let old = others.iter().filter(|other| older(engine, other, Duration::ZERO));
+            old.copied().collect::<Vec<_>>()
         };
         if initial_contact {
             // One that came to be since the peer began is not one that the peer has forgotten.
-            let old: Vec<_> = others.iter().filter(|other| older(self, other)).copied().collect();
+            let old = all_older(self);
             if !old.is_empty() {
                 let event = Event::InitialContact { removed: old.len() };
                 self.core.report(Some(peer), Some(&policy.name), event);
@@ -155,39 +166,55 @@ impl Engine {
                 self.with(other, |sa, core| sa.abandon(core, Gone::Forgotten));
             }
         } else if self.core.globals.enforce_single_ike_sa || takes_over {
-            let old: Vec<_> = others.iter().filter(|other| older(self, other)).copied().collect();
+            let old = all_older(self);
             for other in old {
                 self.with(other, |sa, core| sa.delete(core, Gone::Replaced));
             }
         }
-        if major == 1 && !initial_contact {
-            let old: Vec<_> = others.iter().filter(|other| older(self, other)).copied().collect();
-            self.succeed(id, &old);
+        if major == 1 {
+            let orphans = self.orphans(id);
+            if initial_contact {
+                for orphan in orphans {
+                    self.with(orphan, |sa, core| sa.abandon(core, Gone::Forgotten));
+                }
+            } else {
+                // Openings of both sides may have crossed: neither is to think that its own came later.
+                let by = |other: &SaId| match self.table.get(*other) {
+                    Some(other) if other.frame.initiator != opener => CROSSED,
+                    _ => Duration::ZERO,
+                };
+                let old = others.iter().filter(|other| older(self, other, by(other)));
+                let old: Vec<_> = old.copied().collect();
+                self.succeed(id, &orphans, &old);
+            }
         }
         for other in others {
             self.supersede(id, other);
         }
     }
 
+    /// IKEv1: what the peer of this one has left of others that are deleted.
+    fn orphans(&self, id: SaId) -> Vec<SaId> {
+        let Some(sa) = self.table.get(id) else { return Vec::new() };
+        let Some(peer) = sa.standing().map(|it| it.who()) else { return Vec::new() };
+        let (policy, remote) = (&sa.frame.policy, sa.frame.remote.ip());
+        self.table.found(Key::Remote(remote), |other| {
+            other.frame.remote.ip() == remote
+                && other.serves(policy)
+                && other.orphaned_by().is_some_and(|it| it.is(&peer))
+        })
+    }
+
     /// IKEv1: the children of an older IKE SA with the same peer go over to a newer one. Orphans are
     /// negotiated anew at once, as the peer may have dropped them.
-    fn succeed(&mut self, id: SaId, others: &[SaId]) {
+    fn succeed(&mut self, id: SaId, orphans: &[SaId], others: &[SaId]) {
         let Some(sa) = self.table.get(id) else { return };
-        let Some(standing) = sa.standing() else { return };
         let (policy, remote) = (Arc::clone(&sa.frame.policy), sa.frame.remote.ip());
-        let (peer, ours) = (standing.who(), sa.frame.initiator);
-        let orphans = self.table.found(Key::Remote(remote), |other| {
-            other.frame.remote.ip() == remote
-                && other.serves(&policy)
-                && other.orphaned_by().is_some_and(|it| it.is(&peer))
-        });
+        let (ours, created) = (sa.frame.initiator, sa.frame.created);
         for orphan in orphans {
-            let now = self.core.now;
-            self.with(orphan, |sa, _| {
-                sa.frame.children.iter_mut().for_each(|child| child.soft = Some(now));
-            });
-            self.inherit(orphan, id);
-            self.with(orphan, |sa, core| sa.abandon(core, Gone::Replaced));
+            self.with(*orphan, |sa, core| sa.frame.renew_since(sa.frame.created, core.now));
+            self.inherit(*orphan, id);
+            self.with(*orphan, |sa, core| sa.abandon(core, Gone::Replaced));
         }
         for other in others {
             let alike = self.table.get(*other).is_some_and(|it| {
@@ -197,14 +224,15 @@ impl Engine {
             if !alike || *other == id {
                 continue;
             }
-            self.inherit(*other, id);
             let at = self.core.now.after(SUPERSEDED);
             self.with(*other, |sa, core| {
                 sa.replaced(core);
                 if ours {
                     sa.supersede(core, at);
+                    sa.frame.renew_since(created, core.now);
                 }
             });
+            self.inherit(*other, id);
             if let Some(sa) = self.table.get(id) {
                 let event = Event::IkeRekeyed { spis: sa.frame.printed_spis() };
                 sa.frame.report(&mut self.core, event);
@@ -232,18 +260,10 @@ impl Engine {
     /// IKEv1: an IKE SA was deleted. Its children go to the newest with the same peer; without one
     /// they live on until there is one.
     pub(super) fn bequeath(&mut self, id: SaId) {
-        let Some(sa) = self.table.get(id) else { return };
-        let Some(standing) = sa.standing() else { return };
-        let (peer, remote) = (standing.who(), sa.frame.remote.ip());
-        let policy = Arc::clone(&sa.frame.policy);
-        let heirs = self.table.found(Key::Remote(remote), |other| {
-            let fits =
-                other.standing().is_some_and(|it| !it.ending && !it.replaced && it.who().is(&peer));
-            fits && other.id() != id && other.frame.remote.ip() == remote && other.serves(&policy)
-        });
-        let since = |heir: &SaId| self.table.get(*heir)?.standing().map(|it| it.since);
-        let heir = heirs.into_iter().max_by_key(since);
-        if let Some(heir) = heir {
+        if self.table.get(id).is_none_or(|sa| sa.standing().is_none()) {
+            return;
+        }
+        if let Some(heir) = self.heir_of(id) {
             self.inherit(id, heir);
             return self.with(id, |sa, core| sa.abandon(core, Gone::Replaced));
         }
@@ -255,6 +275,47 @@ impl Engine {
             sa.orphan();
             core.lost(&sa.frame.policy.name, Gone::ByPeer);
         });
+    }
+
+    /// IKEv1: a Quick Mode came to its end on an IKE SA whose children are another's by now. The peer may think
+    /// that this child goes with the IKE SA on which it was made: whoever opened the other makes it anew.
+    pub(super) fn hand_over(&mut self, id: SaId) {
+        let Some(heir) = self.heir_of(id) else { return };
+        if self.table.get(heir).is_some_and(|sa| sa.frame.initiator) {
+            self.with(id, |sa, core| sa.frame.renew_since(sa.frame.created, core.now));
+        }
+        self.inherit(id, heir);
+    }
+
+    /// IKEv1: the newest IKE SA with the same peer that may have the children of this one.
+    fn heir_of(&self, id: SaId) -> Option<SaId> {
+        let sa = self.table.get(id)?;
+        let (peer, remote) = (sa.standing()?.who(), sa.frame.remote.ip());
+        let policy = &sa.frame.policy;
+        let heirs = self.table.found(Key::Remote(remote), |other| {
+            let fits =
+                other.standing().is_some_and(|it| !it.ending && !it.replaced && it.who().is(&peer));
+            fits && other.id() != id && other.frame.remote.ip() == remote && other.serves(policy)
+        });
+        let since = |heir: &SaId| self.table.get(*heir)?.standing().map(|it| it.since);
+        heirs.into_iter().max_by_key(since)
+    }
+
+    /// IKEv1: the peer deletes a child SA by one IKE SA, and another has that.
+    pub(super) fn child_deleted(&mut self, id: SaId, protocol: SaProtocol, spi: EspSpi) {
+        let Some(sa) = self.table.get(id) else { return };
+        let Some(peer) = sa.standing().map(|it| it.who()) else { return };
+        let has = |other: &Sa| {
+            let who = other.standing().map(|it| it.who());
+            let same = who.is_some_and(|it| it.is(&peer))
+                || other.orphaned_by().is_some_and(|it| it.is(&peer));
+            let mut children = other.frame.children.iter();
+            same && children.any(|child| child.agreement.sends_by(protocol, spi))
+        };
+        let found = self.table.found(Key::Remote(sa.frame.remote.ip()), has);
+        if let Some(other) = found.first() {
+            self.with(*other, |sa, core| v1::inform::child_deleted(sa, core, protocol, spi));
+        }
     }
 
     /// Both sides opened at once: of two IKE SAs for the same policy, opened by different sides, the

@@ -25,6 +25,9 @@ const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// The first and the longest pause after a failure.
 const AFTER_FAILURE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
+/// How long we wait before we call a peer that seems to call us.
+const GIVES_WAY: Duration = Duration::from_secs(4);
+
 impl Engine {
     /// A policy without SA: if it is active it tries again after a pause.
     pub(super) fn retry(&mut self, name: &PolicyName, failed: bool) {
@@ -57,7 +60,8 @@ impl Engine {
     pub(super) fn attempt(&mut self, index: u32, hint: Option<&Acquire>) {
         let Some(running) = self.core.policies.get_mut(index) else { return };
         let (Some(peer), false) = (running.callable(), self.core.ending) else { return };
-        self.timers.set(Timer::Policy(index), running.due.take(), None);
+        let before = running.due.take();
+        self.timers.set(Timer::Policy(index), before, None);
         let policy = Arc::clone(&running.policy);
         let local = match (running.local(peer), hint) {
             (local, Some(hint)) if local.is_unspecified() => hint.local,
@@ -80,13 +84,13 @@ impl Engine {
             Version::V2 => Key::Policy(&policy),
         };
         let mine = self.table.found(key, |sa| sa.serves(&policy));
-        let mut standing = None;
+        let (mut standing, mut calls) = (None, false);
         for id in mine {
             let Some(sa) = self.table.get(id) else { continue };
-            // One is on its way already.
-            if sa.is_opening() {
+            if sa.is_opening() && sa.frame.initiator {
                 return;
             }
+            calls |= sa.is_opening();
             if sa.standing().is_some_and(|it| !it.ending && !it.replaced) {
                 standing = Some(id);
             }
@@ -94,6 +98,15 @@ impl Engine {
         if let Some(id) = standing {
             let packet = hint.and_then(|acquire| acquire.selector);
             return self.with(id, |sa, core| sa.create_child(core, &policy, packet.as_ref()));
+        }
+        // The peer seems to call, but that may come to nothing, or come from somebody else: it gets a while, once.
+        let Some(running) = self.core.policies.get_mut(index) else { return };
+        let until = before.filter(|_| running.gives_way);
+        running.gives_way = calls && (!running.gives_way || until.is_some());
+        if running.gives_way {
+            let until = until.unwrap_or(self.core.now.after(GIVES_WAY));
+            running.due = Some(until);
+            return self.timers.set(Timer::Policy(index), None, Some(until));
         }
         let port = self.core.settings.ports.0;
         let (local, remote) = (SocketAddr::new(local, port), SocketAddr::new(peer, port));
@@ -182,6 +195,7 @@ impl Engine {
                 traps: Vec::new(),
                 failures: 0,
                 due: None,
+                gives_way: false,
                 waits: false,
             });
             match effect {

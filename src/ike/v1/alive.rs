@@ -30,7 +30,7 @@ impl Established {
         if let Some(sent) = send_again(self.probe.as_deref_mut(), frame, core) {
             let exchange = "R-U-THERE".into();
             frame.report(core, Event::NoAnswer { exchange, sent });
-            self.abandon(core);
+            self.abandon(frame, core);
             frame.close(core, Gone::PeerVanished);
             return false;
         }

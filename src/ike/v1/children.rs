@@ -131,6 +131,15 @@ fn newest(frame: &Frame) -> Vec<ChildId> {
     newest.into_iter().map(|child| child.id).collect()
 }
 
+/// Children came that were made to take the place of some that are here.
+pub fn retire_predecessors(frame: &mut Frame, core: &mut Core) {
+    let up = frame.children.iter_mut().filter(|child| child.stage == Stage::Up);
+    let old: Vec<_> = up.filter_map(|child| child.replaces.take()).collect();
+    for child in frame.children.iter_mut().filter(|child| old.contains(&child.id)) {
+        child.retire(core, GRACE);
+    }
+}
+
 /// When to look again at one that is not to have a successor: the other may be gone by then.
 fn halfway(now: Time, end: Time) -> Option<Time> {
     let left = end.since(now);

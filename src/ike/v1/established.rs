@@ -29,6 +29,9 @@ use crate::wire::v2::Id;
 /// How long what was replaced is kept: the peer may still use it.
 pub const GRACE: Duration = Duration::from_secs(5);
 
+/// The pause before one with a successor, where Quick Modes still go on, is to end.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How long an ISAKMP SA outlives its lifetime while a successor is waited for.
 const OVERTIME: Duration = Duration::from_secs(30);
 
@@ -226,7 +229,7 @@ impl Established {
                 if !matches!(why, Gone::Replaced | Gone::Expired) {
                     self.delete_children(frame, core);
                 }
-                self.abandon(core);
+                self.abandon(frame, core);
                 self.send_delete_ike(frame, core);
                 match why {
                     // They go over to another, or wait for one.
@@ -240,14 +243,17 @@ impl Established {
         }
     }
 
-    /// Another IKE SA has the child SAs now.
+    /// Another IKE SA is about to have the child SAs. Quick Modes that the peer knows of come to their end here.
     pub fn replaced(&mut self, frame: &mut Frame, core: &mut Core) {
         self.taken_over = true;
         self.rekey_at = None;
-        self.abandon(core);
+        let all = std::mem::take(&mut self.exchanges);
+        let (unknown, known) = all.into_iter().partition(|it| it.is_unknown());
+        self.exchanges = unknown;
+        self.abandon(frame, core);
+        self.exchanges = known;
         // Whoever opened the new one deletes the old one; should that not come, it ends anyway.
         self.ends_at = Some(core.now.after(OVERTIME * 2));
-        let _ = frame;
     }
 
     /// When it is to be looked at next.
@@ -273,7 +279,10 @@ impl Established {
         let now = core.now;
         let due = |time: &mut Option<Time>| time.take_if(|time| *time <= now).is_some();
         if due(&mut self.superseded_at) {
-            return self.start(frame, core, Task::DeleteIke(Gone::Replaced));
+            if self.exchanges.iter().all(|it| it.is_done()) {
+                return self.start(frame, core, Task::DeleteIke(Gone::Replaced));
+            }
+            self.superseded_at = Some(now.after(AGAIN));
         }
         if due(&mut self.rekey_at) {
             let again = now.after(jitter(PAUSE, &mut *core.random));
@@ -282,7 +291,7 @@ impl Established {
         }
         if due(&mut self.ends_at) {
             return match self.taken_over {
-                true => frame.close(core, Gone::Replaced),
+                true => self.start(frame, core, Task::DeleteIke(Gone::Replaced)),
                 false => self.start(frame, core, Task::DeleteIke(Gone::Expired)),
             };
         }
@@ -344,10 +353,16 @@ impl Established {
         }
     }
 
-    /// Gives back whatever is reserved, before the SA goes.
-    pub fn abandon(&mut self, core: &mut Core) {
+    /// Gives back whatever is reserved, before the SA goes. Children that were to be replaced are to be by
+    /// whoever has them next.
+    pub fn abandon(&mut self, frame: &mut Frame, core: &mut Core) {
         for exchange in std::mem::take(&mut self.exchanges) {
             exchange.abandon(core);
+            let old = frame.children.iter_mut().find(|child| exchange.replaces(child.id));
+            if let Some(old) = old.filter(|old| old.stage == Stage::Rekeying) {
+                old.stage = Stage::Up;
+                old.soft = Some(core.now);
+            }
         }
     }
 }

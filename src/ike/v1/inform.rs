@@ -20,7 +20,7 @@ use crate::ike::sa::{Body, Sa};
 use crate::ike::window::Outstanding;
 use crate::wire::iana::v1::{Doi, ExchangeType, NotifyType, ProtocolId};
 use crate::wire::v1::{Content, Delete, Notify, Payload, parse_message};
-use crate::wire::{Header, MessageId, Spi};
+use crate::wire::{EspSpi, Header, MessageId, Spi};
 
 /// How far an answer's number may lie behind the one that we sent last.
 const SEQUENCE_WINDOW: u32 = 8;
@@ -217,7 +217,7 @@ impl Established {
                 let names = |spi: &Spi| spi.octets() == own;
                 if delete.spis.iter().any(names) && !self.deleted {
                     self.deleted = true;
-                    self.abandon(core);
+                    self.abandon(frame, core);
                     core.deeds.push_back(Deed::Bequeath(frame.id));
                 }
             }
@@ -237,19 +237,25 @@ impl Established {
         protocol: ProtocolId,
         spi: &Spi,
     ) {
-        let names = |agreement: &Agreement| match (protocol, spi.child()) {
-            (ProtocolId::IPSEC_ESP, Some(spi)) => agreement.sends_by(SaProtocol::Esp, spi),
-            (ProtocolId::IPSEC_AH, Some(spi)) => agreement.sends_by(SaProtocol::Ah, spi),
+        let named = match (protocol, spi.child()) {
+            (ProtocolId::IPSEC_ESP, Some(spi)) => Some((SaProtocol::Esp, spi)),
+            (ProtocolId::IPSEC_AH, Some(spi)) => Some((SaProtocol::Ah, spi)),
+            _ => None,
+        };
+        let names = |agreement: &Agreement| match (protocol, named) {
+            (_, Some((protocol, spi))) => agreement.sends_by(protocol, spi),
             (ProtocolId::IPCOMP, _) => {
                 cpi(spi).is_some_and(|cpi| agreement.ipcomp().is_some_and(|both| both.1 == cpi))
             }
             _ => false,
         };
         let at = frame.children.iter().position(|child| names(&child.agreement));
-        let Some(at) = at else { return };
-        let replaced = frame.children[at].stage == Stage::Ending;
-        let why = if replaced { Gone::Replaced } else { Gone::ByPeer };
-        remove(frame, core, at, why);
+        let Some(at) = at else {
+            // Children go from one ISAKMP SA to the next, and the peer may see them elsewhere.
+            let deed = named.map(|(protocol, spi)| Deed::ChildDeleted(frame.id, protocol, spi));
+            return core.deeds.extend(deed);
+        };
+        deleted(frame, core, at);
     }
 
     /// Sends a notification.
@@ -305,4 +311,19 @@ impl Established {
             self.probe = Some(Box::new(probe));
         }
     }
+}
+
+/// The peer deletes, by another ISAKMP SA, a child SA that is here.
+pub fn child_deleted(sa: &mut Sa, core: &mut Core, protocol: SaProtocol, spi: EspSpi) {
+    let mut children = sa.frame.children.iter();
+    let at = children.position(|child| child.agreement.sends_by(protocol, spi));
+    if let Some(at) = at {
+        deleted(&mut sa.frame, core, at);
+    }
+}
+
+fn deleted(frame: &mut Frame, core: &mut Core, at: usize) {
+    let replaced = frame.children[at].stage == Stage::Ending;
+    let why = if replaced { Gone::Replaced } else { Gone::ByPeer };
+    remove(frame, core, at, why);
 }

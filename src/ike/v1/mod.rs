@@ -339,7 +339,7 @@ pub fn supersede(sa: &mut Sa, core: &mut Core, at: Time) {
 pub fn drop_sa(sa: &mut Sa, core: &mut Core, why: Gone) {
     if let Body::V1(state) = &mut sa.body {
         if let Stage::Established(state) = &mut state.stage {
-            state.abandon(core);
+            state.abandon(&mut sa.frame, core);
         }
         state.stage = Stage::Gone;
     }

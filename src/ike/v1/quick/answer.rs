@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::install::up;
 use super::reserve::Reserved;
 use super::{COMMIT, Quick, Step, Waiting, in_use, wanted, with_lifetime};
 use crate::conf::{Lifetime, Policy, Version};
@@ -297,7 +296,7 @@ impl Established {
         let child = &mut frame.children[at];
         child.install(core, owner, Direction::Out, &prepared.outbound, &policy);
         if child.pending == 0 {
-            up(frame, core, at);
+            self.up(frame, core, at);
         }
     }
 }

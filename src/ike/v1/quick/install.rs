@@ -2,7 +2,7 @@
 
 use super::{LINGER, Quick, Step, Waiting, received_on, with_lifetime};
 use crate::ike::child::{ChildId, Stage};
-use crate::ike::core::{Core, Part};
+use crate::ike::core::{Core, Deed, Part};
 use crate::ike::event::Direction;
 use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone};
@@ -54,7 +54,15 @@ impl Established {
         match quick.map(|at| &self.exchanges[at].step) {
             Some(Step::AwaitInbound(_)) => self.send_answer(frame, core, id),
             Some(Step::AwaitEnd(_) | Step::AwaitConnected(..)) => (),
-            _ => up(frame, core, at),
+            _ => self.up(frame, core, at),
+        }
+    }
+
+    /// A child carries traffic.
+    pub fn up(&self, frame: &mut Frame, core: &mut Core, at: usize) {
+        up(frame, core, at);
+        if self.taken_over {
+            core.deeds.push_back(Deed::HandOver(frame.id));
         }
     }
 
@@ -82,17 +90,17 @@ impl Established {
     }
 }
 
-/// A child carries traffic.
-pub fn up(frame: &mut Frame, core: &mut Core, at: usize) {
+fn up(frame: &mut Frame, core: &mut Core, at: usize) {
     let child = &mut frame.children[at];
     child.stage = Stage::Up;
     core.stats.children += 1;
     let spis = child.printed_spis();
-    let (old, traffic) = (child.replaces.take(), child.agreement.traffic.clone());
+    let (old, traffic) = (child.replaces, child.agreement.traffic.clone());
     let old = old.and_then(|old| frame.children.iter().position(|child| child.id == old));
     let event = match old {
         Some(old) => {
             core.stats.rekeys += 1;
+            frame.children[at].replaces = None;
             let old = &mut frame.children[old];
             old.retire(core, GRACE);
             Event::ChildRekeyed { spis, old: old.printed_spis().0 }

@@ -101,7 +101,22 @@ impl std::fmt::Debug for Quick {
 impl Quick {
     /// Whether it is to end in a child SA for this traffic.
     pub fn is_for(&self, wanted: &Traffic) -> bool {
-        !matches!(self.step, Step::Done(_)) && self.traffic == *wanted
+        !self.is_done() && self.traffic == *wanted
+    }
+
+    /// Whether it is over.
+    pub fn is_done(&self) -> bool {
+        matches!(self.step, Step::Done(_))
+    }
+
+    /// Whether the peer knows nothing of it yet.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.step, Step::AwaitSpi(_))
+    }
+
+    /// Whether it is to end in the successor of this child.
+    pub fn replaces(&self, child: ChildId) -> bool {
+        self.rekeys == Some(child)
     }
 
     /// When it is to be looked at next.
@@ -302,7 +317,7 @@ impl Established {
                     }
                     return true;
                 }
-                self.abandon(core);
+                self.abandon(frame, core);
                 frame.close(core, Gone::PeerVanished);
                 false
             }
