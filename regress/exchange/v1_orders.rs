@@ -2,7 +2,10 @@
 
 use crate::orders::Act::*;
 use crate::orders::{Act, Mishap, Story, all, depth};
-use crate::pair::{A, B};
+use crate::pair::{A, B, Pair};
+use crate::v1_phases::v1_pair;
+use oakd::conf::Phase1;
+use oakd::ike::event::Command;
 
 fn with_mishaps(a: &[Act], b: &[Act]) {
     let run = |mishap, depth, slow: &'static [usize]| {
@@ -50,4 +53,26 @@ fn the_ike_sa_is_deleted_meanwhile() {
     for b in [RekeyChild, RekeyIke, DeleteIke] {
         with_mishaps(&[DeleteIke], &[b]);
     }
+}
+
+#[test]
+fn what_was_made_while_phase_1_was_rekeyed_is_made_anew_on_the_new_one() {
+    // The peer may take children over as soon as it has the fifth message, and count those that come
+    // later among the old ISAKMP SA, with which they go.
+    let mut pair = v1_pair(Phase1::Main, |_, _| ());
+    pair.pass(1).assert_up();
+    let name = || "test".to_string();
+    pair.command(A, Command::Rekey { name: name(), ike: true });
+    for _ in 0..5 {
+        pair.deliver(0);
+    }
+    pair.command(A, Command::Rekey { name: name(), ike: false });
+    for _ in 0..3 {
+        pair.deliver(1);
+    }
+    assert!(!pair.told(A, "0x00001002"), "the old child is in use for a moment still");
+    pair.deliver(0);
+    pair.pass(10).assert_up();
+    assert!(pair.told(A, "child SA in 0x00001002 rekeyed"));
+    pair.end();
 }
