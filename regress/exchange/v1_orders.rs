@@ -2,7 +2,7 @@
 
 use crate::orders::Act::*;
 use crate::orders::{Act, Mishap, Story, all, depth};
-use crate::pair::{A, B, Pair};
+use crate::pair::{A, B};
 use crate::v1_phases::v1_pair;
 use oakd::conf::Phase1;
 use oakd::ike::event::Command;
