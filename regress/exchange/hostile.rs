@@ -2,11 +2,18 @@
 
 use crate::insider::*;
 use crate::pair::*;
+use oakd::conf::SaProtocol;
+use oakd::crypto::{KeyExchange, SeededRandom};
 use oakd::ike::event::*;
-use oakd::wire::Header;
-use oakd::wire::iana::v2::{ExchangeType, NotifyType, PayloadType};
+use oakd::ike::frame::Frame;
+use oakd::ike::proposal::{self, Kind};
+use oakd::ike::table::SaId;
+use oakd::ike::v2::keys;
+use oakd::wire::iana::v2::{ExchangeType, GroupId, NotifyType, PayloadType, ProtocolId};
 use oakd::wire::v2::*;
+use oakd::wire::{EspSpi, Header, IkeSpi, Spi};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Side B, which waits.
 fn waiting() -> Pair {
@@ -85,4 +92,109 @@ fn a_strangers_message_with_the_same_spi_keeps_nobody_out() {
         pair.pass(31).assert_up();
         pair.end();
     }
+}
+
+fn error(answer: &[Payload]) -> Option<NotifyType> {
+    answer.iter().find_map(|payload| match payload {
+        Payload::Notify(notify) if notify.notify_type.is_error() => Some(notify.notify_type),
+        _ => None,
+    })
+}
+
+/// A request for a child SA with this SPI; in place of another, if that is named.
+fn child_of(spi: u32, old: Option<u32>) -> Vec<Payload> {
+    let kind = Kind::Child(SaProtocol::Esp);
+    let spi = Spi::Child(EspSpi(spi));
+    let proposals = proposal::offer(&policy(A).child_proposals, kind, &spi);
+    let mut payloads = auth_payloads(Vec::new()).split_off(3);
+    payloads.push(Payload::Sa(Sa { proposals }));
+    payloads.push(Payload::Nonce(Nonce(vec![9; 32])));
+    payloads.extend(old.map(|old| {
+        let old = EspSpi(old);
+        Payload::Notify(Notify::about_child(NotifyType::REKEY_SA, ProtocolId::ESP, old))
+    }));
+    payloads
+}
+
+#[test]
+fn child_sas_of_one_peer_have_a_bound() {
+    let mut pair = waiting();
+    let mut insider = Insider::established(&mut pair, &[]);
+    let exchange = ExchangeType::CREATE_CHILD_SA;
+    let mut made = 1;
+    for number in 0..1000 {
+        let answer = insider.say(&mut pair, exchange, &child_of(0x1_0000 + number, None)).unwrap();
+        match error(&answer) {
+            None => made += 1,
+            error => assert_eq!(error, Some(NotifyType::NO_ADDITIONAL_SAS)),
+        }
+    }
+    assert_eq!(made, 256 + 4);
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), made);
+    assert!(pair.told(B, "no agreement on one more child SA: there are 260 already"));
+    // A successor would be one more, for a while.
+    let request = child_of(0x2_0000, Some(0x1_0000));
+    let answer = insider.say(&mut pair, exchange, &request).unwrap();
+    assert_eq!(error(&answer), Some(NotifyType::TEMPORARY_FAILURE));
+    let spis = vec![EspSpi(0x1_0001)];
+    let delete = Payload::Delete(Delete::Child { protocol: ProtocolId::ESP, spis });
+    insider.say(&mut pair, ExchangeType::INFORMATIONAL, &[delete]).unwrap();
+    let answer = insider.say(&mut pair, exchange, &request).unwrap();
+    assert_eq!(error(&answer), None);
+    pair.end();
+}
+
+/// The insider's IKE SA in place of this one, which it does not delete.
+fn rekeyed(pair: &mut Pair, insider: &mut Insider, own: IkeSpi) -> Option<Insider> {
+    let policy = Arc::clone(&insider.frame.policy);
+    let offered = proposal::offer(&policy.ike_proposals, Kind::Ike, &Spi::Ike(own));
+    let kex = KeyExchange::generate(GroupId::CURVE25519, &mut insider.random).unwrap();
+    let ni = vec![8; 32];
+    let request = [
+        Payload::Sa(Sa { proposals: offered.clone() }),
+        Payload::Nonce(Nonce(ni.clone())),
+        Payload::Ke(Ke { group: kex.group(), data: kex.public().to_vec() }),
+    ];
+    let answer = insider.say(pair, ExchangeType::CREATE_CHILD_SA, &request)?;
+    let (mut chosen, mut ke, mut nr) = (Vec::new(), Vec::new(), Vec::new());
+    for payload in answer {
+        match payload {
+            Payload::Sa(sa) => chosen = sa.proposals,
+            Payload::Ke(it) => ke = it.data,
+            Payload::Nonce(it) => nr = it.0,
+            _ => (),
+        }
+    }
+    let (suite, spi) = proposal::accept_ike(&offered, &chosen).ok()?;
+    let responder = spi.ike().unwrap();
+    let shared = kex.shared(&ke).unwrap();
+    let seeds = keys::Seeds { nonces: (&ni, &nr), spis: (own, responder) };
+    let seed = keys::rekey_seed(&insider.protection, &seeds, &[&shared]);
+    let (protection, _) = keys::expand(suite, &seed, &seeds, true).unwrap();
+    let (local, remote) = (insider.frame.local, insider.frame.remote);
+    let mut frame = Frame::new(SaId(own), true, local, remote, policy, pair.now);
+    frame.peer_spi = responder;
+    let random = SeededRandom::new(u64::from_be_bytes(own.0));
+    Some(Insider { frame, protection, random, next: 0 })
+}
+
+#[test]
+fn ike_sas_that_were_replaced_and_not_deleted_have_a_bound() {
+    let mut pair = waiting();
+    let mut insider = Insider::established(&mut pair, &[]);
+    for number in 1..=100u64 {
+        let own = IkeSpi((number << 32).to_be_bytes());
+        insider = rekeyed(&mut pair, &mut insider, own).expect("a successor");
+        assert!(pair.sides[B].engine.sas(pair.now).len() <= 3);
+    }
+    // The last of them is the one that stands, with the child SA.
+    assert_eq!(
+        insider.say(&mut pair, ExchangeType::INFORMATIONAL, &[]).map(|it| it.len()),
+        Some(1)
+    );
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), 1);
+    pair.pass(200);
+    assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 1);
+    assert!(!pair.told(B, "IKE SA gone"));
+    pair.end();
 }

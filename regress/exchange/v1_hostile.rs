@@ -1,14 +1,14 @@
 //! IKEv1 with peers, and strangers on the way, that do what they can.
 
 use crate::pair::*;
-use crate::v1_insider::{hand, heard, offered};
+use crate::v1_insider::{Insider, hand, heard, offered};
 use crate::v1_insiders::opened_with;
 use crate::v1_phases::ikev1;
 use oakd::conf::{Phase1, Policy, PolicyName};
 use oakd::ike::Settings;
 use oakd::ike::event::*;
-use oakd::ike::v1::offer;
-use oakd::wire::iana::v1::{AuthMethod, ExchangeType, IkeAttribute};
+use oakd::ike::v1::{keys::Cookies, offer};
+use oakd::wire::iana::v1::{AuthMethod, ExchangeType, IkeAttribute, NotifyType};
 use oakd::wire::v1::*;
 use oakd::wire::{Flags, Header, IkeSpi, MessageId};
 use std::cell::RefCell;
@@ -157,4 +157,54 @@ fn a_flood_of_main_mode_leaves_room_for_others() {
     assert_eq!(pair.sides[B].engine.stats().cookies, 0);
     pair.pass(40);
     assert_eq!(pair.sides[B].engine.stats().half_open, 0);
+}
+
+#[test]
+fn child_sas_of_one_peer_have_a_bound() {
+    let (mut pair, mut insider, policy) = opened_with(|_, _| ());
+    let mut made = 0;
+    for number in 0..400 {
+        let (first, header, iv) = insider.quick(&policy, 0x1_0000 + number, Flags::default());
+        hand(&mut pair, &first);
+        let answer = heard(&mut pair).pop().unwrap();
+        if Header::parse(&answer).unwrap().exchange_v1() == ExchangeType::QUICK_MODE {
+            made += 1;
+            hand(&mut pair, &insider.conclude(&header, &iv, &answer));
+        }
+    }
+    assert_eq!(made, 256 + 4);
+    assert!(pair.told(B, "no agreement on one more child SA: there are 260 already"));
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), made);
+    // What was replaced goes, and there is room again.
+    pair.pass(10);
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), 1);
+    let (first, ..) = insider.quick(&policy, 0x2_0000, Flags::default());
+    hand(&mut pair, &first);
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), 2);
+}
+
+/// A message that was recorded long ago, from elsewhere.
+#[test]
+fn an_old_message_that_comes_again_moves_nobody() {
+    let (mut pair, mut insider, _) = opened_with(|_, _| ());
+    let probe = |insider: &mut Insider, sequence: u32| {
+        let Cookies(initiator, responder) = insider.cookies;
+        let data = sequence.to_be_bytes().to_vec();
+        let probe = Notify::about_ike(NotifyType::R_U_THERE, initiator, responder, data);
+        let id = insider.fresh();
+        let header = insider.header(ExchangeType::INFORMATIONAL, id, Flags::default());
+        insider.seal(&header, &[], vec![Payload::Notify(probe)]).0
+    };
+    let recorded = probe(&mut insider, 0);
+    hand(&mut pair, &recorded);
+    // Ten hours of a probe each ten seconds.
+    for sequence in 1..3600 {
+        let probe = probe(&mut insider, sequence);
+        hand(&mut pair, &probe);
+        assert_eq!(heard(&mut pair).len(), 1 + usize::from(sequence == 1));
+    }
+    let duplicates = pair.sides[B].engine.stats().duplicates;
+    hand(&mut pair, &recorded);
+    assert!(heard(&mut pair).is_empty());
+    assert_eq!(pair.sides[B].engine.stats().duplicates, duplicates + 1);
 }

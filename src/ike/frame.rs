@@ -9,7 +9,7 @@ use super::event::{Cpi, KernelAnswer, Time};
 use super::inner::{Configured, Inner};
 use super::natt::{Nat, Path};
 use super::proposal::{self, Kind};
-use super::report::{Event, Gone};
+use super::report::{Disagreement, Event, Gone};
 use super::selector::{Hosts, unserved};
 use super::table::{Keys as IndexKeys, SaId};
 use super::v2::fragment::Fragments;
@@ -17,6 +17,10 @@ use super::v2::mobike::Mobility;
 use super::window::Window;
 use crate::conf::{Policy, Proposal, counted};
 use crate::wire::{IkeSpi, Spi};
+
+/// The most child SAs that a peer may ask for in one IKE SA, and how many more for each flow of its
+/// policies: so that each may have a successor, and a twin where both sides ask at once.
+const MOST_CHILDREN: (usize, usize) = (256, 4);
 
 /// What an IKE SA of either version has.
 #[derive(Debug)]
@@ -207,6 +211,21 @@ impl Frame {
     pub fn renew_since(&mut self, since: Time, now: Time) {
         let up = self.children.iter_mut().filter(|child| child.stage == Stage::Up);
         up.filter(|child| child.created >= since).for_each(|child| child.soft = Some(now));
+    }
+
+    /// Why the peer may not have one more child SA of policies with so many flows, if it may not.
+    pub fn is_full(&self, flows: usize) -> Option<Box<Disagreement>> {
+        let (most, for_flow) = MOST_CHILDREN;
+        let most = flows.saturating_mul(for_flow).saturating_add(most);
+        (self.children.len() >= most).then(|| {
+            Box::new(Disagreement {
+                about: "one more child SA".into(),
+                ours: vec![format!("{most} in an IKE SA with {flows} flows")],
+                theirs: vec!["one more".into()],
+                mismatch: format!("there are {} already", self.children.len()),
+                advice: "see why the peer asks for so many and does not delete those before".into(),
+            })
+        })
     }
 
     /// The child SA at this place goes.

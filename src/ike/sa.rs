@@ -344,6 +344,14 @@ impl Sa {
         }
     }
 
+    /// The IKE SA that it took the place of, by rekeying.
+    pub fn predecessor(&self) -> Option<SaId> {
+        match &self.body {
+            Body::V1(_) => None,
+            Body::V2(state) => state.established()?.predecessor,
+        }
+    }
+
     /// Whether it is established.
     pub fn is_established(&self) -> bool {
         self.standing().is_some()

@@ -106,9 +106,14 @@ impl Engine {
         let (Some(mut old), Some(mut new)) = (self.table.take(from), self.table.take(to)) else {
             return;
         };
+        let outlived = old.predecessor();
         inherit(&mut old, &mut new, &mut self.core);
         self.keep(new);
         self.keep(old);
+        // The peer owes a deletion of that for the second time: it stays as long as one of it may come late.
+        if let Some(oldest) = outlived.and_then(|it| self.table.get(it)?.predecessor()) {
+            self.with(oldest, |sa, core| sa.abandon(core, Gone::Replaced));
+        }
         self.with(from, |sa, core| sa.advance(core));
     }
 

@@ -38,8 +38,9 @@ const OVERTIME: Duration = Duration::from_secs(30);
 /// The pause before something that failed is tried again.
 pub const PAUSE: Duration = Duration::from_secs(60);
 
-/// How many message IDs are remembered, against replays: those of an hour of dead peer detection.
-const REMEMBERED: usize = 512;
+/// How many message IDs are remembered, against replays: those of a day in which each side asks every five
+/// seconds whether the other lives. Four octets each, and only as many as there were.
+const REMEMBERED: usize = 1 << 16;
 
 /// An established ISAKMP SA.
 #[derive(Debug)]

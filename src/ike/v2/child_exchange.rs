@@ -307,6 +307,12 @@ impl Established {
             Some(notify) => Some(self.to_be_rekeyed(frame, notify)?),
             None => None,
         };
+        if let Some(full) = frame.is_full(frame.policy.flows.len()) {
+            frame.report(core, Event::Disagreed(full));
+            // One that is replaced goes soon.
+            let later = rekeys.map(|_| NotifyType::TEMPORARY_FAILURE);
+            return Err(Notify::new(later.unwrap_or(NotifyType::NO_ADDITIONAL_SAS)));
+        }
         let considered = Answering::consider(frame, core, bag, false, rekeys);
         let (answering, group) = considered.map_err(Notify::new)?;
         let invalid = || Notify::new(NotifyType::INVALID_SYNTAX);

@@ -70,6 +70,8 @@ pub struct Established {
     pub answering: Option<Box<Answering>>,
     /// The IKE SA that takes over the children.
     pub successor: Option<SaId>,
+    /// The one whose children it took over.
+    pub predecessor: Option<SaId>,
     /// The kernel was asked whether traffic proves the peer alive.
     pub asked_traffic: bool,
 }
@@ -131,6 +133,7 @@ impl Established {
             active: Vec::new(),
             answering: None,
             successor: None,
+            predecessor: None,
             asked_traffic: false,
         });
         state.recount(frame, core);

@@ -180,6 +180,7 @@ impl Established {
         new.window.widen(core.settings.window);
         let mut state = Self::standing(&new, core, protection, self.ids.clone());
         (state.unclaimed, state.pfs) = (Some(core.now.after(UNCLAIMED)), self.pfs);
+        state.predecessor = Some(frame.id);
         if self.reauth {
             // New keys are no new proof.
             (state.reauth, state.rekey_at, state.ends_at) = (true, self.rekey_at, self.ends_at);

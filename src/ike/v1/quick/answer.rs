@@ -150,6 +150,10 @@ impl Established {
             .chain(all.filter(|it| !Arc::ptr_eq(it, &frame.policy)))
             .filter(|it| matches!(it.version, Version::V1(_)) && shares(it, &frame.policy))
             .collect();
+        if let Some(full) = frame.is_full(ours.iter().map(|it| it.flows.len()).sum()) {
+            frame.report(core, Event::Disagreed(full));
+            return Err(about(NotifyType::NO_PROPOSAL_CHOSEN));
+        }
         let mut why = NoFlows::NothingInCommon;
         let mut fits = |policy: &Arc<Policy>| {
             let said = traffic::seen(said.clone(), policy.mode, hosts, nat);
