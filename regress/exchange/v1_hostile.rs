@@ -4,7 +4,7 @@ use crate::pair::*;
 use crate::v1_insider::{Insider, hand, heard, offered};
 use crate::v1_insiders::opened_with;
 use crate::v1_phases::ikev1;
-use oakd::conf::{Phase1, Policy, PolicyName};
+use oakd::conf::{Config, Globals, Phase1, Policy, PolicyName};
 use oakd::ike::Settings;
 use oakd::ike::event::*;
 use oakd::ike::v1::{keys::Cookies, offer};
@@ -207,4 +207,44 @@ fn an_old_message_that_comes_again_moves_nobody() {
     hand(&mut pair, &recorded);
     assert!(heard(&mut pair).is_empty());
     assert_eq!(pair.sides[B].engine.stats().duplicates, duplicates + 1);
+}
+
+/// Fragments for SAs that anybody may have opened.
+#[test]
+fn fragments_of_strangers_have_a_bound_in_all() {
+    let mut pair = Pair::new();
+    let open = Policy { peer: None, remote_id: None, ..ikev1(B, Phase1::Main) };
+    let globals = Globals { fragmentation: true, ..Globals::default() };
+    let config = Config { globals, policies: vec![open] };
+    pair.input(B, Input::Configure(std::sync::Arc::new(config)));
+    let first = first_message(ikev1(A, Phase1::Main));
+    let local = pair.sides[B].address;
+    let refused = |pair: &Pair| {
+        let full = "too many incomplete messages of this network wait already";
+        let told = pair.sides[B].reports.iter().filter(|it| it.to_string().contains(full));
+        told.count()
+    };
+    let fill = |pair: &mut Pair, number: u8| {
+        let mut octets = first.clone();
+        octets[..8].copy_from_slice(&[number; 8]);
+        let remote = SocketAddr::from(([203, 0, 113, number], 500));
+        pair.input(B, Input::Datagram { local, remote, octets: &octets });
+        // One by which the SA is found: by our cookie, which only whoever has the address knows.
+        let sas = pair.sides[B].engine.sas(pair.now);
+        let of = sas.iter().find(|sa| sa.remote == remote).unwrap();
+        let cookie = u64::from_str_radix(&of.spis.1.replace("0x", ""), 16).unwrap();
+        let (own, theirs) = (IkeSpi([number; 8]), IkeSpi(cookie.to_be_bytes()));
+        let exchange = ExchangeType::IDENTITY_PROTECTION;
+        let header = Header::v1(own, theirs, exchange, Flags::default(), MessageId(0));
+        let piece = Fragment { id: 1, number: 1, last: false, data: vec![0; 31 * 1024] };
+        let octets = emit_message(&header, &[Payload::Fragment(piece)]);
+        pair.input(B, Input::Datagram { local, remote, octets: &octets });
+    };
+    for number in 1..=40 {
+        fill(&mut pair, number);
+    }
+    assert_eq!(refused(&pair), 40 - 16);
+    pair.pass(16);
+    fill(&mut pair, 41);
+    assert_eq!(refused(&pair), 40 - 16);
 }

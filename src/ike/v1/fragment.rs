@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ike::event::Time;
+use crate::ike::reassembly::{OVERHEAD as KEEPING, Room};
 use crate::wire::iana::v1::{ExchangeType, PayloadType};
 use crate::wire::payload::PAYLOAD_HEADER_LEN;
 use crate::wire::v1::fragment::FRAGMENT_HEADER_LEN;
@@ -56,6 +57,45 @@ pub fn cut(message: Vec<u8>, most: usize, id: u16) -> Vec<Vec<u8>> {
 /// Whether a datagram is a fragment.
 pub fn is_fragment(header: &Header) -> bool {
     header.next_payload_v1() == PayloadType::FRAGMENT && !header.flags.contains(Flags::ENCRYPTION)
+}
+
+/// The fragments of one message that are here, and the room that they take.
+#[derive(Debug)]
+pub struct Pieces {
+    here: Reassembly,
+    room: Room,
+}
+
+impl Pieces {
+    /// None yet.
+    pub fn new(room: Room) -> Self {
+        Self { here: Reassembly::default(), room }
+    }
+
+    /// As [`Reassembly::add`], if there is room.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn add(
+        &mut self,
+        now: Time,
+        fragment: Fragment,
+        cookies: (IkeSpi, IkeSpi),
+    ) -> Result<Option<Vec<u8>>, String> {
+        let added = self.here.add(now, fragment, cookies);
+        let kept = self.room.resize(self.here.octets() + self.here.pieces.len() * KEEPING);
+        if kept.is_err() {
+            self.here = Reassembly::default();
+            let _ = self.room.resize(0);
+        }
+        kept.and(added)
+    }
+
+    /// When they are of no use any more.
+    pub fn deadline(&self) -> Time {
+        self.here.since.after(PATIENCE)
+    }
 }
 
 /// The fragments of one message that are here.

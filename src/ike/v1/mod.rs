@@ -56,6 +56,7 @@ use crate::wire::v1::{Content, Payload, parse_closed_message, parse_message};
 use crate::wire::{EspSpi, Header, MessageId};
 pub use children::policy_of;
 use established::{Established, Orphaned};
+use fragment::Pieces;
 pub use open::{first, initiate};
 pub use state::{Came, Next, Stage, State};
 
@@ -210,8 +211,10 @@ fn piece(
     };
     // We said that we can in our first message, before we know what the peer can.
     let wanted = core.globals.fragmentation;
+    let proved = state.heard().is_some();
+    let room = || Box::new(Pieces::new(core.fragments.room(frame.remote.ip(), proved)));
     let taken = fragment.and_then(|fragment| match wanted {
-        true => state.pieces.get_or_insert_default().add(core.now, fragment, frame.spis()),
+        true => state.pieces.get_or_insert_with(room).add(core.now, fragment, frame.spis()),
         false => Err("a fragment, which was not negotiated".into()),
     });
     let whole = taken.unwrap_or_else(|why| {
@@ -364,6 +367,7 @@ pub fn orphan(sa: &mut Sa) {
 pub fn timeout(sa: &mut Sa, core: &mut Core) {
     let now = core.now;
     let Body::V1(state) = &mut sa.body else { return };
+    state.pieces.take_if(|pieces| pieces.deadline() <= now);
     if let Some(sent) = message::send_again(state.out.as_deref_mut(), &sa.frame, core) {
         let exchange = state.unanswered().into();
         sa.frame.report(core, Event::NoAnswer { exchange, sent });

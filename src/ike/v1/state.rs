@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::configure::Configuring;
 use super::encryption::{AwaitOpened, AwaitSealed};
 use super::established::{Established, Orphaned};
-use super::fragment::Reassembly;
+use super::fragment::Pieces;
 use super::keys::Keys;
 use super::login::Login;
 use super::method::Client;
@@ -39,7 +39,7 @@ pub struct State {
     /// The digest of the peer's last message of phase 1.
     pub(super) latest: [u8; 20],
     /// A message of which fragments are here.
-    pub(super) pieces: Option<Box<Reassembly>>,
+    pub(super) pieces: Option<Box<Pieces>>,
 }
 
 /// The stages.
@@ -308,6 +308,10 @@ impl State {
 
     /// When it is to be looked at next.
     pub fn next_timeout(&self, frame: &Frame, core: &Core) -> Option<Time> {
+        earliest([self.next_of_stage(frame, core), self.pieces.as_ref().map(|it| it.deadline())])
+    }
+
+    fn next_of_stage(&self, frame: &Frame, core: &Core) -> Option<Time> {
         match &self.stage {
             Stage::Login(login) => {
                 earliest([login.next_timeout(frame), self.out.as_ref().map(|out| out.deadline())])

@@ -2,9 +2,7 @@
 //! itself, and what comes so is put together within bounds.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::keys::Protection;
@@ -12,6 +10,7 @@ use super::seal::{self, Fault, Piece};
 use crate::ike::core::Core;
 use crate::ike::event::Time;
 use crate::ike::frame::Frame;
+use crate::ike::reassembly::{OVERHEAD, Room};
 use crate::ike::report::Event;
 use crate::wire::iana::v2::{ExchangeType, NotifyType, PayloadType};
 use crate::wire::v2::sk::Fragment;
@@ -24,17 +23,11 @@ pub const MOST: u16 = 255;
 /// How long the first fragment waits for the last.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What keeping a fragment costs besides its octets, roughly.
-const OVERHEAD: usize = 64;
-
 /// The most octets of one message, without padding and with what keeping it costs.
 const MOST_OCTETS: usize = 64 * 1024;
 
 /// How many messages of one IKE SA may be incomplete at a time: one each way, and the window's next.
 const MOST_SETS: usize = 4;
-
-/// The most octets that wait in all IKE SAs together.
-const POOL: usize = 8 * 1024 * 1024;
 
 /// After so many repetitions of one message it is tried in smaller fragments.
 const IN_VAIN: u8 = 2;
@@ -64,17 +57,6 @@ impl Size {
     }
 }
 
-/// All incomplete messages together, in octets.
-#[derive(Debug, Clone, Default)]
-pub struct Pool(Arc<AtomicUsize>);
-
-impl Pool {
-    /// What waits now.
-    pub fn octets(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// What an IKE SA does about fragments.
 #[derive(Debug, Default)]
 pub struct Fragments {
@@ -95,15 +77,8 @@ struct Set {
     first: PayloadType,
     total: u16,
     parts: BTreeMap<u16, Vec<u8>>,
-    octets: usize,
+    room: Room,
     until: Time,
-    pool: Pool,
-}
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        self.pool.0.fetch_sub(self.octets, Ordering::Relaxed);
-    }
 }
 
 /// The notification that says we can, where it is configured.
@@ -172,7 +147,7 @@ impl Fragments {
         header: &Header,
         piece: Piece,
         fragment: Fragment,
-        established: bool,
+        (remote, proved): (IpAddr, bool),
     ) -> Result<Option<(PayloadType, Vec<u8>)>, String> {
         let Fragment { number, total } = fragment;
         if total > MOST {
@@ -194,7 +169,7 @@ impl Fragments {
                 if self.sets.len() >= MOST_SETS {
                     self.sets.remove(0);
                 }
-                let pool = core.fragments.clone();
+                let room = core.fragments.room(remote, proved);
                 let until = core.now.after(PATIENCE);
                 self.sets.push(Set {
                     response,
@@ -203,9 +178,8 @@ impl Fragments {
                     first: PayloadType::NONE,
                     total,
                     parts: BTreeMap::new(),
-                    octets: 0,
+                    room,
                     until,
-                    pool,
                 });
                 self.sets.len() - 1
             }
@@ -217,7 +191,7 @@ impl Fragments {
         if set.exchange != exchange {
             return Err(format!("a fragment of {exchange} among those of {}", set.exchange));
         }
-        set.put(number, piece, established)?;
+        set.put(number, piece)?;
         let is_whole = set.parts.len() == usize::from(set.total);
         Ok(is_whole.then(|| {
             let set = self.sets.remove(at);
@@ -228,24 +202,18 @@ impl Fragments {
 }
 
 impl Set {
-    fn put(&mut self, number: u16, piece: Piece, established: bool) -> Result<(), String> {
+    fn put(&mut self, number: u16, piece: Piece) -> Result<(), String> {
         if self.parts.contains_key(&number) {
             return Ok(());
         }
         if piece.inner.is_empty() {
             return Err("a fragment of nothing".into());
         }
-        let len = piece.inner.len() + OVERHEAD;
-        if self.octets + len > MOST_OCTETS {
+        let octets = self.room.octets() + piece.inner.len() + OVERHEAD;
+        if octets > MOST_OCTETS {
             return Err(format!("a message of more than {MOST_OCTETS} octets"));
         }
-        // Peers that have not proved who they are leave room for those that have.
-        let most = if established { POOL } else { POOL / 4 * 3 };
-        if self.pool.octets() + len > most {
-            return Err("too many incomplete messages wait already".into());
-        }
-        self.pool.0.fetch_add(len, Ordering::Relaxed);
-        self.octets += len;
+        self.room.resize(octets)?;
         if number == 1 {
             self.first = piece.first;
         }
@@ -276,8 +244,8 @@ pub fn open(
         }
         Some(fragment) => {
             core.stats.fragments_in += 1;
-            let established = frame.is_authenticated;
-            match frame.fragments.keep(core, header, piece, fragment, established) {
+            let whose = (frame.remote.ip(), frame.is_authenticated);
+            match frame.fragments.keep(core, header, piece, fragment, whose) {
                 Ok(Some(whole)) => whole,
                 Ok(None) => return Err(Fault::Incomplete),
                 Err(why) => {
@@ -345,6 +313,8 @@ mod tests {
     use crate::ike::Settings;
     use crate::wire::{Flags, IkeSpi};
 
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
     fn core() -> Core {
         Core::new(Box::new(SeededRandom::new(1)), Settings::default())
     }
@@ -366,7 +336,7 @@ mod tests {
         (number, total): (u16, u16),
     ) -> Result<Option<Vec<u8>>, String> {
         let fragment = Fragment { number, total };
-        let kept = fragments.keep(core, &header(1), piece(text), fragment, true);
+        let kept = fragments.keep(core, &header(1), piece(text), fragment, (PEER, true));
         kept.map(|whole| whole.map(|(_, octets)| octets))
     }
 
@@ -401,7 +371,7 @@ mod tests {
         assert!(keep(&mut it, &core, b"1", (3, 3)).is_err());
         for id in 10..100 {
             let fragment = Fragment { number: 1, total: 2 };
-            it.keep(&core, &header(id), piece(b"a"), fragment, true).unwrap();
+            it.keep(&core, &header(id), piece(b"a"), fragment, (PEER, true)).unwrap();
         }
         let least = MOST_SETS * (1 + OVERHEAD);
         assert_eq!((it.sets.len(), core.fragments.octets()), (MOST_SETS, least));
@@ -412,14 +382,13 @@ mod tests {
         let full = loop {
             let mut it = Fragments::default();
             let fragment = Fragment { number: 1, total: 2 };
-            let kept = it.keep(&core, &header(1), piece(&large), fragment, false);
+            let kept = it.keep(&core, &header(1), piece(&large), fragment, (PEER, false));
             many.push(it);
             if let Err(why) = kept {
                 break why;
             }
         };
         assert!(full.contains("too many"), "{full}");
-        assert!(core.fragments.octets() <= POOL / 4 * 3);
         // Who has proved to be the peer still finds room.
         assert_eq!(keep(&mut it, &core, &large, (1, 2)), Ok(None));
         drop(many);
