@@ -1,6 +1,7 @@
 //! What comes to the control socket from whoever can open it, and what crosses links.
 
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -8,10 +9,13 @@ use std::time::Duration;
 use oakd::crypto::{Random, SeededRandom};
 use oakd::proc::imsg::{self, Link};
 use oakd::proc::message::{Down, MAX_REQUEST, Reply, Request, Show, Told, Up};
+use oakd::wire::iana::v2::{EncryptionId, ExchangeType, GroupId, ProtocolId};
+use oakd::wire::v2::*;
+use oakd::wire::{Flags, Header, IkeSpi, MessageId, Spi};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, eventually};
 
 /// Writes octets to the control socket and waits for the other side to close.
 fn throw(daemon: &Daemon, octets: &[u8]) -> Vec<u8> {
@@ -65,8 +69,7 @@ fn clients_are_bounded_and_the_idle_are_dropped() {
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(words.contains("control clients are connected already"), "{words}");
     drop(idle);
-    let answered =
-        super::daemon::eventually(|| daemon.oakctl(&["show"]).status.success().then_some(()));
+    let answered = eventually(|| daemon.oakctl(&["show"]).status.success().then_some(()));
     assert!(answered.is_some(), "{}", daemon.log());
 }
 
@@ -77,7 +80,7 @@ fn one_connection_is_one_request() {
     let mut link: Link<Request, Reply> = Link::new(stream.into()).unwrap();
     link.send(&Request::Monitor { watch: Default::default(), whom: None }).unwrap();
     link.send(&Request::Show(Show::Stats)).unwrap();
-    let end = super::daemon::eventually(|| link.recv().err());
+    let end = eventually(|| link.recv().err());
     assert!(matches!(end, Some(imsg::Error::Closed)), "{end:?}");
 }
 
@@ -133,4 +136,32 @@ fn changed_frames_are_taken_or_refused() {
     mutate::<Up, Down>(&[Up::Log(line), Up::SecretsHeld, Up::Finished], &mut random);
     let id = oakd::proc::message::ClientId(7);
     mutate::<Told, Up>(&[Told::Pause(id), Told::Reply(id, Reply::Done("ok".into()))], &mut random);
+}
+
+/// Whoever knocks without end does not fill the log.
+#[test]
+fn a_flood_of_openings_that_nobody_wants_leaves_a_few_lines() {
+    let Some(daemon) = Daemon::start(&[]) else { return };
+    let socket = UdpSocket::bind("127.0.0.9:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let transforms = vec![Transform::Encr { id: EncryptionId::ENCR_AES_CBC, key_bits: Some(128) }];
+    let (number, protocol) = (1, ProtocolId::IKE);
+    let proposals = vec![Proposal { number, protocol, spi: Spi::None, transforms }];
+    let payloads = [
+        Payload::Sa(Sa { proposals }),
+        Payload::Ke(Ke { group: GroupId::MODP_2048, data: vec![2; 256] }),
+        Payload::Nonce(Nonce(vec![3; 32])),
+    ];
+    for number in 1..=300u64 {
+        let (exchange, flags) = (ExchangeType::IKE_SA_INIT, Flags::v2(true, false));
+        let own = IkeSpi(number.to_be_bytes());
+        let header = Header::v2(own, IkeSpi::ZERO, exchange, flags, MessageId(0));
+        socket.send_to(&emit_message(&header, &payloads), ("127.0.0.1", daemon.port)).unwrap();
+        let (len, _) = socket.recv_from(&mut [0; 2048]).expect("an answer to each");
+        assert!(len > 28);
+    }
+    let lines = || daemon.log().lines().filter(|line| line.contains("no policy for")).count();
+    assert_eq!(eventually(|| (lines() >= 60).then_some(())), Some(()));
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(lines(), 60);
 }

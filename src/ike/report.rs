@@ -1,7 +1,8 @@
 //! What the operator is told: what there is to tell, in one place. `words` has the sentences,
-//! `explained` takes failures apart.
+//! `explained` takes failures apart, `measure` says how much of it is logged.
 
 pub mod explained;
+mod measure;
 mod words;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use explained::Explained;
+pub use measure::Measure;
 
 use super::auth::Rejection;
 use crate::conf::PolicyName;

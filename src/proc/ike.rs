@@ -23,7 +23,7 @@ use crate::crypto::SystemRandom;
 use crate::ike::Engine;
 use crate::ike::event::{Command, Input, Output, Time};
 use crate::ike::pool::Lease;
-use crate::ike::report::{Level, Report, Way};
+use crate::ike::report::{Level, Measure, Report, Way};
 use crate::kernel::Left;
 use crate::net::{Datagram, Net, Sockets};
 use crate::pki::CertView;
@@ -61,6 +61,8 @@ pub struct Ike {
     /// Where our sockets are.
     rdomain: u16,
     failures: BTreeMap<Failed, Event>,
+    /// How much was logged lately.
+    measure: Measure,
     /// A configuration that is being handed over.
     coming: Option<Config>,
     /// One that waits until the kernel has said what it can do.
@@ -92,6 +94,7 @@ impl Default for Ike {
             encap_port: crate::net::NATT_PORT,
             rdomain: 0,
             failures: BTreeMap::new(),
+            measure: Measure::default(),
             coming: None,
             waiting: None,
             configured: false,
@@ -171,7 +174,8 @@ impl Part for Ike {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let times = [self.engine.next_timeout(), self.kernel.next_timeout()];
+        let times =
+            [self.engine.next_timeout(), self.kernel.next_timeout(), self.measure.deadline()];
         times.into_iter().flatten().min().map(|time| self.start + time.since(Time::default()))
     }
 
@@ -184,6 +188,7 @@ impl Part for Ike {
         if due(self.engine.next_timeout()) {
             self.handle(Input::Timeout);
         }
+        self.say_what_was_left_out(child);
         self.settle(child)
     }
 }
@@ -395,8 +400,17 @@ impl Ike {
         }
     }
 
+    fn say_what_was_left_out(&mut self, child: &mut Child) {
+        if let Some(sum) = self.measure.sum(self.now) {
+            child.log.notice(sum);
+        }
+    }
+
     fn report(&mut self, child: &mut Child, report: Report) -> Result<(), Fault> {
-        child.log.line(report.level(), report.to_string());
+        self.say_what_was_left_out(child);
+        if self.measure.admits(self.now, &report) {
+            child.log.line(report.level(), report.to_string());
+        }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         let event = Event { at, report };
         self.remember(&event);
