@@ -28,6 +28,9 @@ use crate::wire::dump::Rung;
 use crate::wire::v2::Id;
 use crate::wire::{EspSpi, Header, IkeSpi, MessageId};
 
+/// For how many questions and requests under way there is room also when there are none.
+const KEPT: usize = 7;
+
 /// The engine without its IKE SAs.
 pub struct Core {
     /// The time of the input that is being handled.
@@ -309,7 +312,7 @@ impl Core {
     pub fn owner(&mut self, id: RequestId) -> Option<Owner> {
         let owner = self.owners.remove(&id);
         if self.owners.is_empty() {
-            self.owners.shrink_to_fit();
+            self.owners.shrink_to(KEPT);
         }
         owner
     }
@@ -368,7 +371,7 @@ impl Core {
     pub fn asker(&mut self, id: QuestionId) -> Option<SaId> {
         let asker = self.askers.remove(&id);
         if self.askers.is_empty() {
-            self.askers.shrink_to_fit();
+            self.askers.shrink_to(KEPT);
         }
         asker
     }

@@ -44,6 +44,11 @@ impl Given {
         self.v4.map(IpAddr::from).into_iter().chain(v6)
     }
 
+    /// The addresses as prefixes.
+    fn hosts(self) -> [Option<Prefix>; 2] {
+        [self.v4.map(IpAddr::from), self.v6.map(IpAddr::from)].map(|it| it.map(Prefix::host))
+    }
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self == Self::default()
@@ -72,25 +77,25 @@ impl Inner {
         Some(format!("{} ({whose})", addresses.join(" ")))
     }
 
-    /// What `dynamic` is on our side.
-    pub fn local(self, outer: IpAddr) -> Vec<Prefix> {
+    /// What `dynamic` is on our side: one of a family at most.
+    pub fn local(self, outer: IpAddr) -> [Option<Prefix>; 2] {
         match self {
-            Inner::Outer | Inner::Peers(_) => vec![Prefix::host(outer)],
-            Inner::Ours(given) => given.addresses().map(Prefix::host).collect(),
+            Inner::Outer | Inner::Peers(_) => [Some(Prefix::host(outer)), None],
+            Inner::Ours(given) => given.hosts(),
             Inner::Asked { v4, v6 } => {
+                let any = |address| Prefix::new(address, 0);
                 let v4 = v4.then_some(IpAddr::from(Ipv4Addr::UNSPECIFIED));
                 let v6 = v6.then_some(IpAddr::from(Ipv6Addr::UNSPECIFIED));
-                let any = v4.into_iter().chain(v6);
-                any.filter_map(|address| Prefix::new(address, 0)).collect()
+                [v4.and_then(any), v6.and_then(any)]
             }
         }
     }
 
-    /// What `dynamic` is on the peer's side.
-    pub fn remote(self, outer: IpAddr) -> Vec<Prefix> {
+    /// What `dynamic` is on the peer's side; likewise.
+    pub fn remote(self, outer: IpAddr) -> [Option<Prefix>; 2] {
         match self {
-            Inner::Peers(given) => given.addresses().map(Prefix::host).collect(),
-            _ => vec![Prefix::host(outer)],
+            Inner::Peers(given) => given.hosts(),
+            _ => [Some(Prefix::host(outer)), None],
         }
     }
 }

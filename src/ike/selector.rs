@@ -39,7 +39,8 @@ impl Traffic {
 
     /// What a policy wants by some of its flows, chosen by their places.
     pub fn of_flows(policy: &Policy, hosts: Hosts, chosen: impl Fn(usize) -> bool) -> Self {
-        let mut traffic = Collected::default();
+        let room = || Vec::with_capacity(policy.flows.len());
+        let mut traffic = Collected { local: room(), remote: room() };
         for (_, (local, remote)) in pairs(policy, hosts).enumerate().filter(|(at, _)| chosen(*at)) {
             traffic.add(local, remote);
         }
@@ -202,7 +203,6 @@ fn widest(selectors: impl Iterator<Item = TrafficSelector>) -> Box<[TrafficSelec
     kept.into()
 }
 
-#[derive(Default)]
 struct Collected {
     local: Vec<TrafficSelector>,
     remote: Vec<TrafficSelector>,
@@ -285,34 +285,31 @@ fn pairs(
 ) -> impl Iterator<Item = (TrafficSelector, TrafficSelector)> {
     policy.flows.iter().flat_map(move |flow| {
         let locals = match flow.srcnat {
-            Some(translated) => vec![of_prefix(flow, &flow.local, translated)],
-            None => of_end(flow, &flow.local, || hosts.inner.local(hosts.local)),
+            Some(translated) => [Some(translated), None],
+            None => of_end(&flow.local, || hosts.inner.local(hosts.local)),
         };
-        let remotes = of_end(flow, &flow.remote, || hosts.inner.remote(hosts.remote));
-        let mut pairs = Vec::with_capacity(locals.len() * remotes.len());
-        for local in locals {
-            pairs.extend(remotes.iter().map(|remote| (local, *remote)));
-        }
+        let remotes = of_end(&flow.remote, || hosts.inner.remote(hosts.remote));
         let dynamic =
             [flow.local.addresses, flow.remote.addresses].contains(&FlowAddresses::Dynamic);
-        // Of what `dynamic` stands for, only one family suits the other end.
-        pairs.retain(|(local, remote)| {
-            !dynamic || local.addresses.0.is_ipv4() == remote.addresses.0.is_ipv4()
+        let each = locals.into_iter().flatten();
+        let pairs = each.flat_map(move |local| {
+            remotes.into_iter().flatten().map(move |remote| (local, remote))
         });
-        pairs
+        // Of what `dynamic` stands for, only one family suits the other end.
+        let suits = move |(local, remote): &(Prefix, Prefix)| {
+            !dynamic || local.address().is_ipv4() == remote.address().is_ipv4()
+        };
+        pairs.filter(suits).map(|(local, remote)| {
+            (of_prefix(flow, &flow.local, local), of_prefix(flow, &flow.remote, remote))
+        })
     })
 }
 
-fn of_end(
-    flow: &Flow,
-    end: &FlowEnd,
-    dynamic: impl FnOnce() -> Vec<Prefix>,
-) -> Vec<TrafficSelector> {
+/// What an end of a flow stands for: several where it is `dynamic`, one of a family.
+fn of_end(end: &FlowEnd, dynamic: impl FnOnce() -> [Option<Prefix>; 2]) -> [Option<Prefix>; 2] {
     match end.addresses {
-        FlowAddresses::Prefix(prefix) => vec![of_prefix(flow, end, prefix)],
-        FlowAddresses::Dynamic => {
-            dynamic().into_iter().map(|prefix| of_prefix(flow, end, prefix)).collect()
-        }
+        FlowAddresses::Prefix(prefix) => [Some(prefix), None],
+        FlowAddresses::Dynamic => dynamic(),
     }
 }
 

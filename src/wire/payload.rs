@@ -23,6 +23,9 @@ pub const MAX_PAYLOADS: usize = 64;
 /// of the caller: the payload's length is then wrong, and the peer will say so.
 pub const MAX_BODY_LEN: usize = 65535 - PAYLOAD_HEADER_LEN;
 
+/// The octets within which most chains of payloads lie: so much room is made for one at once.
+pub const USUAL_LEN: usize = 512;
+
 /// A payload with its body not yet understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawPayload<'a> {

@@ -75,22 +75,29 @@ pub fn kernel_selectors(
     let masks = selects.is_some_and(|it| it.masks);
     let port_pairs = match TrafficSelector::ICMP.contains(&ip_protocol) {
         true => icmp_ports(local.ports, remote.ports)?,
-        false => pairs(&ports(local.ports, masks)?, &ports(remote.ports, masks)?),
+        false => pairs(&ports(local.ports, masks)?, &ports(remote.ports, masks)?).collect(),
     };
-    let prefix_pairs = pairs(&prefixes(local.addresses)?, &prefixes(remote.addresses)?);
-    if prefix_pairs.len() * port_pairs.len() > MAX_FLOWS {
+    let (sources, destinations) = (prefixes(local.addresses)?, prefixes(remote.addresses)?);
+    let count = sources.len() * destinations.len() * port_pairs.len();
+    if count > MAX_FLOWS {
         return Err(NoFlows::TooMany);
     }
-    let all = pairs(&prefix_pairs, &port_pairs).into_iter().map(|((src, dst), ports)| {
-        let (src_port, dst_port) = ports;
-        KernelSelector { src, dst, ip_protocol, src_port, dst_port }
-    });
-    Ok(all.collect())
+    let mut all = Vec::with_capacity(count);
+    for (src, dst) in pairs(&sources, &destinations) {
+        all.extend(port_pairs.iter().map(|&(src_port, dst_port)| KernelSelector {
+            src,
+            dst,
+            ip_protocol,
+            src_port,
+            dst_port,
+        }));
+    }
+    Ok(all)
 }
 
 /// Each with each.
-fn pairs<A: Copy, B: Copy>(these: &[A], those: &[B]) -> Vec<(A, B)> {
-    these.iter().flat_map(|one| those.iter().map(move |other| (*one, *other))).collect()
+fn pairs<A: Copy, B: Copy>(these: &[A], those: &[B]) -> impl Iterator<Item = (A, B)> {
+    these.iter().flat_map(|one| those.iter().map(move |other| (*one, *other)))
 }
 
 /// A range of ports as a kernel takes it: in blocks, or one by one.

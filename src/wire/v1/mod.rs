@@ -298,7 +298,7 @@ pub fn emit_content(header: &Header, first: PayloadType, content: &[u8]) -> Vec<
 ///
 /// Bodies must not exceed [`payload::MAX_BODY_LEN`].
 pub fn emit_payloads(payloads: &[Payload]) -> (PayloadType, Vec<u8>) {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(payload::USUAL_LEN);
     let following = payloads.iter().skip(1).map(Payload::payload_type);
     let nexts = following.chain([PayloadType::NONE]);
     for (payload, next) in payloads.iter().zip(nexts) {

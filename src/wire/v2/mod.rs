@@ -189,8 +189,8 @@ pub fn parse_payloads(first: PayloadType, octets: &[u8]) -> Result<Vec<Payload>,
 pub fn emit_message(header: &Header, payloads: &[Payload]) -> Vec<u8> {
     let (first, octets) = emit_payloads(payloads);
     let length = u32::try_from(HEADER_LEN + octets.len()).unwrap_or(u32::MAX);
-    let header = Header { next_payload: first, length, ..*header };
-    let mut message = header.emit().to_vec();
+    let mut message = Vec::with_capacity(HEADER_LEN + octets.len());
+    message.extend(Header { next_payload: first, length, ..*header }.emit());
     message.extend(octets);
     message
 }
@@ -199,7 +199,7 @@ pub fn emit_message(header: &Header, payloads: &[Payload]) -> Vec<u8> {
 ///
 /// Bodies must not exceed [`payload::MAX_BODY_LEN`].
 pub fn emit_payloads(payloads: &[Payload]) -> (PayloadType, Vec<u8>) {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(payload::USUAL_LEN);
     let following = payloads.iter().skip(1).map(Payload::payload_type);
     let nexts = following.chain([PayloadType::NONE]);
     for (payload, next) in payloads.iter().zip(nexts) {

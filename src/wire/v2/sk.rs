@@ -261,7 +261,8 @@ fn lay_out(
     let end = icv_start + icv_len;
     let next_payload = if fragment.is_some() { PayloadType::SKF } else { PayloadType::SK };
     let length = u32::try_from(end).unwrap_or(u32::MAX);
-    let mut datagram = Header { next_payload, length, ..*header }.emit().to_vec();
+    let mut datagram = Vec::with_capacity(end);
+    datagram.extend(Header { next_payload, length, ..*header }.emit());
     datagram.extend([first.0, 0]);
     datagram.extend(saturate16(end - HEADER_LEN).to_be_bytes());
     if let Some(Fragment { number, total }) = fragment {
