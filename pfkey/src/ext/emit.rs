@@ -5,29 +5,14 @@ use crate::codec::{padded, write_sockaddr};
 use crate::dialect::{AddressStyle, Dialect, ExtType, FlowStyle, kame};
 use crate::layout;
 
+/// As much as the largest structure of one size takes.
+type Room = [u8; layout::comb::SIZE];
+
 /// Writes the extension behind what `to` holds, padded.
 pub(crate) fn emit(dialect: &Dialect, number: u16, ext: &Ext<'_>, to: &mut Vec<u8>) {
     let start = to.len();
-    let mut room = [0u8; layout::comb::SIZE];
+    let mut room: Room = [0; layout::comb::SIZE];
     match ext {
-        Ext::Sa(sa) => {
-            use layout::sa as l;
-            l::SPI.put_octets(&mut room, sa.spi.to_be_bytes());
-            l::REPLAY.put(&mut room, sa.replay);
-            l::STATE.put(&mut room, sa.state);
-            l::AUTH.put(&mut room, sa.auth);
-            l::ENCRYPT.put(&mut room, sa.encrypt);
-            l::FLAGS.put(&mut room, sa.flags);
-            to.extend_from_slice(&room[..l::SIZE]);
-        }
-        Ext::Lifetime(life) => {
-            use layout::lifetime as l;
-            l::ALLOCATIONS.put(&mut room, life.allocations);
-            l::BYTES.put(&mut room, life.bytes);
-            l::ADDTIME.put(&mut room, life.add_seconds);
-            l::USETIME.put(&mut room, life.use_seconds);
-            to.extend_from_slice(&room[..l::SIZE]);
-        }
         Ext::Address(address) => {
             use layout::address_kame as l;
             if dialect.address == AddressStyle::ProtoPrefix {
@@ -109,14 +94,68 @@ pub(crate) fn emit(dialect: &Dialect, number: u16, ext: &Ext<'_>, to: &mut Vec<u
     }
 }
 
-/// Small structures of one size; gives back the size.
-fn fill_fixed(ext: &Ext<'_>, room: &mut [u8; layout::comb::SIZE]) -> usize {
+/// Structures of one size; gives back the size.
+fn fill_fixed(ext: &Ext<'_>, room: &mut Room) -> usize {
     match *ext {
+        Ext::Sa(ref sa) => {
+            use layout::sa as l;
+            l::SPI.put_octets(room, sa.spi.to_be_bytes());
+            l::REPLAY.put(room, sa.replay);
+            l::STATE.put(room, sa.state);
+            l::AUTH.put(room, sa.auth);
+            l::ENCRYPT.put(room, sa.encrypt);
+            l::FLAGS.put(room, sa.flags);
+            l::SIZE
+        }
+        Ext::Lifetime(ref life) => {
+            use layout::lifetime as l;
+            l::ALLOCATIONS.put(room, life.allocations);
+            l::BYTES.put(room, life.bytes);
+            l::ADDTIME.put(room, life.add_seconds);
+            l::USETIME.put(room, life.use_seconds);
+            l::SIZE
+        }
         Ext::SpiRange { min, max } => {
             layout::spirange::MIN.put(room, min);
             layout::spirange::MAX.put(room, max);
             layout::spirange::SIZE
         }
+        _ => fill_kame(ext, room).or_else(|| fill_openbsd(ext, room)).unwrap_or(layout::ext::SIZE),
+    }
+}
+
+/// Those that KAME and its heirs have beside RFC 2367's.
+fn fill_kame(ext: &Ext<'_>, room: &mut Room) -> Option<usize> {
+    Some(match *ext {
+        Ext::Sa2(sa2) => {
+            layout::x_sa2::MODE.put(room, sa2.mode);
+            layout::x_sa2::SEQUENCE.put(room, sa2.sequence);
+            layout::x_sa2::REQID.put(room, sa2.reqid);
+            layout::x_sa2::SIZE
+        }
+        Ext::NatTType(kind) => {
+            layout::x_nat_t_type::TYPE.put(room, kind);
+            layout::x_nat_t_type::SIZE
+        }
+        Ext::NatTPort(port) => {
+            layout::x_nat_t_port::PORT.put_octets(room, port.to_be_bytes());
+            layout::x_nat_t_port::SIZE
+        }
+        Ext::NatTFrag(len) => {
+            layout::x_nat_t_frag::FRAGLEN.put(room, len);
+            layout::x_nat_t_frag::SIZE
+        }
+        Ext::ReplayWindow(packets) => {
+            layout::x_sa_replay::REPLAY.put(room, packets);
+            layout::x_sa_replay::SIZE
+        }
+        _ => return None,
+    })
+}
+
+/// Those that OpenBSD has beside RFC 2367's.
+fn fill_openbsd(ext: &Ext<'_>, room: &mut Room) -> Option<usize> {
+    Some(match *ext {
         Ext::Protocol { proto, direction, flags } => {
             layout::protocol::PROTO.put(room, proto);
             layout::protocol::DIRECTION.put(room, direction);
@@ -165,31 +204,8 @@ fn fill_fixed(ext: &Ext<'_>, room: &mut [u8; layout::comb::SIZE]) -> usize {
             layout::x_iface::DIRECTION.put(room, direction);
             layout::x_iface::SIZE
         }
-        Ext::Sa2(sa2) => {
-            layout::x_sa2::MODE.put(room, sa2.mode);
-            layout::x_sa2::SEQUENCE.put(room, sa2.sequence);
-            layout::x_sa2::REQID.put(room, sa2.reqid);
-            layout::x_sa2::SIZE
-        }
-        Ext::NatTType(kind) => {
-            layout::x_nat_t_type::TYPE.put(room, kind);
-            layout::x_nat_t_type::SIZE
-        }
-        Ext::NatTPort(port) => {
-            layout::x_nat_t_port::PORT.put_octets(room, port.to_be_bytes());
-            layout::x_nat_t_port::SIZE
-        }
-        Ext::NatTFrag(len) => {
-            layout::x_nat_t_frag::FRAGLEN.put(room, len);
-            layout::x_nat_t_frag::SIZE
-        }
-        Ext::ReplayWindow(packets) => {
-            layout::x_sa_replay::REPLAY.put(room, packets);
-            layout::x_sa_replay::SIZE
-        }
-        // Those of variable size are written by `emit`.
-        _ => layout::ext::SIZE,
-    }
+        _ => return None,
+    })
 }
 
 /// A policy without requests that lets a socket's packets pass, for setsockopt(2).

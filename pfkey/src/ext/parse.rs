@@ -55,14 +55,7 @@ pub(crate) fn parse<'a>(
         | T::NatTOa
         | T::NewAddressSrc
         | T::NewAddressDst => parse_address(dialect, raw)?,
-        T::KeyAuth | T::KeyEncrypt => {
-            use layout::key as l;
-            at_least(raw, l::SIZE)?;
-            let bits = l::BITS.get(raw);
-            let octets = usize::from(bits).div_ceil(8);
-            exactly(raw, padded(l::SIZE + octets))?;
-            Ext::Key(Key { bits, octets: raw.get(l::SIZE..l::SIZE + octets).unwrap_or_default() })
-        }
+        T::KeyAuth | T::KeyEncrypt => parse_key(raw)?,
         T::IdentitySrc | T::IdentityDst => {
             use layout::ident as l;
             at_least(raw, l::SIZE)?;
@@ -84,6 +77,47 @@ pub(crate) fn parse<'a>(
             exactly(raw, l::SIZE)?;
             Ext::SpiRange { min: l::MIN.get(raw), max: l::MAX.get(raw) }
         }
+        T::Policy
+        | T::Sa2
+        | T::NatTType
+        | T::NatTSport
+        | T::NatTDport
+        | T::NatTFrag
+        | T::SaReplay
+        | T::IfHwOffload
+        | T::SecCtx => parse_kame(dialect, kind, raw)?,
+        T::Protocol
+        | T::FlowType
+        | T::SaType2
+        | T::PolicyOpenBsd
+        | T::UdpEncap
+        | T::Tag
+        | T::Tap
+        | T::Counter
+        | T::Rdomain
+        | T::Mtu
+        | T::Replay
+        | T::Iface => parse_openbsd(kind, raw)?,
+        T::Sensitivity
+        | T::LocalCredentials
+        | T::RemoteCredentials
+        | T::LocalAuth
+        | T::RemoteAuth
+        | T::KmPrivate
+        | T::KmAddress
+        | T::Filter
+        | T::Unknown(_) => Ext::Raw(raw.get(layout::ext::SIZE..).unwrap_or_default()),
+    })
+}
+
+/// Those that KAME and its heirs have beside RFC 2367's.
+fn parse_kame<'a>(
+    dialect: &'static Dialect,
+    kind: ExtType,
+    raw: &'a [u8],
+) -> Result<Ext<'a>, &'static str> {
+    use ExtType as T;
+    Ok(match kind {
         T::Policy => Ext::Policy(policy::parse(dialect, raw)?),
         T::Sa2 => {
             use layout::x_sa2 as l;
@@ -117,7 +151,7 @@ pub(crate) fn parse<'a>(
             let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
             Ext::IfHwOffload { flags: l::FLAGS.get(raw), name: &name[..end] }
         }
-        T::SecCtx => {
+        _ => {
             use layout::x_sec_ctx as l;
             at_least(raw, l::SIZE)?;
             let len = usize::from(l::CTX_LEN.get(raw));
@@ -126,30 +160,10 @@ pub(crate) fn parse<'a>(
             exactly(raw, padded(l::SIZE + len))?;
             Ext::SecCtx { alg: l::CTX_ALG.get(raw), doi: l::CTX_DOI.get(raw), context }
         }
-        T::Protocol
-        | T::FlowType
-        | T::SaType2
-        | T::PolicyOpenBsd
-        | T::UdpEncap
-        | T::Tag
-        | T::Tap
-        | T::Counter
-        | T::Rdomain
-        | T::Mtu
-        | T::Replay
-        | T::Iface => parse_openbsd(kind, raw)?,
-        T::Sensitivity
-        | T::LocalCredentials
-        | T::RemoteCredentials
-        | T::LocalAuth
-        | T::RemoteAuth
-        | T::KmPrivate
-        | T::KmAddress
-        | T::Filter
-        | T::Unknown(_) => Ext::Raw(raw.get(layout::ext::SIZE..).unwrap_or_default()),
     })
 }
 
+/// Those that OpenBSD has beside RFC 2367's.
 fn parse_openbsd<'a>(kind: ExtType, raw: &'a [u8]) -> Result<Ext<'a>, &'static str> {
     use ExtType as T;
     Ok(match kind {
@@ -229,6 +243,15 @@ fn parse_address<'a>(dialect: &Dialect, raw: &'a [u8]) -> Result<Ext<'a>, &'stat
         AddressStyle::Reserved => (0, 0),
     };
     Ok(Ext::Address(Address { proto, prefix, addr }))
+}
+
+fn parse_key(raw: &[u8]) -> Result<Ext<'_>, &'static str> {
+    use layout::key as l;
+    at_least(raw, l::SIZE)?;
+    let bits = l::BITS.get(raw);
+    let octets = usize::from(bits).div_ceil(8);
+    exactly(raw, padded(l::SIZE + octets))?;
+    Ok(Ext::Key(Key { bits, octets: raw.get(l::SIZE..l::SIZE + octets).unwrap_or_default() }))
 }
 
 fn parse_proposal<'a>(dialect: &Dialect, raw: &'a [u8]) -> Result<Ext<'a>, &'static str> {
