@@ -123,6 +123,56 @@ fn proposals_that_differ_are_told_by_both_offers() {
 }
 
 #[test]
+fn what_is_judged_is_a_rule_of_the_peers_mode() {
+    let mut pair = Pair::new();
+    let named = |name: &str, mode, prf| Policy {
+        name: PolicyName(name.into()),
+        ike_proposals: vec![Proposal { prf: vec![prf], ..ikev1(B, mode).ike_proposals[0].clone() }],
+        ..ikev1(B, mode)
+    };
+    let rules = vec![
+        named("first", Phase1::Main, PrfId::PRF_HMAC_SHA2_512),
+        named("second", Phase1::Main, PrfId::PRF_HMAC_SHA2_256),
+        named("third", Phase1::Aggressive, PrfId::PRF_HMAC_SHA1),
+    ];
+    pair.configure(B, rules);
+    pair.configure(A, vec![ikev1(A, Phase1::Main)]);
+    pair.pass(5);
+    assert!(pair.reported(B, |event| match event {
+        Event::Disagreed(it) => {
+            let of = |name: &str| it.ours.iter().any(|line| line.starts_with(name));
+            it.mismatch.contains("SHA1")
+                && it.mismatch.contains("SHA2_256")
+                && of("first: IKE")
+                && !of("third")
+        }
+        _ => false,
+    }));
+    assert!(!pair.told(B, "we allow aggressive"));
+    pair.end();
+}
+
+/// CAST is there only where the library's configuration has its legacy.
+#[test]
+fn what_the_library_leaves_out_is_told_by_its_name() {
+    let cast = |side: usize| {
+        let mut it = ikev1(side, Phase1::Main);
+        it.ike_proposals[0].encryption = vec![(EncryptionId::ENCR_CAST, Some(128))];
+        it
+    };
+    let there = oakd::crypto::Block::new(EncryptionId::ENCR_CAST, Some(128)).is_ok();
+    let mut pair = Pair::new();
+    pair.configure(B, vec![cast(B)]);
+    pair.configure(A, vec![cast(A)]);
+    pair.pass(5);
+    assert_eq!(
+        pair.told(A, "nothing that this rule names for phase 1 can be used: ENCR_CAST-128"),
+        !there
+    );
+    pair.end();
+}
+
+#[test]
 fn other_quick_mode_proposals_and_traffic_are_told() {
     let mut pair = v1_pair(Phase1::Main, |side, policy| {
         if side == B {

@@ -211,6 +211,11 @@ pub enum Event {
         /// Those that it names.
         groups: Vec<String>,
     },
+    /// Nothing that a policy of IKEv1 names for phase 1 can be computed here.
+    NothingComputed {
+        /// What is missing, of each suite.
+        why: Vec<String>,
+    },
     /// The peer answers in the other version of the protocol.
     OtherVersion {
         /// The version that the policy is for.
@@ -400,9 +405,10 @@ impl Report {
             Fragmented, FragmentsShrink, HalfOpenExpired, IkeDeleted, IkeEstablished, IkeRekeyed,
             InitialContact, Initiating, Internal, KernelFailed, KernelIncapable, KeyExchangeTurned,
             LoggedIn, LoginFailed, Message, Misbehaved, MovedByRekey, NatForbidden, NatFound,
-            NoAnswer, NoGroup, NoPolicy, NotSelectable, OtherVersion, PathMoved, PathNotProved,
-            PathRefused, PathTried, PeerNotAuthenticated, PeerRejected, ProofUnreadable,
-            QuestionRefused, Refused, Remapped, Superseded, TooManyTries, WillRetry,
+            NoAnswer, NoGroup, NoPolicy, NotSelectable, NothingComputed, OtherVersion, PathMoved,
+            PathNotProved, PathRefused, PathTried, PeerNotAuthenticated, PeerRejected,
+            ProofUnreadable, QuestionRefused, Refused, Remapped, Superseded, TooManyTries,
+            WillRetry,
         };
         match self.event {
             Disagreed(_)
@@ -417,6 +423,7 @@ impl Report {
             | KernelIncapable { .. }
             | NotSelectable { .. }
             | NoGroup { .. }
+            | NothingComputed { .. }
             | NatForbidden
             | Internal { .. } => Level::Error,
             IkeEstablished { .. }

@@ -75,6 +75,14 @@ impl Event {
                     "write `ikesa` with a group that is computed here, on both sides",
                 )
             },
+            Event::NothingComputed { why } => Explained {
+                ours: why.clone(),
+                ..of(
+                    "the peer cannot be called",
+                    self.to_string(),
+                    "write after `main` or `aggressive` what is computed here, on both sides",
+                )
+            },
             Event::LoginFailed { .. } => of(
                 "the login failed",
                 self.to_string(),

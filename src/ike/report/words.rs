@@ -135,6 +135,13 @@ impl fmt::Display for Event {
             Event::NoGroup { groups } => {
                 write!(f, "ikesa names no group that can be computed here: {}", groups.join(", "))
             }
+            Event::NothingComputed { why } => {
+                write!(
+                    f,
+                    "nothing that this rule names for phase 1 can be used: {}",
+                    why.join(", ")
+                )
+            }
             Event::OtherVersion { ours, theirs } => {
                 let word = if *theirs == 1 { "ike" } else { "ikev2" };
                 write!(

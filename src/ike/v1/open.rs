@@ -14,6 +14,7 @@ use crate::crypto::{KeyExchange, Secret, sha1};
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::id;
+use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Disagreement, Event, Way};
 use crate::ike::sa::{Body, Sa};
 use crate::ike::table::{Crowd, First, SaId, Table};
@@ -23,7 +24,10 @@ use crate::wire::v1::{
     Content, Notify, Payload, Sa as SaPayload, body_of, emit_message, parse_closed_message,
     parse_opaque,
 };
-use crate::wire::{Flags, Header, MessageId};
+use crate::wire::{Flags, Header, MessageId, Spi};
+
+/// How many other policies a peer's proposal is shown beside.
+const MOST_OTHERS: usize = 8;
 
 /// Calls a peer.
 pub fn initiate(
@@ -38,7 +42,12 @@ pub fn initiate(
     let offered = offer::phase1(&policy, method.id);
     let group = offered.proposals.iter().flat_map(|it| &it.transforms).find_map(|transform| {
         transform.ike(IkeAttribute::GROUP_DESCRIPTION).and_then(|group| u16::try_from(group).ok())
-    })?;
+    });
+    let Some(group) = group else {
+        let why = offer::lacking(&policy);
+        core.report(Some(remote), Some(&policy.name), Event::NothingComputed { why });
+        return None;
+    };
     let id = SaId(core.ike_spi());
     let mut frame = Frame::new(id, true, local, remote, Arc::clone(&policy), core.now);
     frame.first_contact = first_contact;
@@ -200,19 +209,7 @@ fn choose(
 ) -> Option<(Arc<Policy>, Phase1Choice)> {
     let theirs = bag.sa.as_ref()?;
     let said = bag.ids.first().map(neutral);
-    let chosen = |policy: &Policy| {
-        let computable =
-            |choice: &Phase1Choice| choice.suite.prf().is_ok() && choice.suite.block().is_ok();
-        let chosen = offer::choose_phase1(policy, &methods(policy, false), theirs)?;
-        match computable(&chosen) {
-            true => Ok(chosen),
-            false => offer::choose_phase1(
-                &Policy { ike_proposals: Vec::new(), ..policy.clone() },
-                &methods(policy, false),
-                theirs,
-            ),
-        }
-    };
+    let chosen = |policy: &Policy| offer::choose_phase1(policy, &methods(policy, false), theirs);
     let named = |policy: &Policy| said.as_ref().is_none_or(|said| id::accepts(policy, said));
     let in_mode = |policy: &Policy| policy.version == Version::V1(mode);
     let policies = &core.policies;
@@ -223,7 +220,9 @@ fn choose(
         let chosen = chosen(&policy).ok()?;
         return Some((policy, chosen));
     }
-    let event = match policies.select(1, local, remote, named) {
+    // Of those for the peer, one of its mode tells more than one of the other.
+    let of_mode = policies.select(1, local, remote, |policy| named(policy) && in_mode(policy));
+    let event = match of_mode.or_else(|| policies.select(1, local, remote, named)) {
         None => match (policies.select(1, local, remote, |_| true), said) {
             (Some(policy), Some(said)) => {
                 let name = &policy.name.0;
@@ -242,10 +241,23 @@ fn choose(
                 (None, Event::NoPolicy { wanted, candidates })
             }
         },
-        Some(nearest) => match chosen(&nearest) {
-            Err(disagreement) => (Some(nearest), Event::Disagreed(disagreement)),
-            Ok(_) => (Some(nearest), Event::Disagreed(other_mode(mode, theirs))),
-        },
+        Some(nearest) => {
+            let event = match chosen(&nearest) {
+                Err(mut disagreement) if in_mode(&nearest) => {
+                    let others = policies.for_addresses(1, local, remote);
+                    let others =
+                        others.filter(|it| named(it) && in_mode(it) && !Arc::ptr_eq(it, &nearest));
+                    disagreement.ours.extend(others.take(MOST_OTHERS).flat_map(|other| {
+                        let offers = proposal::offer(&other.ike_proposals, Kind::Ike, &Spi::None);
+                        let lines = proposal::printed(&offers).into_iter();
+                        lines.map(|line| format!("{}: {line}", other.name.0))
+                    }));
+                    disagreement
+                }
+                _ => other_mode(mode, theirs),
+            };
+            (Some(nearest), Event::Disagreed(event))
+        }
     };
     let (policy, event) = event;
     core.report(Some(remote), policy.as_ref().map(|policy| &policy.name), event);

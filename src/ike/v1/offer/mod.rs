@@ -11,7 +11,7 @@ mod phase2;
 pub use bundle::{Chosen, Encapsulation, Spis, Wanted, cpi};
 
 pub use lifetime::{lifetime, lifetime_attributes, shorter};
-pub use phase1::{Phase1Choice, accept_phase1, choose_phase1, phase1};
+pub use phase1::{Phase1Choice, accept_phase1, choose_phase1, lacking, phase1};
 pub use phase2::{
     Phase2Choice, accept_phase2, choose_phase2, passes_nat, pfs_group, phase2, protocol_id,
 };

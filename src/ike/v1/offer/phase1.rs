@@ -2,7 +2,7 @@
 
 use super::{MOST, advice, algorithms, encryption, lifetime, unknown};
 use crate::conf::{Lifetime, Policy, Proposal};
-use crate::crypto::{IkeSuite, kex};
+use crate::crypto::{Block, Error, IkeSuite, Prf, kex};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::Disagreement;
 use crate::ike::v1::method::Method;
@@ -28,10 +28,12 @@ pub struct Phase1Choice {
     pub answer: Sa,
 }
 
-/// What we offer for phase 1, each transform with this way of authentication.
+/// What we offer for phase 1, each transform with this way of authentication: nothing that the cryptographic
+/// library leaves out.
 pub fn phase1(policy: &Policy, method: AuthMethod) -> Sa {
     let mut transforms = Vec::new();
-    for suite in policy.ike_proposals.iter().flat_map(ike_suites) {
+    let suites = policy.ike_proposals.iter().flat_map(ike_suites);
+    for suite in suites.filter(|suite| computed(suite).is_ok()) {
         let Some(attributes) = ike_attributes(&suite, method, policy.ike_lifetime) else {
             continue;
         };
@@ -40,6 +42,14 @@ pub fn phase1(policy: &Policy, method: AuthMethod) -> Sa {
     }
     let (number, protocol) = (1, ProtocolId::ISAKMP);
     Sa { proposals: vec![WireProposal { number, protocol, spi: Spi::None, transforms }] }
+}
+
+/// Why there is nothing to offer: what each suite of ours lacks.
+pub fn lacking(policy: &Policy) -> Vec<String> {
+    let suites = policy.ike_proposals.iter().flat_map(ike_suites);
+    let mut why: Vec<_> = suites.filter_map(|it| Some(computed(&it).err()?.to_string())).collect();
+    why.dedup();
+    why
 }
 
 /// Chooses from what the peer offers for phase 1.
@@ -73,7 +83,16 @@ pub fn choose_phase1(
         let said: Vec<_> = all.iter().filter_map(|(_, it)| method_of(it)).collect();
         return Err(other_method(policy, methods, &said, &offers(&all.iter().collect::<Vec<_>>())));
     }
-    let chosen = proposal::choose_ike(&ours, &offers(&fitting), None).map_err(|mut it| {
+    let theirs = offers(&fitting);
+    let able: Vec<_> = ours.iter().filter_map(able).collect();
+    let chosen = proposal::choose_ike(&able, &theirs, None).or_else(|_| {
+        let chosen = proposal::choose_ike(&ours, &theirs, None)?;
+        match computed(&chosen.suite) {
+            Ok(()) => Ok(chosen),
+            Err(why) => Err(proposal::incomputable(&ours, &theirs, &why)),
+        }
+    });
+    let chosen = chosen.map_err(|mut it| {
         it.about = "the proposal of phase 1".into();
         it.advice = advice("main or aggressive");
         it
@@ -130,7 +149,7 @@ pub fn accept_phase1(offered: &Sa, answer: &Sa) -> Result<Phase1Choice, String> 
 /// The suites that a proposal of ours stands for.
 fn ike_suites(proposal: &Proposal) -> Vec<IkeSuite> {
     let mut suites = Vec::new();
-    for &group in proposal.groups.iter().filter(|group| kex::supported(**group)) {
+    for &group in &proposal.groups {
         for &encryption in &proposal.encryption {
             for &prf in &proposal.prf {
                 suites.push(IkeSuite { encryption, integrity: None, prf, group });
@@ -138,6 +157,35 @@ fn ike_suites(proposal: &Proposal) -> Vec<IkeSuite> {
         }
     }
     suites
+}
+
+/// Whether the suite is computed here.
+///
+/// # Errors
+///
+/// What of it is not, by name.
+fn computed(suite: &IkeSuite) -> Result<(), Error> {
+    suite.block().and(suite.prf().map(drop))?;
+    match kex::supported(suite.group) {
+        true => Ok(()),
+        false => Err(Error::Unsupported(suite.group.to_string())),
+    }
+}
+
+/// What of a proposal is computed here, if anything comes of it.
+fn able(proposal: &Proposal) -> Option<Proposal> {
+    let encryption = proposal.encryption.iter().copied();
+    let encryption: Vec<_> =
+        encryption.filter(|(id, bits)| Block::new(*id, *bits).is_ok()).collect();
+    let prf: Vec<_> = proposal.prf.iter().copied().filter(|id| Prf::new(*id).is_ok()).collect();
+    let groups = proposal.groups.iter().copied();
+    let groups: Vec<_> = groups.filter(|group| kex::supported(*group)).collect();
+    (!encryption.is_empty() && !prf.is_empty() && !groups.is_empty()).then(|| Proposal {
+        encryption,
+        prf,
+        groups,
+        ..proposal.clone()
+    })
 }
 
 /// Our proposals for phase 1 as they are matched; a policy of IKEv1 names no integrity.
