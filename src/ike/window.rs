@@ -107,6 +107,11 @@ impl Outstanding {
         self.next
     }
 
+    /// How often it was sent.
+    pub fn sendings(&self) -> u32 {
+        self.sent
+    }
+
     /// What to do about it now.
     pub fn due(&mut self, now: Time, backoff: &Backoff, random: &mut dyn Random) -> Due<'_> {
         if self.next > now {

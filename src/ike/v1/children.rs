@@ -118,7 +118,7 @@ impl Established {
 
 /// Of the children that carry the same traffic, those that came to be last. Both sides may negotiate at once, and
 /// peers differ in which of two they keep: neither is deleted, and only one has a successor.
-fn newest(frame: &Frame) -> Vec<ChildId> {
+pub fn newest(frame: &Frame) -> Vec<ChildId> {
     let up = frame.children.iter().filter(|child| child.stage == Stage::Up);
     let mut newest: Vec<&Child> = Vec::new();
     for child in up {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Task;
-use super::children::{policy_of, remove};
+use super::children::{newest, policy_of, remove};
 use super::keys::Keys;
 use super::message::fresh_id;
 use super::method::Client;
@@ -209,11 +209,11 @@ impl Established {
     pub fn start(&mut self, frame: &mut Frame, core: &mut Core, task: Task) {
         match task {
             Task::RekeyChild(id) => {
-                let child = frame.children.iter_mut().find(|child| child.id == id);
-                let Some(child) = child.filter(|child| child.stage == Stage::Up) else { return };
-                if self.taken_over {
+                if self.taken_over || !newest(frame).contains(&id) {
                     return;
                 }
+                let child = frame.children.iter_mut().find(|child| child.id == id);
+                let Some(child) = child else { return };
                 child.stage = Stage::Rekeying;
                 let wanted = child.agreement.traffic.clone();
                 let policy = policy_of(frame, core, &wanted);

@@ -115,6 +115,9 @@ impl Established {
                 }
             }
         }
+        if frame.gone.is_none() {
+            self.begin_queued(frame, core);
+        }
     }
 
     /// Opens a message that is all of its exchange. One that comes again, or ours that somebody sends back (both

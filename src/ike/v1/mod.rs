@@ -107,6 +107,9 @@ pub fn established(
     let Body::V1(state) = &mut sa.body else { return };
     if let Stage::Established(state) = &mut state.stage {
         work(state, &mut sa.frame, core);
+        if sa.frame.gone.is_none() {
+            state.begin_queued(&sa.frame, core);
+        }
     }
 }
 

@@ -102,9 +102,10 @@ impl Established {
             }
         };
         let Considered { policy, traffic, encapsulation, .. } = considered;
-        let replaced = frame.children.iter().find(|child| {
+        let same = frame.children.iter().filter(|child| {
             matches!(child.stage, Stage::Up | Stage::Rekeying) && child.agreement.traffic == traffic
         });
+        let replaced = same.max_by_key(|child| child.created);
         let quick = Quick {
             id,
             iv: plain.next,

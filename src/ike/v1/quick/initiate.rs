@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::install::postpone;
 use super::reserve::Reserved;
-use super::{COMMIT, LINGER, Quick, Step, Waiting, in_use, wanted, with_lifetime};
+use super::{AT_ONCE, COMMIT, LINGER, Quick, Step, Waiting, in_use, wanted, with_lifetime};
 use crate::conf::{Lifetime, Policy, Proposal};
 use crate::crypto::KeyExchange;
 use crate::ike::child::{Agreement, Child, ChildId, ChildKeys};
@@ -67,13 +67,27 @@ impl Established {
             traffic,
             began: core.now,
             rekeys,
-            step: Step::AwaitSpi(feasible),
+            step: Step::Queued(feasible),
             reserved: Reserved::default(),
             out: None,
             last: None,
         };
-        quick.reserve(frame, core);
         self.exchanges.push(Box::new(quick));
+        self.begin_queued(frame, core);
+    }
+
+    /// Quick Modes of ours whose turn has come begin.
+    pub fn begin_queued(&mut self, frame: &Frame, core: &mut Core) {
+        while self.exchanges.iter().filter(|quick| quick.is_under_way()).count() < AT_ONCE {
+            let mut waiting =
+                self.exchanges.iter_mut().filter(|it| matches!(it.step, Step::Queued(_)));
+            let Some(quick) = waiting.next() else { return };
+            if let Step::Queued(feasible) = &mut quick.step {
+                quick.step = Step::AwaitSpi(std::mem::take(feasible));
+            }
+            quick.began = core.now;
+            quick.reserve(frame, core);
+        }
     }
 
     fn encapsulation(&self, frame: &Frame, policy: &Policy) -> Encapsulation {
@@ -247,8 +261,10 @@ impl Established {
         let only = || self.exchanges.iter().position(|quick| offers(quick));
         let kind = notify.notify_type;
         let Some(at) = named.or_else(only) else {
-            let (what, notify) = ("an ISAKMP SA".into(), kind.to_string());
-            let (offered, advice) = (Vec::new(), inform::advice(kind));
+            // The keys of phase 1 are right, or nobody could have read this.
+            let what = "a message that is no offer".into();
+            let (notify, offered) = (kind.to_string(), Vec::new());
+            let advice = "see the peer's log".into();
             return frame.report(core, Event::Refused { what, notify, offered, advice });
         };
         let quick = self.exchanges.swap_remove(at);

@@ -1,7 +1,7 @@
 //! Child SAs in the kernel: what Quick Mode does when they are there, or cannot be.
 
 use super::{LINGER, Quick, Step, Waiting, received_on, with_lifetime};
-use crate::ike::child::{ChildId, Stage};
+use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed, Part};
 use crate::ike::event::Direction;
 use crate::ike::frame::Frame;
@@ -101,9 +101,15 @@ fn up(frame: &mut Frame, core: &mut Core, at: usize) {
         Some(old) => {
             core.stats.rekeys += 1;
             frame.children[at].replaces = None;
-            let old = &mut frame.children[old];
-            old.retire(core, GRACE);
-            Event::ChildRekeyed { spis, old: old.printed_spis().0 }
+            let since = frame.children[old].created;
+            let event = Event::ChildRekeyed { spis, old: frame.children[old].printed_spis().0 };
+            frame.children[old].retire(core, GRACE);
+            // What both sides negotiated at once with the old one, or before it, is of no use either.
+            let useless = |it: &&mut Child| {
+                it.stage == Stage::Up && it.created <= since && it.agreement.traffic == traffic
+            };
+            frame.children.iter_mut().filter(useless).for_each(|it| it.retire(core, GRACE));
+            event
         }
         None => {
             // The first one, or whose predecessor did not live to see it.

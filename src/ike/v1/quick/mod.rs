@@ -1,6 +1,7 @@
 //! Quick Mode (RFC 2409 §5.5): child SAs, several at once, each known by its message ID.
 //!
 //! ```text
+//! Queued
 //! AwaitSpi       (kernel)
 //! AwaitAnswer    -- {HASH(1), SA, Ni [, KE] [, IDci, IDcr]} -->   AwaitSpiForPeer, AwaitInbound (kernel)
 //!                <-- {HASH(2), SA, Nr [, KE] [, IDci, IDcr]} --   AwaitEnd
@@ -43,6 +44,13 @@ use reserve::Reserved;
 /// How long a Quick Mode that is done repeats its last message.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// The most Quick Modes under way, the peer's too, when we begin another. Of more than three exchanges, whatever
+/// they are, strongSwan forgets the oldest (max_ikev1_exchanges), and never has the SAs that we think it has.
+const AT_ONCE: usize = 2;
+
+/// A message that was sent so often in vain keeps no other Quick Mode waiting.
+const HOPE: u32 = 4;
+
 /// How long the commit bit makes the other side wait for CONNECTED.
 const COMMIT: Duration = Duration::from_secs(3);
 
@@ -68,6 +76,8 @@ pub struct Quick {
 }
 
 enum Step {
+    /// We are to offer, when those before it are done.
+    Queued(Vec<Proposal>),
     /// We are about to offer.
     AwaitSpi(Vec<Proposal>),
     /// We offered.
@@ -111,12 +121,18 @@ impl Quick {
 
     /// Whether the peer knows nothing of it yet.
     pub fn is_unknown(&self) -> bool {
-        matches!(self.step, Step::AwaitSpi(_))
+        matches!(self.step, Step::Queued(_) | Step::AwaitSpi(_))
     }
 
     /// Whether it is to end in the successor of this child.
     pub fn replaces(&self, child: ChildId) -> bool {
         self.rekeys == Some(child)
+    }
+
+    /// Whether others wait for its end, as long as there is hope that it comes.
+    fn is_under_way(&self) -> bool {
+        let hopeless = self.out.as_ref().is_some_and(|out| out.sendings() >= HOPE);
+        !matches!(self.step, Step::Queued(_) | Step::AwaitConnected(_) | Step::Done(_)) && !hopeless
     }
 
     /// When it is to be looked at next.
