@@ -36,6 +36,7 @@ mod v1_insider;
 mod v1_insiders;
 mod v1_login;
 mod v1_login_insiders;
+mod v1_losses;
 mod v1_odd_peers;
 mod v1_orders;
 mod v1_phases;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::established::{Established, GRACE};
 use super::quick::received_on;
 use super::{Task, traffic};
-use crate::conf::{Policy, Start, Version};
+use crate::conf::{Phase1, Policy, Start, Version};
 use crate::ike::child::{Child, ChildId, Stage};
 use crate::ike::core::Core;
 use crate::ike::event::{Direction, KernelAnswer, KernelSelector, SaKey, Time};
@@ -28,6 +28,12 @@ impl Established {
             .collect();
         for policy in wanted {
             self.fill(frame, core, &policy, None);
+        }
+        // Nobody answers the last message of Aggressive Mode. Where it was lost the peer, which hears something
+        // under keys that it has not seen proved, repeats its answer, and so gets it again: let it hear something.
+        let aggressive = frame.policy.version == Version::V1(Phase1::Aggressive);
+        if aggressive && self.abilities.dpd && self.exchanges.is_empty() && self.probe.is_none() {
+            self.send_probe(frame, core);
         }
     }
 

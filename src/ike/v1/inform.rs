@@ -12,7 +12,7 @@ use super::protect::Plain;
 use super::rules::{Bag, Message, sort};
 use super::{State, message, with_hash};
 use crate::conf::{Lifetime, SaProtocol};
-use crate::ike::child::{Agreement, Stage};
+use crate::ike::child::{Agreement, Child, Stage};
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::report::{Event, Gone, Way};
@@ -326,7 +326,14 @@ pub fn child_deleted(sa: &mut Sa, core: &mut Core, protocol: SaProtocol, spi: Es
 }
 
 fn deleted(frame: &mut Frame, core: &mut Core, at: usize) {
-    let replaced = frame.children[at].stage == Stage::Ending;
+    // Both sides may have negotiated at once; which one has a successor they need not see alike.
+    let child = &frame.children[at];
+    let serves = |it: &Child| {
+        it.id != child.id
+            && it.stage == Stage::Up
+            && it.agreement.traffic == child.agreement.traffic
+    };
+    let replaced = child.stage == Stage::Ending || frame.children.iter().any(serves);
     let why = if replaced { Gone::Replaced } else { Gone::ByPeer };
     remove(frame, core, at, why);
 }
