@@ -194,9 +194,7 @@ impl Established {
                 NotifyType::RESPONDER_LIFETIME => {
                     let said = super::offer::lifetime(&notify.lifetimes()).seconds;
                     let spi = notify.spi.child();
-                    let of = |it: &&mut Child| {
-                        spi.is_some_and(|spi| it.agreement.sends(spi))
-                    };
+                    let of = |it: &&mut Child| spi.is_some_and(|spi| it.agreement.sends(spi));
                     let hard = std::time::Duration::from_secs(said.into());
                     if let Some(child) = frame.children.iter_mut().find(of)
                         && said != 0

@@ -105,7 +105,7 @@ impl Established {
         let same = frame.children.iter().filter(|child| {
             matches!(child.stage, Stage::Up | Stage::Rekeying) && child.agreement.traffic == traffic
         });
-        let replaced = same.max_by_key(|child| child.created);
+        let replaced = same.max_by_key(|child| child.id);
         let quick = Quick {
             id,
             iv: plain.next,

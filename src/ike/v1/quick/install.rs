@@ -101,12 +101,12 @@ fn up(frame: &mut Frame, core: &mut Core, at: usize) {
         Some(old) => {
             core.stats.rekeys += 1;
             frame.children[at].replaces = None;
-            let since = frame.children[old].created;
+            let before = frame.children[old].id;
             let event = Event::ChildRekeyed { spis, old: frame.children[old].printed_spis().0 };
             frame.children[old].retire(core, GRACE);
             // What both sides negotiated at once with the old one, or before it, is of no use either.
             let useless = |it: &&mut Child| {
-                it.stage == Stage::Up && it.created <= since && it.agreement.traffic == traffic
+                it.stage == Stage::Up && it.id < before && it.agreement.traffic == traffic
             };
             frame.children.iter_mut().filter(useless).for_each(|it| it.retire(core, GRACE));
             event
