@@ -21,6 +21,7 @@ pub mod policy;
 pub mod pool;
 pub mod proposal;
 pub mod provide;
+mod quota;
 pub mod reassembly;
 pub mod report;
 pub mod sa;

@@ -2,13 +2,13 @@
 //!
 //! What is left out is told of in one line, once the time is over in which it was counted.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Event, Level, Report};
+use crate::conf::counted;
 use crate::ike::event::Time;
-use crate::ike::table::Network;
+use crate::ike::quota::Quota;
 
 /// In how long a time reports are counted.
 const SPAN: Duration = Duration::from_secs(60);
@@ -20,13 +20,11 @@ const FAILURES: (u32, u32) = (600, 60);
 /// The most of all else about one network: many peers of one may well come up at once.
 const OTHERS: u32 = 3000;
 
-/// What was told lately.
-#[derive(Debug, Default)]
+/// What is told.
+#[derive(Debug)]
 pub struct Measure {
-    since: Time,
-    failures: u32,
-    /// Failures and all else: no more entries than what was told of.
-    networks: HashMap<Network, (u32, u32)>,
+    failures: Quota,
+    others: Quota,
     left_out: Option<LeftOut>,
 }
 
@@ -35,48 +33,48 @@ pub struct Measure {
 struct LeftOut {
     count: u64,
     last: SocketAddr,
+    /// When this is told.
+    until: Time,
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        let (most, most_near) = FAILURES;
+        Self {
+            failures: Quota::new(SPAN, most, most_near),
+            others: Quota::new(SPAN, u32::MAX, OTHERS),
+            left_out: None,
+        }
+    }
 }
 
 impl Measure {
     /// Whether a report is logged; it is counted. Only what an operator sees who asked for no more is measured.
     pub fn admits(&mut self, now: Time, report: &Report) -> bool {
         let Some(peer) = report.peer.filter(|_| report.level() <= Level::Info) else { return true };
-        let network = Network::of(peer.ip());
-        let (failures, others) = self.networks.get(&network).copied().unwrap_or((0, 0));
-        let (most, most_near) = FAILURES;
-        let failed = is_failure(report);
-        let admitted = match failed {
-            true => self.failures < most && failures < most_near,
-            false => others < OTHERS,
-        };
-        if self.networks.is_empty() && self.left_out.is_none() {
-            self.since = now;
-        }
+        let quota = if is_failure(report) { &mut self.failures } else { &mut self.others };
+        let admitted = quota.admits(now, peer.ip());
         if !admitted {
-            let count = self.left_out.as_ref().map_or(0, |it| it.count);
-            self.left_out = Some(LeftOut { count: count.saturating_add(1), last: peer });
-            return false;
+            let first = LeftOut { count: 0, last: peer, until: quota.until() };
+            let left_out = self.left_out.get_or_insert(first);
+            left_out.count = left_out.count.saturating_add(1);
+            left_out.last = peer;
         }
-        self.failures += u32::from(failed);
-        let counts = (failures + u32::from(failed), others + u32::from(!failed));
-        self.networks.insert(network, counts);
-        true
+        admitted
     }
 
     /// When [`Measure::sum`] has something to say.
     pub fn deadline(&self) -> Option<Time> {
-        self.left_out.as_ref().map(|_| self.since.after(SPAN))
+        self.left_out.as_ref().map(|left_out| left_out.until)
     }
 
-    /// What was left out, in words, when its time is over; then all is counted anew.
+    /// What was left out, in words, when its time is over.
     pub fn sum(&mut self, now: Time) -> Option<String> {
-        if now.since(self.since) < SPAN {
-            return None;
-        }
-        let LeftOut { count, last } = std::mem::take(self).left_out?;
+        let LeftOut { count, last, .. } = self.left_out.take_if(|it| it.until <= now)?;
         Some(format!(
-            "{count} more lines were left out within {} s, as there were too many of one network or in all; the \
-             last was about {}: `oakctl monitor` shows them as they come",
+            "{} left out within {} s, as there were too many of one network or in all; the last was about \
+             {}: `oakctl monitor` shows them as they come",
+            counted(count, "more line was", "more lines were"),
             SPAN.as_secs(),
             last.ip()
         ))
@@ -115,7 +113,6 @@ mod tests {
         assert_eq!(near.count(), 60);
         let all = (1..10_000).filter(|net| measure.admits(at(6), &broke(0x0b00_0000 + net * 256)));
         assert_eq!(all.count(), 600 - 60);
-        assert!(measure.networks.len() <= 600);
         // What stands and goes is told.
         let gone = || report(0x0a00_0001, Event::IkeDeleted { why: Gone::ByPeer });
         assert!(measure.admits(at(7), &gone()));

@@ -5,7 +5,6 @@
 //! and bounded, for each network and in all. What we hear is a hint that the peer may have started anew: it is
 //! asked whether it is alive, and only its silence ends the IKE SA, though sooner than without the hint.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -15,17 +14,11 @@ use super::tasks::Task;
 use crate::ike::core::Core;
 use crate::ike::event::Time;
 use crate::ike::frame::Frame;
+use crate::ike::quota::Quota;
 use crate::ike::report::Event;
-use crate::ike::table::Network;
 use crate::wire::iana::v2::{ExchangeType, NotifyType, PayloadType};
 use crate::wire::v2::{Notify, Payload, parse_message};
 use crate::wire::{EspSpi, HEADER_LEN, Header};
-
-/// In how long a time messages are counted.
-const SPAN: Duration = Duration::from_secs(1);
-
-/// The most messages in that time, in all and with one network.
-const MOST: (u32, u32) = (64, 8);
 
 /// How long a sign of life outweighs hints: a peer is asked no more often than this because of them.
 const TRUSTED: Duration = Duration::from_secs(5);
@@ -33,43 +26,30 @@ const TRUSTED: Duration = Duration::from_secs(5);
 /// The octets of a message that holds one notification without data.
 const ANSWER_LEN: usize = HEADER_LEN + 8;
 
-/// How much was said and heard lately.
-#[derive(Debug, Default)]
+/// In how long a time messages are counted.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// The most messages in that time, in all and with one network.
+const MOST: (u32, u32) = (64, 8);
+
+/// How much is said and heard.
+#[derive(Debug)]
 pub struct Strays {
-    said: Lately,
-    heard: Lately,
+    said: Quota,
+    heard: Quota,
+}
+
+impl Default for Strays {
+    fn default() -> Self {
+        let quota = || Quota::new(SPAN, MOST.0, MOST.1);
+        Self { said: quota(), heard: quota() }
+    }
 }
 
 impl Strays {
     /// Whether one more hint from there is worth a search.
     pub fn hears(&mut self, now: Time, remote: IpAddr) -> bool {
         self.heard.admits(now, remote)
-    }
-}
-
-/// How many messages there were lately.
-#[derive(Debug, Default)]
-struct Lately {
-    since: Time,
-    all: u32,
-    /// No more entries than messages.
-    networks: HashMap<Network, u32>,
-}
-
-impl Lately {
-    /// Whether there may be one more; it is counted.
-    fn admits(&mut self, now: Time, remote: IpAddr) -> bool {
-        if now.since(self.since) >= SPAN {
-            *self = Self { since: now, ..Self::default() };
-        }
-        let (most, most_near) = MOST;
-        let near = self.networks.get(&Network::of(remote)).copied().unwrap_or(0);
-        if self.all >= most || near >= most_near {
-            return false;
-        }
-        self.all += 1;
-        self.networks.insert(Network::of(remote), near + 1);
-        true
     }
 }
 
@@ -146,24 +126,5 @@ impl Established {
     pub fn may_be_forgotten(&mut self) {
         self.doubted = true;
         self.urge(Task::Probe);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn answers_are_bounded_in_all_and_for_each_network() {
-        let mut strays = Lately::default();
-        let at = |millis| Time::at(Duration::from_millis(millis));
-        let address = |third: u8, last: u8| IpAddr::from([10, 0, third, last]);
-        let near = (0..255).filter(|last| strays.admits(at(5), address(0, *last))).count();
-        assert_eq!(near, 8);
-        let all = (1..255).filter(|third| strays.admits(at(999), address(*third, 1))).count();
-        assert_eq!(all, 56);
-        assert!(strays.networks.len() <= 64);
-        assert!(strays.admits(at(1005), address(0, 1)));
     }
 }
