@@ -18,6 +18,7 @@ mod hostile;
 #[path = "../util/insider.rs"]
 mod insider;
 mod insiders;
+mod odd_requests;
 mod orders;
 #[path = "../util/pair.rs"]
 mod pair;

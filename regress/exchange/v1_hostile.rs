@@ -248,3 +248,56 @@ fn fragments_of_strangers_have_a_bound_in_all() {
     fill(&mut pair, 41);
     assert_eq!(refused(&pair), 40 - 16);
 }
+
+#[test]
+fn what_quick_mode_refuses_is_told_of_once() {
+    let failures = |pair: &Pair| {
+        pair.sides[B].reports.iter().filter(|report| report.explains_failure()).count()
+    };
+    let notified = |pair: &mut Pair, insider: &Insider| {
+        let (_, payloads) = insider.read(&heard(pair)[0]);
+        payloads.into_iter().find_map(|payload| match payload {
+            Payload::Notify(notify) => Some(notify.notify_type),
+            _ => None,
+        })
+    };
+    // A group without a public value, or with one that is none.
+    for ke in [None, Some(vec![0; 128]), Some(vec![9; 127])] {
+        let group = oakd::wire::iana::v2::GroupId::MODP_1024;
+        let (mut pair, mut insider, policy) = opened_with(|_, policy| {
+            policy.child_proposals = vec![child(cbc(&[group]))];
+        });
+        let (_, header, _) = insider.quick(&policy, 0x2000, Flags::default());
+        let mut payloads = vec![
+            Payload::Sa(offered(&policy, 0x2000)),
+            Payload::Nonce(Nonce(vec![5; 16])),
+            Payload::Id(Id::of_subnet(ip("10.1.0.0"), 24)),
+            Payload::Id(Id::of_subnet(ip("10.2.0.0"), 24)),
+        ];
+        payloads.extend(ke.map(Payload::Ke));
+        let (octets, _) = insider.seal(&header, &[], payloads);
+        hand(&mut pair, &octets);
+        let wanted = Some(NotifyType::INVALID_KEY_INFORMATION);
+        assert_eq!(notified(&mut pair, &insider), wanted);
+        assert_eq!(failures(&pair), 1);
+        assert!(pair.sides[B].kernel.sas.is_empty());
+    }
+    // An SPI that cannot be, or that another child SA has.
+    let (mut pair, mut insider, policy) = opened_with(|_, _| ());
+    let (octets, ..) = insider.quick(&policy, 0x2000, Flags::default());
+    hand(&mut pair, &octets);
+    heard(&mut pair);
+    for (spi, wanted) in [
+        (0, NotifyType::NO_PROPOSAL_CHOSEN),
+        (255, NotifyType::NO_PROPOSAL_CHOSEN),
+        (0x2000, NotifyType::INVALID_SPI),
+    ] {
+        let before = failures(&pair);
+        let (octets, ..) = insider.quick(&policy, spi, Flags::default());
+        hand(&mut pair, &octets);
+        assert_eq!(notified(&mut pair, &insider), Some(wanted), "{spi}");
+        assert_eq!(failures(&pair), before + 1, "{spi}");
+    }
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), 1);
+    assert!(pair.sides[B].kernel.larval.is_empty());
+}

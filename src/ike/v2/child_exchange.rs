@@ -5,7 +5,7 @@ use super::established::{Established, PAUSE};
 use super::init::NONCE_LEN;
 use super::rules::Bag;
 use super::tasks::Active;
-use super::{refused, reply, send_request};
+use super::{broken, refused, reply, send_request};
 use crate::crypto::{KeyExchange, kex};
 use crate::ike::child::{Agreement, Child, ChildId, Stage};
 use crate::ike::core::{Core, Deed};
@@ -315,7 +315,6 @@ impl Established {
         }
         let considered = Answering::consider(frame, core, bag, false, rekeys);
         let (answering, group) = considered.map_err(Notify::new)?;
-        let invalid = || Notify::new(NotifyType::INVALID_SYNTAX);
         let nonce = core.octets(NONCE_LEN);
         let mut extra = vec![Payload::Nonce(Nonce(nonce.clone()))];
         let shared = match (group, &bag.ke) {
@@ -324,14 +323,16 @@ impl Established {
                 let kex = KeyExchange::generate(group, &mut *core.random);
                 let kex = kex.map_err(|_| Notify::new(NotifyType::NO_PROPOSAL_CHOSEN))?;
                 extra.push(Payload::Ke(Ke { group, data: kex.public().to_vec() }));
-                Some(kex.shared(&ke.data).map_err(|_| invalid())?)
+                let shared = kex.shared(&ke.data);
+                Some(shared.map_err(|error| broken(frame, core, error.to_string()))?)
             }
             (Some(group), _) => {
                 let wanted = group.0.to_be_bytes().to_vec();
                 return Err(Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, wanted));
             }
         };
-        let peers = bag.nonce.clone().ok_or_else(invalid)?;
+        let peers = bag.nonce.clone();
+        let peers = peers.ok_or_else(|| broken(frame, core, "a request without Nonce"))?;
         self.pfs = group.is_some();
         Ok(answering.with_seeds((peers, nonce), shared, extra))
     }

@@ -40,6 +40,12 @@ pub fn read_sealed(
     }
 }
 
+/// A request that breaks the protocol: what to tell the peer; it is reported here.
+pub fn broken(frame: &Frame, core: &mut Core, what: impl Into<String>) -> Notify {
+    frame.report(core, Event::Misbehaved { what: what.into() });
+    Notify::new(NotifyType::INVALID_SYNTAX)
+}
+
 /// Sends a protected request. If that cannot be, the SA is closed.
 pub fn send_request(
     frame: &mut Frame,

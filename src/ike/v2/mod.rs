@@ -51,7 +51,7 @@ use crate::wire::iana::v2::ExchangeType;
 use established::Established;
 pub use events::{answer, installed, reserved, timeout};
 use keys::Protection;
-use message::{hear_window, read_sealed, refused, reply, send_request};
+use message::{broken, hear_window, read_sealed, refused, reply, send_request};
 pub use receive::{receive, take_turns};
 use tasks::Task;
 

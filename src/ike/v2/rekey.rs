@@ -8,7 +8,7 @@ use super::init::NONCE_LEN;
 use super::keys::{Seeds, expand, rekey_seed};
 use super::rules::Bag;
 use super::tasks::{Active, Task};
-use super::{refused, send_request};
+use super::{broken, refused, send_request};
 use crate::crypto::{IkeSuite, KeyExchange, Secret, kex};
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
@@ -234,7 +234,6 @@ impl Established {
         core: &mut Core,
         bag: &Bag,
     ) -> Result<Vec<Payload>, Notify> {
-        let invalid = || Notify::new(NotifyType::INVALID_SYNTAX);
         // What is half open with a child cannot be handed over (RFC 7296 §2.25.2).
         let of_a_child = |active: &Active| {
             matches!(active, Active::Child(_) | Active::DeleteChild(..) | Active::DeleteSpi)
@@ -244,7 +243,11 @@ impl Established {
             return Err(Notify::new(NotifyType::TEMPORARY_FAILURE));
         }
         let (Some(sa), Some(ke), Some(peers)) = (&bag.sa, &bag.ke, &bag.nonce) else {
-            return Err(invalid());
+            return Err(broken(
+                frame,
+                core,
+                "it wants to rekey the IKE SA without SA, KE or Nonce",
+            ));
         };
         let ours = &frame.policy.ike_proposals;
         let chosen = proposal::choose_ike(ours, &sa.proposals, Some(ke.group));
@@ -257,8 +260,11 @@ impl Established {
             let wanted = group.0.to_be_bytes().to_vec();
             return Err(Notify::with_data(NotifyType::INVALID_KE_PAYLOAD, wanted));
         }
-        let peer_spi = chosen.spi.ike().filter(|spi| !spi.is_zero()).ok_or_else(invalid)?;
-        let kex = KeyExchange::generate(group, &mut *core.random).map_err(|_| invalid())?;
+        let peer_spi = chosen.spi.ike().filter(|spi| !spi.is_zero());
+        let no_spi = "it wants to rekey the IKE SA and gives no SPI for the new one";
+        let peer_spi = peer_spi.ok_or_else(|| broken(frame, core, no_spi))?;
+        let kex = KeyExchange::generate(group, &mut *core.random);
+        let kex = kex.map_err(|error| broken(frame, core, error.to_string()))?;
         let (own, nonce) = (core.ike_spi(), core.octets(NONCE_LEN));
         chosen.answer.spi = Spi::Ike(own);
         let payloads = vec![
@@ -266,11 +272,13 @@ impl Established {
             Payload::Nonce(Nonce(nonce.clone())),
             Payload::Ke(Ke { group, data: kex.public().to_vec() }),
         ];
-        let shared = kex.shared(&ke.data).map_err(|_| invalid())?;
+        let shared = kex.shared(&ke.data);
+        let shared = shared.map_err(|error| broken(frame, core, error.to_string()))?;
         let nonces = (&**peers, &*nonce);
         let (suite, shared) = (chosen.suite, &shared);
         let seed = Seed { suite, shared, nonces, own, peers: peer_spi, initiator: false };
-        let successor = self.successor(frame, core, &seed).map_err(|_| invalid())?;
+        let successor = self.successor(frame, core, &seed);
+        let successor = successor.map_err(|what| broken(frame, core, what))?;
         let id = successor.frame.id;
         core.deeds.push_back(Deed::Open(successor));
         if let Some(request) = self.ike_exchange() {

@@ -91,7 +91,7 @@ impl Established {
         }
         let considered = self.consider(frame, core, &bag).and_then(|it| {
             let commit = header.flags.contains(Flags::COMMIT);
-            let answering = Answering { commit, ..answering(core, &it, bag)? };
+            let answering = Answering { commit, ..answering(frame, core, &it, bag)? };
             Ok((it, answering))
         });
         let (considered, answering) = match considered {
@@ -206,6 +206,11 @@ impl Established {
         let agreed = quick.agreement(frame, core, &answering.sas, &spis);
         let used = in_use(frame, quick.policy.protocol, &answering.sas);
         let Some(agreement) = agreed.filter(|_| used.is_none()) else {
+            let what = match used {
+                Some(spi) => format!("offered the SPI {spi}, which another child SA has"),
+                None => "offered traffic that makes no flow of this policy any more".into(),
+            };
+            frame.report(core, Event::Misbehaved { what });
             quick.abandon(core);
             self.remember(quick.id);
             return self.notify(frame, core, Notify::new(NotifyType::INVALID_SPI));
@@ -307,18 +312,31 @@ impl Established {
 }
 
 /// The seeds of the keys, and what of ours goes into the answer.
-fn answering(core: &mut Core, considered: &Considered, bag: Bag) -> Result<Answering, Notify> {
+fn answering(
+    frame: &Frame,
+    core: &mut Core,
+    considered: &Considered,
+    bag: Bag,
+) -> Result<Answering, Notify> {
     let choice = &considered.choice;
     let nonce = core.octets(NONCE_LEN);
-    let invalid = || Notify::new(NotifyType::INVALID_KEY_INFORMATION);
+    let invalid = |core: &mut Core, what: String| {
+        frame.report(core, Event::Misbehaved { what });
+        Notify::new(NotifyType::INVALID_KEY_INFORMATION)
+    };
     let (shared, ke) = match (choice.sas.suite.group, &bag.ke) {
         (None, _) => (None, None),
         (Some(group), Some(peers)) => {
-            let kex = KeyExchange::generate(group, &mut *core.random).map_err(|_| invalid())?;
+            let kex = KeyExchange::generate(group, &mut *core.random);
+            let kex = kex.map_err(|error| invalid(core, error.to_string()))?;
             let own = kex.public().to_vec();
-            (Some(kex.shared(peers).map_err(|_| invalid())?), Some(own))
+            let shared = kex.shared(peers);
+            (Some(shared.map_err(|error| invalid(core, error.to_string()))?), Some(own))
         }
-        (Some(_), None) => return Err(invalid()),
+        (Some(group), None) => {
+            let what = format!("offered {group} for Quick Mode and sent no public value");
+            return Err(invalid(core, what));
+        }
     };
     let ours = considered.policy.child_lifetime;
     let lifetime = offer::shorter(ours, choice.lifetime);

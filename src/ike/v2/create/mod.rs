@@ -283,6 +283,8 @@ impl Answering {
         rekeys: Option<ChildId>,
     ) -> Result<(Self, Option<GroupId>), NotifyType> {
         let (Some(sa), Some(tsi), Some(tsr)) = (&bag.sa, &bag.tsi, &bag.tsr) else {
+            let what = "it asks for a child SA without SA, TSi or TSr".into();
+            frame.report(core, Event::Misbehaved { what });
             return Err(NotifyType::INVALID_SYNTAX);
         };
         let policy = &*frame.policy;
