@@ -198,3 +198,18 @@ fn ike_sas_that_were_replaced_and_not_deleted_have_a_bound() {
     assert!(!pair.told(B, "IKE SA gone"));
     pair.end();
 }
+
+/// RFC 4478: a peer that wants proofs without end gets them at a walk.
+#[test]
+fn a_peer_that_wants_to_be_proved_to_all_the_time_does_not_make_us_spin() {
+    let mut pair = Pair::each(|side, policy| {
+        if side == B {
+            (policy.reauth, policy.ike_lifetime) = (true, 1);
+        }
+    });
+    pair.pass(60);
+    let established = pair.sides[A].engine.stats().established;
+    assert!((5..=9).contains(&established), "{established}");
+    pair.assert_children(1);
+    pair.end();
+}

@@ -25,6 +25,9 @@ pub const PAUSE: Duration = Duration::from_secs(8);
 /// How long an IKE SA outlives its lifetime, or its replacement, while it waits to be deleted.
 pub const GRACE: Duration = Duration::from_secs(30);
 
+/// The shortest time after which we prove anew who we are, whatever a peer wants (RFC 4478).
+const LEAST_PROVED: Duration = Duration::from_secs(10);
+
 /// An established IKE SA.
 #[derive(Debug)]
 pub struct Established {
@@ -165,7 +168,7 @@ impl Established {
         let notify = bag.notify(NotifyType::AUTH_LIFETIME);
         let octets = notify.and_then(|notify| notify.data.as_slice().try_into().ok());
         let Some(seconds) = octets.map(u32::from_be_bytes) else { return };
-        let span = Duration::from_secs(seconds.into());
+        let span = Duration::from_secs(seconds.into()).max(LEAST_PROVED);
         let at = core.now.after(soft(span, &mut *core.random));
         self.rekey_at = Some(self.rekey_at.map_or(at, |own| own.min(at)));
         self.reauth = true;
