@@ -8,10 +8,10 @@ use oakd::ike::event::*;
 use oakd::ike::frame::Frame;
 use oakd::ike::proposal::{self, Kind};
 use oakd::ike::table::SaId;
-use oakd::ike::v2::keys;
+use oakd::ike::v2::{keys, seal};
 use oakd::wire::iana::v2::{ExchangeType, GroupId, NotifyType, PayloadType, ProtocolId};
 use oakd::wire::v2::*;
-use oakd::wire::{EspSpi, Header, IkeSpi, Spi};
+use oakd::wire::{EspSpi, Header, IkeSpi, MessageId, Spi};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -212,4 +212,88 @@ fn a_peer_that_wants_to_be_proved_to_all_the_time_does_not_make_us_spin() {
     assert!((5..=9).contains(&established), "{established}");
     pair.assert_children(1);
     pair.end();
+}
+
+/// Says something from another address; what B answers there.
+fn say_from(pair: &mut Pair, insider: &mut Insider, from: &str, payloads: &[Payload]) -> Header {
+    let id = MessageId(insider.next);
+    insider.next += 1;
+    let header = seal::header(&insider.frame, ExchangeType::INFORMATIONAL, false, id);
+    let sealed =
+        seal::seal(&mut insider.protection, &header, payloads, None, &mut insider.random).unwrap();
+    let (local, remote) = (pair.sides[B].address, from.parse().unwrap());
+    pair.sides[A].others = vec![remote].into_iter().map(|it: SocketAddr| it.ip()).collect();
+    pair.input(B, Input::Datagram { local, remote, octets: &sealed });
+    header
+}
+
+/// RFC 4555 §3.5, §3.7: who moves has to show it; a wrong cookie ends the IKE SA.
+#[test]
+fn a_move_that_is_not_shown_moves_nothing() {
+    for (what, ends) in [("right", false), ("none", false), ("wrong", true), ("long", true)] {
+        let mut pair = waiting();
+        let supported = Payload::Notify(Notify::new(NotifyType::MOBIKE_SUPPORTED));
+        let mut insider = Insider::established(&mut pair, &[supported]);
+        let update = Notify::new(NotifyType::UPDATE_SA_ADDRESSES);
+        let cookie = Notify::with_data(NotifyType::COOKIE2, vec![1; 8]);
+        let payloads = [update, cookie.clone()].map(Payload::Notify);
+        pair.flying.clear();
+        say_from(&mut pair, &mut insider, "192.0.2.77:500", &payloads);
+        // The answer, with its cookie, and then the question, both to where the update came from.
+        let sent = pair.flying.clone();
+        assert!(sent.iter().all(|it| it.local == "192.0.2.77:500".parse().unwrap()), "{sent:?}");
+        let open = |insider: &Insider, octets: &[u8]| {
+            let header = Header::parse(octets).unwrap();
+            (header, seal::open(&insider.protection, &header, octets).unwrap())
+        };
+        let (_, answer) = open(&insider, &sent[0].octets);
+        assert!(answer.contains(&Payload::Notify(cookie)), "{answer:?}");
+        let (question, asked) = open(&insider, &sent[1].octets);
+        let asked: Vec<_> = asked
+            .into_iter()
+            .filter(|it| matches!(it, Payload::Notify(it) if it.notify_type == NotifyType::COOKIE2))
+            .collect();
+        let said = match what {
+            "right" => asked,
+            "none" => Vec::new(),
+            "wrong" => vec![Payload::Notify(Notify::with_data(NotifyType::COOKIE2, vec![9; 16]))],
+            _ => vec![Payload::Notify(Notify::with_data(NotifyType::COOKIE2, vec![9; 900]))],
+        };
+        let header = seal::header(&insider.frame, question.exchange, true, question.message_id);
+        let sealed = seal::seal(&mut insider.protection, &header, &said, None, &mut insider.random);
+        let (local, remote) = (pair.sides[B].address, "192.0.2.77:500".parse().unwrap());
+        pair.input(B, Input::Datagram { local, remote, octets: &sealed.unwrap() });
+        let at = pair.sides[B].engine.sas(pair.now)[0].remote;
+        assert_eq!(at == remote, what == "right", "{what}");
+        assert_eq!(pair.told(B, "another COOKIE2 than it was sent"), ends, "{what}");
+        assert_eq!(pair.told(B, "but does not answer there"), what == "none", "{what}");
+        pair.sides[A].dead = true;
+        pair.pass(60);
+        assert_eq!(pair.sides[B].kernel.sas.len(), if ends { 0 } else { 2 }, "{what}");
+    }
+}
+
+/// Moves without end to places where nobody is: what is sent there is no more than what came.
+#[test]
+fn moves_without_end_make_no_more_than_an_answer_and_a_question_each() {
+    let mut pair = waiting();
+    let supported = Payload::Notify(Notify::new(NotifyType::MOBIKE_SUPPORTED));
+    let mut insider = Insider::established(&mut pair, &[supported]);
+    let before = pair.sides[B].engine.stats().datagrams_out;
+    for number in 0..200 {
+        let update = Payload::Notify(Notify::new(NotifyType::UPDATE_SA_ADDRESSES));
+        let from = format!("198.51.100.{}:500", number + 1);
+        say_from(&mut pair, &mut insider, &from, &[update]);
+        pair.pass_millis(20);
+    }
+    let sent = pair.sides[B].engine.stats().datagrams_out - before;
+    assert!(sent <= 400, "{sent}");
+    let child = pair.sides[B].engine.sas(pair.now);
+    assert_eq!(child[0].remote, pair.sides[A].address, "nothing moved");
+    // Nobody answers for any of them: the IKE SA ends as any whose peer is silent.
+    pair.sides[A].dead = true;
+    pair.pass(120);
+    assert!(pair.sides[B].engine.sas(pair.now).is_empty());
+    let after = pair.sides[B].engine.stats().datagrams_out - before;
+    assert!(after <= 400 + 8, "{after}");
 }
