@@ -4,6 +4,7 @@ use crate::insider::*;
 use crate::pair::*;
 use oakd::conf::SaProtocol;
 use oakd::crypto::{KeyExchange, SeededRandom};
+use oakd::ike::Settings;
 use oakd::ike::event::*;
 use oakd::ike::frame::Frame;
 use oakd::ike::proposal::{self, Kind};
@@ -296,4 +297,43 @@ fn moves_without_end_make_no_more_than_an_answer_and_a_question_each() {
     assert!(pair.sides[B].engine.sas(pair.now).is_empty());
     let after = pair.sides[B].engine.stats().datagrams_out - before;
     assert!(after <= 400 + 8, "{after}");
+}
+
+#[test]
+fn first_messages_are_kept_and_so_have_a_bound() {
+    let plain = Pair::plain().flying.remove(0).octets;
+    let (header, payloads) = parse_message(&plain).unwrap();
+    for (filling, taken) in [(15_000, 1), (17_000, 0)] {
+        let mut pair = waiting();
+        let mut payloads = payloads.clone();
+        payloads.push(Payload::Vendor(vec![7; filling]));
+        let answer = exchange_with_b(&mut pair, &emit_message(&header, &payloads));
+        assert_eq!(answer.is_some(), taken == 1);
+        assert_eq!(pair.sides[B].engine.stats().half_open, taken);
+    }
+}
+
+#[test]
+fn ike_sas_of_one_peer_have_a_bound() {
+    let mut pair = Pair::with(Settings { of_one_peer: 5, ..Settings::default() }, 1);
+    pair.configure(B, vec![policy(B)]);
+    for seed in 1..=20 {
+        let (mut insider, proofs, request, nr) = Insider::open(&mut pair, seed);
+        let mut payloads = auth_payloads(own_octets(&proofs, &request, &nr));
+        let kind = Kind::FirstChild(SaProtocol::Esp);
+        let spi = Spi::Child(EspSpi(0x9000 + u32::try_from(seed).unwrap()));
+        payloads[2] =
+            Payload::Sa(Sa { proposals: proposal::offer(&policy(A).child_proposals, kind, &spi) });
+        // The answer, or what another of them is told after it.
+        insider.say(&mut pair, ExchangeType::IKE_AUTH, &payloads);
+        let sas = pair.sides[B].engine.sas(pair.now).into_iter();
+        assert!(sas.filter(|sa| sa.state == "established").count() <= 5);
+    }
+    // Deletions that nobody answers end, too.
+    pair.sides[A].dead = true;
+    pair.pass(20);
+    assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 5);
+    assert_eq!(pair.sides[B].kernel.count(Direction::In), 5);
+    assert!(!pair.told(B, "gone"));
+    pair.end();
 }

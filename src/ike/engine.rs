@@ -31,6 +31,9 @@ use crate::wire::v2::Notify;
 /// The least time between two looks at one SA.
 const TICK: Duration = Duration::from_millis(10);
 
+/// The longest first message, in octets: it is kept until the peer has proved who it is.
+const LONGEST_FIRST: usize = 16 * 1024;
+
 /// The protocol engine.
 ///
 /// Tell it with [`Engine::handle`], then do what [`Engine::poll`] says until it says no more, then
@@ -204,6 +207,10 @@ impl Engine {
     /// A first message of a peer.
     fn first(&mut self, header: &Header, octets: &[u8], local: SocketAddr, remote: SocketAddr) {
         let (core, table) = (&mut self.core, &mut self.table);
+        if octets.len() > LONGEST_FIRST {
+            let why = format!("a first message of {} octets, which is too much", octets.len());
+            return core.report(Some(remote), None, Event::Dropped { why });
+        }
         match header.version.major() {
             1 => v1::first(core, table, header, octets, (local, remote)),
             _ => v2::init::request(core, table, header, octets, local, remote),

@@ -65,6 +65,8 @@ pub struct Settings {
     /// The most half-open IKE SAs before an opening that costs a key exchange at once is dropped
     /// (Aggressive Mode of IKEv1).
     pub half_open_costly: usize,
+    /// The most IKE SAs of one peer at one address; with one more the oldest goes.
+    pub of_one_peer: usize,
     /// How long a shutdown waits for acknowledgements.
     pub farewell: Duration,
 }
@@ -83,6 +85,7 @@ impl Default for Settings {
             half_open_most: 4096,
             half_open_one: 256,
             half_open_costly: 64,
+            of_one_peer: 1024,
             farewell: Duration::from_secs(2),
         }
     }

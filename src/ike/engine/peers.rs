@@ -1,6 +1,6 @@
 //! What one IKE SA means for others: successors, peers that started anew, two opened at once.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const CROSSED: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Our addresses are others: IKE SAs whose ends may move see what it means for them.
-    pub(super) fn addresses(&mut self, addresses: Vec<std::net::IpAddr>) {
+    pub(super) fn addresses(&mut self, addresses: Vec<IpAddr>) {
         if addresses == self.core.addresses {
             return;
         }
@@ -193,8 +193,24 @@ impl Engine {
                 self.succeed(id, &orphans, &old);
             }
         }
+        self.thin_out(&others, peer.ip());
         for other in others {
             self.supersede(id, other);
+        }
+    }
+
+    /// A peer that opens one IKE SA after the other, and lets them stand, has the oldest taken away.
+    fn thin_out(&mut self, others: &[SaId], at: IpAddr) {
+        let standing = others.iter().filter_map(|other| {
+            let sa = self.table.get(*other).filter(|sa| sa.frame.remote.ip() == at)?;
+            let standing = sa.standing().filter(|it| !it.ending && !it.replaced)?;
+            Some((standing.since, *other))
+        });
+        let all: Vec<_> = standing.collect();
+        if all.len() >= self.core.settings.of_one_peer
+            && let Some((_, oldest)) = all.into_iter().min()
+        {
+            self.end(oldest, Gone::Replaced);
         }
     }
 
