@@ -43,7 +43,7 @@ fn wanted(option: CfgOption) -> Wanted {
 }
 
 /// What the host of A is told, in order.
-fn applied(pair: &Pair) -> Vec<&HostConfig> {
+pub fn applied(pair: &Pair) -> Vec<&HostConfig> {
     let host = &pair.sides[A].host;
     host.iter()
         .filter_map(|change| match change {
@@ -53,13 +53,13 @@ fn applied(pair: &Pair) -> Vec<&HostConfig> {
         .collect()
 }
 
-fn withdrawn(pair: &Pair) -> usize {
+pub fn withdrawn(pair: &Pair) -> usize {
     let host = &pair.sides[A].host;
     host.iter().filter(|change| matches!(change, HostChange::Withdraw(_))).count()
 }
 
 /// The outbound flows of a side, printed.
-fn flows(pair: &Pair, side: usize) -> Vec<String> {
+pub fn flows(pair: &Pair, side: usize) -> Vec<String> {
     let all = pair.sides[side].kernel.flows.keys();
     let outbound = all.filter(|(direction, _)| *direction == Direction::Out);
     let mut all: Vec<_> =

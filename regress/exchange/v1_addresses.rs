@@ -1,11 +1,11 @@
 //! IKEv1: Mode Config, by which a client is given an address, asked for or not.
 
+use crate::addresses::{applied, flows, withdrawn};
 use crate::pair::*;
 use crate::v1_login::{users, with_login};
 use crate::v1_phases::ikev1;
 use oakd::conf::*;
-use oakd::ike::event::{Command, Direction};
-use oakd::ike::inner::{HostChange, HostConfig};
+use oakd::ike::event::Command;
 use oakd::ike::report::Event;
 use oakd::wire::Header;
 use oakd::wire::iana::v1::ExchangeType;
@@ -39,25 +39,6 @@ fn start(pair: &mut Pair, change: impl Fn(usize, &mut Policy)) {
         change(side, &mut it);
         pair.configure(side, vec![it]);
     }
-}
-
-fn applied(pair: &Pair) -> Vec<&HostConfig> {
-    let all = pair.sides[A].host.iter().filter_map(|change| match change {
-        HostChange::Apply(config) => Some(&**config),
-        HostChange::Withdraw(_) => None,
-    });
-    all.collect()
-}
-
-fn withdrawn(pair: &Pair) -> usize {
-    let host = &pair.sides[A].host;
-    host.iter().filter(|change| matches!(change, HostChange::Withdraw(_))).count()
-}
-
-fn flows(pair: &Pair, side: usize) -> Vec<String> {
-    let all = pair.sides[side].kernel.flows.keys();
-    let outbound = all.filter(|(direction, _)| *direction == Direction::Out);
-    outbound.map(|(_, flow)| format!("{} -> {}", flow.src, flow.dst)).collect()
 }
 
 fn transactions(datagram: &Datagram) -> bool {

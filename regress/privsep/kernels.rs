@@ -2,61 +2,91 @@
 
 use std::fs;
 
+use std::path::PathBuf;
+
+use pfkey::Dialect;
+
 use super::daemon::{Daemon, eventually};
 use super::relay;
 
-#[test]
-fn the_daemon_starts_on_each_kernel_and_leaves_it_empty() {
-    for dialect in pfkey::Dialect::all() {
+/// A scripted kernel behind a relay.
+struct Kernel {
+    name: &'static str,
+    path: PathBuf,
+}
+
+impl Kernel {
+    fn start(dialect: &'static Dialect, story: &str) -> Self {
         let name = dialect.name;
-        let path = std::env::temp_dir().join(format!("oakd-kernel-{name}-{}", std::process::id()));
+        let path = format!("oakd-{story}-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(path);
         let socket = path.clone();
         std::thread::spawn(move || relay::serve(&socket, Some(dialect)));
         eventually(|| path.exists().then_some(())).expect("a scripted kernel");
-        let at = format!("{name}:{}", path.display());
-        let text = "ikev2 \"home\" ondemand esp from 10.0.1.0/24 to 10.0.2.0/24 \
-                    local 127.0.0.1 peer 127.0.0.2 psk \"not much of a secret\"\n";
-        let Some(mut daemon) = Daemon::start_with(text, &["-K", &at]) else { return };
-        let held = path.with_extension("held");
-        let told = || fs::read_to_string(&held).unwrap_or_default();
-        // Forwarded packets have a policy of their own on Linux.
-        let flows = if name == "linux" { "3 flows\n" } else { "2 flows\n" };
-        let up = eventually(|| (told() == flows).then_some(()));
-        assert!(up.is_some(), "{name}: {}\n{}", told(), daemon.log());
+        Self { name, path }
+    }
+
+    /// What `-K` is given.
+    fn at(&self) -> String {
+        format!("{}:{}", self.name, self.path.display())
+    }
+
+    /// What it holds, in words.
+    fn told(&self) -> String {
+        fs::read_to_string(self.path.with_extension("held")).unwrap_or_default()
+    }
+
+    /// It comes to hold this.
+    fn holds(&self, what: &str, daemon: &Daemon) {
+        let holds = eventually(|| (self.told() == what).then_some(()));
+        assert!(holds.is_some(), "{}: {}\n{}", self.name, self.told(), daemon.log());
+    }
+
+    /// What it holds for one rule: forwarded packets have a policy of their own on Linux.
+    fn one_rule(&self) -> &'static str {
+        if self.name == "linux" { "3 flows\n" } else { "2 flows\n" }
+    }
+
+    /// The daemon ends, and leaves it empty.
+    fn end(&self, mut daemon: Daemon) {
+        daemon.signal("TERM");
+        assert!(daemon.wait().1, "{}: {}", self.name, daemon.log());
+        self.holds("0 flows\n", &daemon);
+        let _ = (fs::remove_file(&self.path), fs::remove_file(self.path.with_extension("held")));
+    }
+}
+
+/// A rule whose peer does not answer.
+fn rule(start: &str) -> String {
+    format!(
+        "ikev2 \"home\" {start} esp from 10.0.1.0/24 to 10.0.2.0/24 \
+         local 127.0.0.1 peer 127.0.0.2 psk \"not much of a secret\"\n"
+    )
+}
+
+#[test]
+fn the_daemon_starts_on_each_kernel_and_leaves_it_empty() {
+    for dialect in Dialect::all() {
+        let kernel = Kernel::start(dialect, "kernel");
+        let (name, at) = (kernel.name, kernel.at());
+        let Some(daemon) = Daemon::start_with(&rule("ondemand"), &["-K", &at]) else { return };
+        kernel.holds(kernel.one_rule(), &daemon);
         // An engine that dies comes back to the same kernel.
         super::daemon::kill(daemon.child("ike"), "KILL");
         daemon.says("ike process");
         let back = eventually(|| daemon.oakctl(&["show"]).status.success().then_some(()));
         assert!(back.is_some(), "{name}: {}", daemon.log());
-        daemon.signal("TERM");
-        assert!(daemon.wait().1, "{name}: {}", daemon.log());
-        let empty = eventually(|| (told() == "0 flows\n").then_some(()));
-        assert!(empty.is_some(), "{name}: {}\n{}", told(), daemon.log());
-        let _ = (fs::remove_file(&path), fs::remove_file(&held));
+        kernel.end(daemon);
     }
 }
 
 #[test]
 fn what_a_crash_left_is_known_to_the_next_daemon_on_each_kernel() {
-    for dialect in pfkey::Dialect::all() {
-        let name = dialect.name;
-        let path = std::env::temp_dir().join(format!("oakd-crash-{name}-{}", std::process::id()));
-        let socket = path.clone();
-        std::thread::spawn(move || relay::serve(&socket, Some(dialect)));
-        eventually(|| path.exists().then_some(())).expect("a scripted kernel");
-        let at = format!("{name}:{}", path.display());
-        let rule = |word: &str| {
-            format!(
-                "ikev2 \"home\" {word} esp from 10.0.1.0/24 to 10.0.2.0/24 \
-                 local 127.0.0.1 peer 127.0.0.2 psk \"not much of a secret\"\n"
-            )
-        };
+    for dialect in Dialect::all() {
+        let kernel = Kernel::start(dialect, "crash");
+        let (name, at) = (kernel.name, kernel.at());
         let Some(mut daemon) = Daemon::start_with(&rule("ondemand"), &["-K", &at]) else { return };
-        let held = path.with_extension("held");
-        let told = || fs::read_to_string(&held).unwrap_or_default();
-        let flows = if name == "linux" { "3 flows\n" } else { "2 flows\n" };
-        let up = eventually(|| (told() == flows).then_some(()));
-        assert!(up.is_some(), "{name}: {}\n{}", told(), daemon.log());
+        kernel.holds(kernel.one_rule(), &daemon);
         // Where nothing in the kernel tells them as ours, the parent writes them down, a moment later.
         let written = daemon.directory.join("state/kernel");
         let lines = || fs::read_to_string(&written).unwrap_or_default().lines().count();
@@ -64,12 +94,8 @@ fn what_a_crash_left_is_known_to_the_next_daemon_on_each_kernel() {
         assert!(known.is_some(), "{name}: {} lines\n{}", lines(), daemon.log());
         // The next one has no use for flows, but knows that these are its own to take down.
         daemon.crash(&rule("passive"), &["-K", &at]);
-        assert_eq!(told(), flows, "{name}: they wait for a successor");
-        daemon.signal("TERM");
-        assert!(daemon.wait().1, "{name}: {}", daemon.log());
-        let empty = eventually(|| (told() == "0 flows\n").then_some(()));
-        assert!(empty.is_some(), "{name}: {}\n{}", told(), daemon.log());
-        let _ = (fs::remove_file(&path), fs::remove_file(&held));
+        assert_eq!(kernel.told(), kernel.one_rule(), "{name}: they wait for a successor");
+        kernel.end(daemon);
     }
 }
 

@@ -23,10 +23,10 @@ fn shown(case: &Case) -> String {
     }
 }
 
-#[test]
-fn captures_parse_to_what_their_cases_say() {
+/// Holds what is shown of each case against what it says, or writes that anew.
+pub fn compare(cases: Vec<Case>, shown: impl Fn(&Case) -> String) {
     let update = std::env::var_os("OAKD_REGRESS_UPDATE").is_some();
-    for case in cases() {
+    for case in cases {
         let shown = shown(&case);
         if update {
             fs::write(&case.path, format!("{}\n\n{shown}", case.head)).unwrap();
@@ -34,6 +34,11 @@ fn captures_parse_to_what_their_cases_say() {
             assert_eq!(shown, case.expected, "{}", case.name);
         }
     }
+}
+
+#[test]
+fn captures_parse_to_what_their_cases_say() {
+    compare(cases(), shown);
 }
 
 #[test]

@@ -13,10 +13,10 @@
 use super::encryption::{self, Own};
 use super::message::{is_encrypted, send_clear};
 use super::method::Method;
-use super::offer::{self, Phase1Choice};
+use super::offer::Phase1Choice;
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, detect, fail, float, nat_d,
-    own_id, vendors,
+    Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, chosen, detect, fail, float,
+    nat_d, own_id, vendors,
 };
 use super::pke;
 use super::proof::{Ready, exchanged};
@@ -72,8 +72,7 @@ impl AwaitAnswer {
             Ok(bag) => bag,
             Err(why) => return came.drop(frame, core, Stage::AwaitAnswer(self), why),
         };
-        let chosen = bag.sa.as_ref().ok_or_else(|| "no SA".to_string());
-        let choice = match chosen.and_then(|sa| offer::accept_phase1(&self.offered, sa)) {
+        let choice = match chosen(frame, &came, &bag, &self.offered) {
             Ok(choice) if choice.suite.group == self.own.0.group() => choice,
             Ok(_) => {
                 let what = "another group than that of the public values".into();
@@ -81,12 +80,6 @@ impl AwaitAnswer {
             }
             Err(what) => return fail(frame, core, Event::Misbehaved { what }),
         };
-        if came.header.responder.is_zero() {
-            let what = "an answer without a cookie of its own".into();
-            return fail(frame, core, Event::Misbehaved { what });
-        }
-        frame.peer_spi = came.header.responder;
-        frame.local.set_ip(came.local.ip());
         let Self { offered, own: (kex, nonce), .. } = *self;
         let mode = conf::Phase1::Aggressive;
         let sa = Payload::Sa(offered).body();

@@ -12,10 +12,10 @@
 
 use super::encryption::{self, Own};
 use super::message::send_clear;
-use super::offer::{self, Phase1Choice};
+use super::offer::Phase1Choice;
 use super::phase1::{
-    Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, detect, fail, float, nat_d,
-    own_id,
+    Exchanged, NONCE_LEN, Opening, abilities, certificate_requests, chosen, detect, fail, float,
+    nat_d, own_id,
 };
 use super::pke;
 use super::proof::{Ready, exchanged};
@@ -56,17 +56,10 @@ impl AwaitSa {
             Ok(bag) => bag,
             Err(why) => return came.drop(frame, core, Stage::AwaitSa(self), why),
         };
-        let chosen = bag.sa.as_ref().ok_or_else(|| "no SA".to_string());
-        let choice = match chosen.and_then(|sa| offer::accept_phase1(&self.offered, sa)) {
+        let choice = match chosen(frame, &came, &bag, &self.offered) {
             Ok(choice) => choice,
             Err(what) => return fail(frame, core, Event::Misbehaved { what }),
         };
-        if came.header.responder.is_zero() {
-            let what = "an answer without a cookie of its own".into();
-            return fail(frame, core, Event::Misbehaved { what });
-        }
-        frame.peer_spi = came.header.responder;
-        frame.local.set_ip(came.local.ip());
         let kex = match KeyExchange::generate(choice.suite.group, &mut *core.random) {
             Ok(kex) => kex,
             Err(error) => {

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use super::hash;
 use super::keys::Cookies;
 use super::method::Method;
-use super::offer::Phase1Choice;
+use super::offer::{self, Phase1Choice};
 use super::rules::{Bag, Proof};
 use super::vendor::{Abilities, NatT};
-use super::{Next, Stage};
+use super::{Came, Next, Stage};
 use crate::conf::{self, Policy};
 use crate::crypto::{KeyExchange, Secret};
 use crate::ike::core::Core;
@@ -19,7 +19,7 @@ use crate::ike::natt::Nat;
 use crate::ike::report::{Event, Gone};
 use crate::wire::iana::v1::{CertEncoding, ExchangeType, IdType};
 use crate::wire::iana::{v2, vendor};
-use crate::wire::v1::{CertReq, Id, Payload};
+use crate::wire::v1::{CertReq, Id, Payload, Sa};
 use crate::wire::v2::Id as Neutral;
 
 /// Octets of our nonces.
@@ -47,6 +47,27 @@ pub struct Exchanged {
     pub nonces: (Secret, Secret),
     /// The shared secret.
     pub shared: Secret,
+}
+
+/// The responder's first message chooses from what was offered, and says its cookie.
+///
+/// # Errors
+///
+/// What is wrong with the choice, in words.
+pub fn chosen(
+    frame: &mut Frame,
+    came: &Came<'_>,
+    bag: &Bag,
+    offered: &Sa,
+) -> Result<Phase1Choice, String> {
+    let chosen = bag.sa.as_ref().ok_or("no SA")?;
+    let choice = offer::accept_phase1(offered, chosen)?;
+    if came.header.responder.is_zero() {
+        return Err("an answer without a cookie of its own".into());
+    }
+    frame.peer_spi = came.header.responder;
+    frame.local.set_ip(came.local.ip());
+    Ok(choice)
 }
 
 /// The vendor IDs that we send.
