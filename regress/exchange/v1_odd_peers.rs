@@ -3,10 +3,12 @@
 use crate::pair::*;
 use crate::v1_insider::{Insider, hand, heard, offered};
 use crate::v1_insiders::opened_with as opened;
-use oakd::conf::{Mode, Policy};
+use crate::v1_phases::ikev1;
+use oakd::conf::{Identity, Mode, Phase1, Policy, Version};
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
 use oakd::wire::iana::v1::{Doi, ExchangeType, IdType, NotifyType, ProtocolId};
+use oakd::wire::iana::v2;
 use oakd::wire::v1::*;
 use oakd::wire::{EspSpi, Flags, Header, MessageId, Spi};
 
@@ -61,6 +63,35 @@ fn every_type_of_identity_that_names_addresses_names_traffic() {
         assert!(quick(&mut pair, &mut insider, &policy, vec![theirs, ours]), "{id_type} {network}");
         assert_eq!(pair.sides[B].kernel.count(Direction::Out), 1, "{id_type}");
         assert!(pair.told(B, network.trim_end_matches("/32")), "{id_type}");
+    }
+}
+
+#[test]
+fn a_name_is_the_same_in_strings_of_another_type() {
+    // /O=gw: UTF8String here, PrintableString with other capitals there.
+    let name = |tag: u8, text: &[u8; 2]| {
+        let octets = [&[0x30, 13, 0x31, 11, 0x30, 9, 6, 3, 0x55, 4, 10, tag, 2], &text[..]];
+        Identity { id_type: v2::IdType::ID_DER_ASN1_DN, data: octets.concat() }
+    };
+    for version in [Version::V2, Version::V1(Phase1::Main), Version::V1(Phase1::Aggressive)] {
+        for (said, up) in [(name(0x13, b"GW"), true), (name(0x13, b"GV"), false)] {
+            let mut pair = Pair::new();
+            for side in [B, A] {
+                let mut it = match version {
+                    Version::V1(mode) => ikev1(side, mode),
+                    Version::V2 => policy(side),
+                };
+                match side {
+                    A => it.local_id = Some(said.clone()),
+                    _ => it.remote_id = Some(name(0x0c, b"gw")),
+                }
+                pair.configure(side, vec![it]);
+            }
+            pair.pass(5);
+            pair.assert_children(usize::from(up));
+            assert!(pair.told(B, if up { "ID_DER_ASN1_DN /O=GW" } else { "/O=GV" }), "{version:?}");
+            pair.end();
+        }
     }
 }
 

@@ -36,12 +36,6 @@ pub fn parse(text: &str) -> Result<Vec<u8>, String> {
     name.build().to_der().map_err(library)
 }
 
-/// A name in DER as text; `None` if it is not one.
-pub fn print(der: &[u8]) -> Option<String> {
-    let name = openssl::x509::X509Name::from_der(der).ok()?;
-    Some(text(&name))
-}
-
 /// A name as text.
 pub fn text(name: &X509NameRef) -> String {
     let mut text = String::new();
@@ -79,6 +73,7 @@ fn parts(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::dn::print;
 
     #[test]
     fn there_and_back() {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::conf::{Identity, Policy};
+use crate::wire::dn;
 use crate::wire::iana::v2::IdType;
 use crate::wire::v2::Id;
 
@@ -40,30 +41,25 @@ pub fn expected(policy: &Policy) -> Option<Id> {
     }
 }
 
-/// Whether the peer may call itself so. Names are compared without regard to case, as DNS does.
+/// Whether the peer may call itself so. Names are compared without regard to case, as DNS does, and distinguished
+/// names as RFC 5280 §7.1 has it.
 pub fn accepts(policy: &Policy, said: &Id) -> bool {
     expected(policy).is_none_or(|wanted| same(&wanted, said))
 }
 
 /// Whether two identities are the same.
 pub fn same(one: &Id, other: &Id) -> bool {
-    one.id_type == other.id_type
-        && match folds(one) {
-            true => one.data.eq_ignore_ascii_case(&other.data),
-            false => one.data == other.data,
-        }
+    one.id_type == other.id_type && (one.data == other.data || folded(one) == folded(other))
 }
 
 /// The octets of an identity, alike for all that are the same.
 pub fn folded(id: &Id) -> Cow<'_, [u8]> {
-    match folds(id) {
-        true => Cow::Owned(id.data.to_ascii_lowercase()),
-        false => Cow::Borrowed(&id.data),
-    }
-}
-
-fn folds(id: &Id) -> bool {
-    matches!(id.id_type, IdType::ID_FQDN | IdType::ID_RFC822_ADDR)
+    let other = match id.id_type {
+        IdType::ID_FQDN | IdType::ID_RFC822_ADDR => Some(id.data.to_ascii_lowercase()),
+        IdType::ID_DER_ASN1_DN => dn::folded(&id.data),
+        _ => None,
+    };
+    other.map_or(Cow::Borrowed(&id.data), Cow::Owned)
 }
 
 #[cfg(test)]

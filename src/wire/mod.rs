@@ -8,6 +8,7 @@
 //! at most [`proposal::MAX_TRANSFORMS`] transforms; every other list is bounded by its octets.
 
 pub mod attribute;
+pub mod dn;
 pub mod dump;
 pub mod error;
 pub mod header;

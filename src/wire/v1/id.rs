@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::dn;
 use crate::wire::error::Reason;
 use crate::wire::iana::v1::IdType;
 use crate::wire::payload::{Parsed, number8, number16, remainder, whole};
@@ -186,6 +187,10 @@ impl fmt::Display for Id {
         match (self.range(), std::str::from_utf8(&self.data)) {
             (Some(range), _) if range.first == range.last => write!(f, "{}", range.first)?,
             (Some(range), _) => write!(f, "{}-{}", range.first, range.last)?,
+            _ if self.id_type == IdType::ID_DER_ASN1_DN => match dn::print(&self.data) {
+                Some(name) => f.write_str(&name)?,
+                None => self.data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?,
+            },
             (None, Ok(text)) if !text.chars().any(char::is_control) => f.write_str(text)?,
             _ => self.data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?,
         }

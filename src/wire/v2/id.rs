@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::dn;
 use crate::wire::error::Reason;
 use crate::wire::iana::v2::IdType;
 use crate::wire::payload::{Parsed, fixed, number8, remainder, whole};
@@ -74,11 +75,16 @@ impl Id {
 }
 
 impl fmt::Display for Id {
-    /// Type and identity; octets that are not printable text in hexadecimal.
+    /// Type and identity; octets that are neither printable text nor a name in hexadecimal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.id_type)?;
         if let Some(address) = self.address() {
             return write!(f, "{address}");
+        }
+        if self.id_type == IdType::ID_DER_ASN1_DN
+            && let Some(name) = dn::print(&self.data)
+        {
+            return f.write_str(&name);
         }
         match std::str::from_utf8(&self.data) {
             Ok(text) if !text.chars().any(char::is_control) => f.write_str(text),
