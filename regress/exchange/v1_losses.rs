@@ -68,3 +68,31 @@ fn the_third_message_of_aggressive_mode_may_be_lost_where_no_quick_mode_follows(
     pair.pass(100).assert_up();
     pair.end();
 }
+
+#[test]
+fn other_keys_are_told_by_who_answered_in_aggressive_mode() {
+    let mut pair = Pair::new();
+    pair.sides[B].psk = oakd::crypto::Secret::from(&b"another"[..]);
+    for side in [B, A] {
+        pair.configure(side, vec![crate::v1_phases::ikev1(side, Phase1::Aggressive)]);
+    }
+    pair.pass(5);
+    assert!(pair.told(A, "could not prove it: the pre-shared keys of the two sides differ"));
+    assert!(pair.told(B, "most likely the pre-shared keys differ, ours for ID_FQDN b.example"));
+    pair.assert_children(0);
+    pair.end();
+}
+
+#[test]
+fn a_refusal_of_our_proof_is_told_by_its_name() {
+    // B wants another identity than A has, which it sees in the third message of each mode.
+    let mut pair = v1_pair(Phase1::Main, |side, policy| {
+        if side == B {
+            policy.remote_id = Some(fqdn("another.example"));
+        }
+    });
+    pair.pass(3);
+    assert!(pair.told(A, "the peer refused our proof of identity: INVALID-ID-INFORMATION"));
+    assert!(!pair.told(A, "no answer"));
+    pair.end();
+}

@@ -37,7 +37,7 @@ pub fn in_clear(sa: &mut Sa, core: &mut Core, header: &Header, datagram: &[u8]) 
         Ok((_, Content::Encrypted(_))) => return,
         Err(error) => Err(error.to_string()),
     };
-    let Body::V1(state) = &sa.body else { return };
+    let Body::V1(state) = &mut sa.body else { return };
     let bag = match parsed {
         Ok(bag) => bag,
         Err(why) => return sa.frame.report(core, Event::Dropped { why }),
@@ -46,6 +46,10 @@ pub fn in_clear(sa: &mut Sa, core: &mut Core, header: &Header, datagram: &[u8]) 
     let notify = error.notify_type;
     let first = sa.frame.initiator && sa.frame.peer_spi.is_zero();
     if !first {
+        let told = format!("{notify} in clear came in its place");
+        if let super::Stage::AwaitProof(ready) = &mut state.stage {
+            ready.doubt(&sa.frame, core, told);
+        }
         let why = format!("{notify} in clear while {}", state.word());
         return sa.frame.report(core, Event::Dropped { why });
     }

@@ -20,6 +20,7 @@ pub mod established;
 pub mod fragment;
 pub mod hash;
 pub mod inform;
+pub mod instead;
 pub mod keys;
 pub mod login;
 pub mod main_mode;
@@ -145,7 +146,12 @@ pub fn receive(
         Stage::Established(_) | Stage::Login(_) | Stage::Configuring(_) => {
             after_phase1(sa, core, (header, datagram), Path { local, remote });
         }
-        Stage::AwaitProof(_) if !sa.frame.initiator => {
+        Stage::AwaitProof(_)
+            if exchange == ExchangeType::INFORMATIONAL && message::is_encrypted(header) =>
+        {
+            instead::informed(sa, core, header, datagram);
+        }
+        Stage::AwaitProof(_) if !sa.frame.initiator && message::is_encrypted(header) => {
             // The initiator of Aggressive Mode goes on: its last message must have been lost.
             answer_again(state, &sa.frame, core);
         }

@@ -62,6 +62,8 @@ pub struct Ready {
     /// What certificates the peer asked for.
     pub requests: Vec<Request>,
     skeyid: Secret,
+    /// That the peer seems to have other keys was told.
+    pub(super) doubted: bool,
     /// What was asked last.
     pub(super) question: Option<QuestionId>,
 }
@@ -144,6 +146,7 @@ impl Ready {
             certs,
             requests: requests(&told),
             skeyid,
+            doubted: false,
             question: None,
         });
         match ready.opening.mode {

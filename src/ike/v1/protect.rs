@@ -168,6 +168,18 @@ pub fn open(keys: &Keys, iv: &Iv, header: &Header, content: &[u8]) -> Result<Pla
     Ok(Plain { payloads: opened.payloads, octets, next: iv.after(content) })
 }
 
+/// Whether a notification or deletion was encrypted with these keys, whatever its IV was: that spoils the first
+/// block alone, which lies within the hash, and behind the hash a reserved octet and the DOI say what they must.
+pub fn reads_behind_hash(keys: &Keys, content: &[u8]) -> bool {
+    const HEADER: usize = 4;
+    let mut octets = content.to_vec();
+    let iv = [0; MAX_BLOCK];
+    let decrypted =
+        keys.block.decrypt(&keys.cipher, &iv[..keys.block.block_len()], &mut octets).is_ok();
+    let body = octets.get(HEADER + keys.prf.len()..).unwrap_or_default();
+    decrypted && matches!(body, [_, 0, _, _, 0, 0, 0, 0 | 1, ..])
+}
+
 /// As [`open`], and verifies the hash payload in front as [`seal_hashed`] makes it. The hash payload is
 /// not among the payloads that come back.
 ///

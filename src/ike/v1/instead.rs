@@ -1,0 +1,67 @@
+//! What comes in place of the peer's proof, while that is awaited: a refusal of ours, or something from a peer
+//! that is further than we know.
+
+use super::message::{content, rung};
+use super::offer::printed;
+use super::proof::Ready;
+use super::protect::{self, Plain};
+use super::rules::{Message, sort};
+use super::{Stage, answer_again, drop_sa, inform, with_hash};
+use crate::ike::core::Core;
+use crate::ike::frame::Frame;
+use crate::ike::id;
+use crate::ike::report::{Event, Gone, Way};
+use crate::ike::sa::{Body, Sa};
+use crate::ike::v1::phase1::{neutral, own_id};
+use crate::wire::Header;
+
+impl Ready {
+    /// An informational exchange under the keys that await their proof. The peer's chain of IVs stands where ours
+    /// does as long as it has sent no proof.
+    fn opened(&self, header: &Header, datagram: &[u8]) -> Option<Plain> {
+        let iv = self.iv.phase2(self.keys.prf, header.message_id);
+        protect::open_hashed(&self.keys, &iv, header, content(header, datagram), &[]).ok()
+    }
+
+    /// The initiator seems to have other keys. Nothing protects that: it is told, once. To an initiator the lack of
+    /// an answer tells it.
+    pub fn doubt(&mut self, frame: &Frame, core: &mut Core, why: String) {
+        if frame.initiator {
+            return;
+        }
+        if self.opening.choice.method.is_shared_key() && !std::mem::replace(&mut self.doubted, true)
+        {
+            let event = Event::ProofUnreadable {
+                local_id: neutral(&own_id(frame)).to_string(),
+                remote_id: id::expected(&frame.policy).map(|id| id.to_string()),
+                why,
+            };
+            frame.report(core, event);
+        }
+    }
+}
+
+/// An encrypted informational exchange came.
+pub fn informed(sa: &mut Sa, core: &mut Core, header: &Header, datagram: &[u8]) {
+    let Body::V1(state) = &mut sa.body else { return };
+    let Stage::AwaitProof(ready) = &mut state.stage else { return };
+    let Some(plain) = ready.opened(header, datagram) else {
+        if !protect::reads_behind_hash(&ready.keys, content(header, datagram)) {
+            let why = "an encrypted notification came in its place, by other keys than ours".into();
+            return ready.doubt(&sa.frame, core, why);
+        }
+        if !sa.frame.initiator {
+            // The initiator of Aggressive Mode goes on: its last message must have been lost.
+            answer_again(state, &sa.frame, core);
+        }
+        return;
+    };
+    core.ladder(Way::In, sa.frame.local, sa.frame.remote, || rung(header, &plain.payloads));
+    let Ok(bag) = sort(Message::Informational, with_hash(plain.payloads)) else { return };
+    let Some(error) = bag.error() else { return };
+    let kind = error.notify_type;
+    let (what, advice) = ("our proof of identity".into(), inform::advice(kind));
+    let offered = printed(&ready.opening.choice.answer);
+    sa.frame.report(core, Event::Refused { what, notify: kind.to_string(), offered, advice });
+    drop_sa(sa, core, Gone::Failed);
+}
