@@ -2,9 +2,13 @@
 
 use crate::pair::*;
 use crate::v1_further::both;
-use crate::v1_phases::v1_pair;
-use oakd::conf::Phase1;
+use crate::v1_insider::{Insider, heard};
+use crate::v1_phases::{ikev1, v1_pair};
+use oakd::conf::{Phase1, Policy, Start};
 use oakd::ike::event::*;
+use oakd::ike::report::Event;
+use oakd::wire::iana::v1::NotifyType;
+use oakd::wire::v1::{Notify, Payload};
 
 #[test]
 fn a_quick_mode_that_is_never_answered_does_not_keep_the_others() {
@@ -74,7 +78,7 @@ fn other_keys_are_told_by_who_answered_in_aggressive_mode() {
     let mut pair = Pair::new();
     pair.sides[B].psk = oakd::crypto::Secret::from(&b"another"[..]);
     for side in [B, A] {
-        pair.configure(side, vec![crate::v1_phases::ikev1(side, Phase1::Aggressive)]);
+        pair.configure(side, vec![ikev1(side, Phase1::Aggressive)]);
     }
     pair.pass(5);
     assert!(pair.told(A, "could not prove it: the pre-shared keys of the two sides differ"));
@@ -95,4 +99,32 @@ fn a_refusal_of_our_proof_is_told_by_its_name() {
     assert!(pair.told(A, "the peer refused our proof of identity: INVALID-ID-INFORMATION"));
     assert!(!pair.told(A, "no answer"));
     pair.end();
+}
+
+#[test]
+fn a_refusal_by_who_has_our_last_word_is_told_by_its_name() {
+    // A wants another identity than B has, which it sees in the sixth message.
+    let mut pair = v1_pair(Phase1::Main, |side, policy| {
+        if side == A {
+            policy.remote_id = Some(fqdn("another.example"));
+        }
+    });
+    pair.pass(3);
+    assert!(pair.told(B, "the peer refused our proof of identity: INVALID-ID-INFORMATION"));
+    assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 0);
+    pair.end();
+}
+
+#[test]
+fn so_is_one_by_who_goes_on_from_before_our_last_word() {
+    // As libreswan does.
+    let policy = |side| Policy { start: Start::Passive, ..ikev1(side, Phase1::Main) };
+    let mut pair = Pair::new();
+    pair.configure(B, vec![policy(B)]);
+    let mut insider = Insider::open_main(&mut pair, &policy(A));
+    assert_eq!(heard(&mut pair).len(), 1);
+    assert!(pair.reported(B, |event| matches!(event, Event::IkeEstablished { .. })));
+    insider.tell(&mut pair, Payload::Notify(Notify::new(NotifyType::INVALID_ID_INFORMATION)));
+    assert!(pair.told(B, "the peer refused our proof of identity: INVALID-ID-INFORMATION"));
+    assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 0);
 }

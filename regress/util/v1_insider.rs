@@ -98,6 +98,56 @@ impl Insider {
         Self { cookies, keys, iv, random, last_id: 100 }
     }
 
+    /// Does Main Mode with side B up to B's last message, which it does not take: its chain stands before that.
+    pub fn open_main(pair: &mut Pair, policy: &Policy) -> Self {
+        assert_eq!(policy.version, oakd::conf::Version::V1(Mode::Main));
+        let offered = offer::phase1(policy, methods(policy, true)[0]);
+        let exchange = ExchangeType::IDENTITY_PROTECTION;
+        let mut cookies = Cookies(IkeSpi([7; 8]), IkeSpi::ZERO);
+        let mut send = |pair: &mut Pair, payloads: &[Payload]| {
+            let header = Header::v1(cookies.0, cookies.1, exchange, Flags::default(), MessageId(0));
+            hand(pair, &emit_message(&header, payloads));
+            let (header, content) = parse_message(&heard(pair).pop().expect("an answer")).unwrap();
+            cookies.1 = header.responder;
+            let Content::Clear(payloads) = content else { panic!("an answer in clear") };
+            payloads
+        };
+        let mut random = SeededRandom::new(7);
+        let chosen = send(pair, &[Payload::Sa(offered.clone())]);
+        let chosen = chosen.into_iter().find_map(|it| match it {
+            Payload::Sa(sa) => Some(sa),
+            _ => None,
+        });
+        let suite = offer::accept_phase1(&offered, &chosen.unwrap()).unwrap().suite;
+        let kex = KeyExchange::generate(suite.group, &mut random).unwrap();
+        let (own_public, nonce) = (kex.public().to_vec(), vec![9; 20]);
+        let answer =
+            send(pair, &[Payload::Ke(own_public.clone()), Payload::Nonce(Nonce(nonce.clone()))]);
+        let (mut ke, mut nr) = (Vec::new(), Vec::new());
+        for payload in answer {
+            match payload {
+                Payload::Ke(body) => ke = body,
+                Payload::Nonce(body) => nr = body.0,
+                _ => (),
+            }
+        }
+        let shared = kex.shared(&ke).unwrap();
+        let psk = &pair.sides[B].psk;
+        let skeyid = psk_skeyid(suite.prf, psk, &[&*nonce, &*nr].concat()).unwrap();
+        let keys = keys::derive(&suite, &skeyid, &shared, cookies).unwrap();
+        let publics = (&*own_public, &*ke);
+        let iv = Iv::phase1(keys.prf, keys.block, publics);
+        let own_id = policy.local_id.clone().unwrap();
+        let id = Id { id_type: IdType(own_id.id_type.0), protocol: 0, port: 0, data: own_id.data };
+        let sa = Payload::Sa(offered).body();
+        let proof = Phase1 { publics, cookies, sa: &sa };
+        let proof = Payload::Hash(proof.initiator(keys.prf, &skeyid, &id.body()));
+        let fifth = Header::v1(cookies.0, cookies.1, exchange, Flags::default(), MessageId(0));
+        let (octets, iv) = protect::seal(&keys, &iv, &fifth, &[Payload::Id(id), proof]).unwrap();
+        hand(pair, &octets);
+        Self { cookies, keys, iv, random, last_id: 100 }
+    }
+
     /// A message ID that was not used.
     pub fn fresh(&mut self) -> MessageId {
         self.last_id += 1;

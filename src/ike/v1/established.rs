@@ -51,6 +51,8 @@ pub struct Established {
     pub suite: IkeSuite,
     /// The last block of phase 1, from which the exchanges of phase 2 start.
     pub iv: Iv,
+    /// Where the chain stood before our last message of phase 1, until the peer has shown that it takes that.
+    pub earlier: Option<Iv>,
     /// What the peer can do.
     pub abilities: Abilities,
     /// Our identity and the peer's.
@@ -138,6 +140,7 @@ impl Established {
             keys,
             suite,
             iv,
+            earlier: None,
             abilities,
             ids,
             since: now,

@@ -1,6 +1,7 @@
 //! What comes in place of the peer's proof, while that is awaited: a refusal of ours, or something from a peer
 //! that is further than we know.
 
+use super::established::Established;
 use super::message::{content, rung};
 use super::offer::printed;
 use super::proof::Ready;
@@ -14,6 +15,7 @@ use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Sa};
 use crate::ike::v1::phase1::{neutral, own_id};
 use crate::wire::Header;
+use crate::wire::iana::v1::NotifyType;
 
 impl Ready {
     /// An informational exchange under the keys that await their proof. The peer's chain of IVs stands where ours
@@ -37,6 +39,28 @@ impl Ready {
                 why,
             };
             frame.report(core, event);
+        }
+    }
+}
+
+impl Established {
+    /// The error that a peer tells which does not take our last message of phase 1, and so stands before it.
+    pub fn said_before(&self, header: &Header, datagram: &[u8]) -> Option<NotifyType> {
+        let iv = self.earlier?.phase2(self.keys.prf, header.message_id);
+        let content = content(header, datagram);
+        let plain = protect::open_hashed(&self.keys, &iv, header, content, &[]).ok()?;
+        let bag = sort(Message::Informational, with_hash(plain.payloads)).ok()?;
+        bag.error().map(|error| error.notify_type)
+    }
+
+    /// The peer does not believe our proof: for it there is no ISAKMP SA.
+    pub fn unbelieved(&mut self, frame: &mut Frame, core: &mut Core, kind: NotifyType) {
+        let (what, notify) = ("our proof of identity".into(), kind.to_string());
+        let advice = inform::advice(kind);
+        frame.report(core, Event::Refused { what, notify, offered: Vec::new(), advice });
+        if frame.children.is_empty() {
+            self.abandon(frame, core);
+            frame.close(core, Gone::Failed);
         }
     }
 }

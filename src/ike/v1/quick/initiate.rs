@@ -261,6 +261,11 @@ impl Established {
         let only = || self.exchanges.iter().position(|quick| offers(quick));
         let kind = notify.notify_type;
         let Some(at) = named.or_else(only) else {
+            if kind == NotifyType::AUTHENTICATION_FAILED
+                || kind == NotifyType::INVALID_ID_INFORMATION
+            {
+                return self.unbelieved(frame, core, kind);
+            }
             // The keys of phase 1 are right, or nobody could have read this.
             let what = "a message that is no offer".into();
             let (notify, offered) = (kind.to_string(), Vec::new());
