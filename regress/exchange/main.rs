@@ -18,6 +18,7 @@ mod hostile;
 #[path = "../util/insider.rs"]
 mod insider;
 mod insiders;
+mod moves;
 mod odd_requests;
 mod orders;
 #[path = "../util/pair.rs"]
@@ -40,5 +41,6 @@ mod v1_login_insiders;
 mod v1_losses;
 mod v1_odd_peers;
 mod v1_orders;
+mod v1_paths;
 mod v1_phases;
 mod v1_signatures;

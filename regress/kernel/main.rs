@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bundles;
+mod ipcomp;
 mod left;
 mod manual;
 mod real;

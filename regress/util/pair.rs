@@ -4,9 +4,14 @@
 //! time pass, look at what the kernels hold.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod policies;
+mod pretend;
+
+pub use policies::*;
+pub use pretend::Kernel;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use oakd::conf::*;
@@ -19,141 +24,9 @@ use oakd::ike::report::{Event, Report};
 use oakd::ike::{Engine, Settings};
 use oakd::pki::Keyring;
 use oakd::proc::ca;
-use oakd::wire::EspSpi;
-use oakd::wire::iana::v2::{EncryptionId, GroupId, IdType, IntegrityId, PrfId};
 
 pub const A: usize = 0;
 pub const B: usize = 1;
-
-/// A kernel that remembers.
-#[derive(Default)]
-pub struct Kernel {
-    pub larval: BTreeSet<(u32, IpAddr)>,
-    pub sas: BTreeMap<(u32, IpAddr), KernelSa>,
-    pub flows: HashMap<(Direction, KernelSelector), KernelFlow>,
-    /// Whether SAs can be moved, and whether their sequence numbers go on then.
-    pub moves: Option<bool>,
-    pub packets: u64,
-    pub bytes: u64,
-    pub last_spi: u32,
-    /// CPIs reserved, of SAs or for them.
-    pub cpis: BTreeSet<u16>,
-    /// The requests with these numbers (counted from 0) fail.
-    pub fails: BTreeSet<usize>,
-    pub requests: usize,
-    /// What it was asked and should not have been.
-    pub complaints: Vec<String>,
-}
-
-impl Kernel {
-    fn answer(&mut self, request: KernelRequest) -> KernelAnswer {
-        let number = self.requests;
-        self.requests += 1;
-        let fails = self.fails.contains(&number);
-        match request {
-            _ if fails => {
-                // What could not be deleted was not there.
-                match request {
-                    KernelRequest::DeleteSa(key) => {
-                        self.sas.remove(&(key.spi.0, key.dst));
-                        self.larval.remove(&(key.spi.0, key.dst));
-                    }
-                    KernelRequest::DeleteFlow(flow) => {
-                        self.flows.remove(&(flow.direction, flow.selector));
-                    }
-                    // The others of its bundle go with an SA that does not come.
-                    KernelRequest::AddSa(sa) if sa.direction == Direction::In => {
-                        if let Some(cpi) = sa.ipcomp {
-                            self.cpis.remove(&cpi.0);
-                        }
-                        if let Some(around) = &sa.around {
-                            self.larval.remove(&(around.spi.0, sa.key.dst));
-                        }
-                    }
-                    _ => (),
-                }
-                return KernelAnswer::Failed(format!("request {number} fails"));
-            }
-            KernelRequest::GetSpi { dst, .. } => {
-                self.last_spi += 1;
-                let spi = 0x1000 + self.last_spi;
-                self.larval.insert((spi, dst));
-                return KernelAnswer::Spi(EspSpi(spi));
-            }
-            KernelRequest::AddSa(sa) => {
-                let key = (sa.key.spi.0, sa.key.dst);
-                if sa.direction == Direction::In && !self.larval.remove(&key) {
-                    self.complaints.push(format!("inbound {key:?} was not reserved"));
-                }
-                if let (Direction::In, Some(cpi)) = (sa.direction, sa.ipcomp)
-                    && !self.cpis.contains(&cpi.0)
-                {
-                    self.complaints.push(format!("inbound {cpi:?} was not reserved"));
-                }
-                if let (Direction::In, Some(around)) = (sa.direction, &sa.around)
-                    && !self.larval.remove(&(around.spi.0, sa.key.dst))
-                {
-                    self.complaints.push(format!("inbound {:?} was not reserved", around.spi));
-                }
-                if self.sas.contains_key(&key) {
-                    return KernelAnswer::Failed("File exists".into());
-                }
-                self.sas.insert(key, *sa);
-            }
-            KernelRequest::GetCpi { .. } => {
-                self.last_spi += 1;
-                let cpi = 0x100 + u16::try_from(self.last_spi % 0x8000).unwrap_or_default();
-                self.cpis.insert(cpi);
-                return KernelAnswer::Cpi(Cpi(cpi));
-            }
-            KernelRequest::DropCpi { cpi, .. } => {
-                if !self.cpis.remove(&cpi.0) {
-                    self.complaints.push(format!("{cpi:?} dropped but not reserved"));
-                }
-            }
-            KernelRequest::MoveSa(_) if self.moves.is_none() => {
-                return KernelAnswer::Failed("cannot be moved".into());
-            }
-            KernelRequest::MoveSa(to) => {
-                let Some(mut sa) = self.sas.remove(&(to.key.spi.0, to.key.dst)) else {
-                    self.complaints.push(format!("{:?} moved but not there", to.key));
-                    return KernelAnswer::Failed("No such process".into());
-                };
-                (sa.key.src, sa.key.dst, sa.encap) = (to.src, to.dst, to.encap);
-                self.sas.insert((sa.key.spi.0, sa.key.dst), sa);
-                return KernelAnswer::Moved { counts_on: self.moves == Some(true) };
-            }
-            KernelRequest::DeleteSa(key) => {
-                let key = (key.spi.0, key.dst);
-                match self.sas.remove(&key) {
-                    Some(KernelSa { direction: Direction::In, ipcomp: Some(cpi), .. }) => {
-                        self.cpis.remove(&cpi.0);
-                    }
-                    Some(_) => (),
-                    None if self.larval.remove(&key) => (),
-                    None => self.complaints.push(format!("{key:?} deleted but not there")),
-                }
-            }
-            KernelRequest::QuerySa(_) => {
-                let (packets, bytes) = (self.packets, self.bytes);
-                return KernelAnswer::Counters(SaCounters { packets, bytes, idle: None });
-            }
-            KernelRequest::AddFlow(flow) => {
-                self.flows.insert((flow.direction, flow.selector), *flow);
-            }
-            KernelRequest::DeleteFlow(flow) => {
-                if self.flows.remove(&(flow.direction, flow.selector)).is_none() {
-                    self.complaints.push(format!("flow {flow:?} deleted but not there"));
-                }
-            }
-        }
-        KernelAnswer::Done
-    }
-
-    pub fn count(&self, direction: Direction) -> usize {
-        self.sas.values().filter(|sa| sa.direction == direction).count()
-    }
-}
 
 /// One side.
 pub struct Side {
@@ -216,97 +89,6 @@ pub struct Pair {
     pub nat: Option<IpAddr>,
     /// What it adds to ports; the mapping is another when this is.
     pub nat_adds: u16,
-}
-
-pub fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-pub fn prefix(text: &str) -> Prefix {
-    let (address, length) = text.split_once('/').unwrap();
-    Prefix::new(ip(address), length.parse().unwrap()).unwrap()
-}
-
-pub fn flow(from: &str, to: &str) -> Flow {
-    let end = |text| FlowEnd { addresses: FlowAddresses::Prefix(prefix(text)), ports: (0, 65535) };
-    Flow { ip_protocol: 0, local: end(from), remote: end(to), srcnat: None }
-}
-
-pub fn fqdn(name: &str) -> Identity {
-    Identity { id_type: IdType::ID_FQDN, data: name.as_bytes().to_vec() }
-}
-
-pub fn gcm(groups: &[GroupId]) -> Proposal {
-    Proposal {
-        encryption: vec![(EncryptionId::ENCR_AES_GCM_16, Some(256))],
-        prf: vec![PrfId::PRF_HMAC_SHA2_256],
-        integrity: vec![],
-        groups: groups.to_vec(),
-        esn: EsnChoice::No,
-    }
-}
-
-pub fn cbc(groups: &[GroupId]) -> Proposal {
-    Proposal {
-        encryption: vec![(EncryptionId::ENCR_AES_CBC, Some(128))],
-        integrity: vec![IntegrityId::AUTH_HMAC_SHA2_256_128],
-        ..gcm(groups)
-    }
-}
-
-pub fn child(mut proposal: Proposal) -> Proposal {
-    proposal.prf.clear();
-    proposal
-}
-
-/// A policy of side A (B is the mirror): active, one flow, AES-GCM with x25519.
-pub fn policy(side: usize) -> Policy {
-    let nets = ["10.1.0.0/24", "10.2.0.0/24"];
-    let hosts = ["192.0.2.1", "192.0.2.2"];
-    let names = ["a.example", "b.example"];
-    let peer = 1 - side;
-    Policy {
-        name: PolicyName("test".into()),
-        version: Version::V2,
-        start: if side == A { Start::Active } else { Start::Passive },
-        quick: false,
-        skip: false,
-        default: false,
-        protocol: SaProtocol::Esp,
-        mode: Mode::Tunnel,
-        ipcomp: false,
-        around: None,
-        force_natt: false,
-        family: None,
-        rdomain: None,
-        flows: vec![flow(nets[side], nets[peer])],
-        local: Some(Prefix::host(ip(hosts[side]))),
-        peer: Some(Prefix::host(ip(hosts[peer]))),
-        ike_proposals: vec![gcm(&[GroupId::CURVE25519])],
-        child_proposals: vec![child(gcm(&[]))],
-        child_proposals_explicit: false,
-        key_mark: 0,
-        local_id: Some(fqdn(names[side])),
-        remote_id: Some(fqdn(names[peer])),
-        auth: Auth::PSK,
-        ike1: Ike1Auth::default(),
-        provision: Provision::default(),
-        wanted: Vec::new(),
-        ike_lifetime: 86400,
-        local_by_route: false,
-        reauth: false,
-        no_nat: false,
-        childless: false,
-        child_lifetime: Lifetime { seconds: 3600, bytes: 0 },
-        tag: None,
-        tap: None,
-        iface: None,
-    }
-}
-
-pub fn config(policies: Vec<Policy>) -> Arc<Config> {
-    let globals = Globals { dpd_check_interval: 0, ..Globals::default() };
-    Arc::new(Config { globals, policies })
 }
 
 impl Pair {

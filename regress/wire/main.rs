@@ -7,3 +7,4 @@ mod malformed;
 mod pictures;
 mod sealed;
 mod v1;
+mod v1_malformed;
