@@ -21,10 +21,6 @@ use crate::wire::{EspSpi, Header};
 /// How long the loser of two IKE SAs opened at once is kept, until the other surely carries traffic.
 const SUPERSEDED: Duration = Duration::from_secs(2);
 
-/// How much later than another an IKE SA may be opened by the other side, and be of the same time all the same:
-/// the first messages of its opener may have got lost.
-const CROSSED: Duration = Duration::from_secs(10);
-
 impl Engine {
     /// Our addresses are others: IKE SAs whose ends may move see what it means for them.
     pub(super) fn addresses(&mut self, addresses: Vec<IpAddr>) {
@@ -151,29 +147,23 @@ impl Engine {
                 && Some(other.id()) != succeeds
                 && standing.is_some_and(|it| it.who().is(&who))
         });
-        let opener = sa.frame.initiator;
-        let older = |engine: &Self, other: &SaId, by: Duration| {
-            let standing = engine.table.get(*other).and_then(|sa| sa.standing());
-            standing.is_some_and(|it| it.since.after(by) < created)
+        let older = |other: &&SaId| {
+            let standing = self.table.get(**other).and_then(|sa| sa.standing());
+            standing.is_some_and(|it| it.since < created)
         };
-        let all_older = |engine: &Self| {
-            let old = others.iter().filter(|other| older(engine, other, Duration::ZERO));
-            old.copied().collect::<Vec<_>>()
-        };
+        let old: Vec<_> = others.iter().filter(older).copied().collect();
         if initial_contact {
             // One that came to be since the peer began is not one that the peer has forgotten.
-            let old = all_older(self);
             if !old.is_empty() {
                 let event = Event::InitialContact { removed: old.len() };
                 self.core.report(Some(peer), Some(&policy.name), event);
             }
-            for other in old {
-                self.with(other, |sa, core| sa.abandon(core, Gone::Forgotten));
+            for other in &old {
+                self.with(*other, |sa, core| sa.abandon(core, Gone::Forgotten));
             }
         } else if self.core.globals.enforce_single_ike_sa || takes_over {
-            let old = all_older(self);
-            for other in old {
-                self.with(other, |sa, core| sa.delete(core, Gone::Replaced));
+            for other in &old {
+                self.with(*other, |sa, core| sa.delete(core, Gone::Replaced));
             }
         }
         if major == 1 {
@@ -183,13 +173,6 @@ impl Engine {
                     self.with(orphan, |sa, core| sa.abandon(core, Gone::Forgotten));
                 }
             } else {
-                // Openings of both sides may have crossed: neither is to think that its own came later.
-                let by = |other: &SaId| match self.table.get(*other) {
-                    Some(other) if other.frame.initiator != opener => CROSSED,
-                    _ => Duration::ZERO,
-                };
-                let old = others.iter().filter(|other| older(self, other, by(other)));
-                let old: Vec<_> = old.copied().collect();
                 self.succeed(id, &orphans, &old);
             }
         }
@@ -285,6 +268,9 @@ impl Engine {
             return;
         }
         if let Some(heir) = self.heir_of(id) {
+            self.with(heir, |sa, core| {
+                v1::established(sa, core, |state, frame, core| state.serve_again(frame, core));
+            });
             self.inherit(id, heir);
             return self.with(id, |sa, core| sa.abandon(core, Gone::Replaced));
         }
@@ -308,18 +294,21 @@ impl Engine {
         self.inherit(id, heir);
     }
 
-    /// IKEv1: the newest IKE SA with the same peer that may have the children of this one.
+    /// IKEv1: the newest IKE SA with the same peer that may have the children of this one. One that was replaced
+    /// serves again where there is no other: where openings crossed, each side may have replaced another.
     fn heir_of(&self, id: SaId) -> Option<SaId> {
         let sa = self.table.get(id)?;
         let (peer, remote) = (sa.standing()?.who(), sa.frame.remote.ip());
         let policy = &sa.frame.policy;
         let heirs = self.table.found(Key::Remote(remote), |other| {
-            let fits =
-                other.standing().is_some_and(|it| !it.ending && !it.replaced && it.who().is(&peer));
+            let fits = other.standing().is_some_and(|it| !it.ending && it.who().is(&peer));
             fits && other.id() != id && other.frame.remote.ip() == remote && other.serves(policy)
         });
-        let since = |heir: &SaId| self.table.get(*heir)?.standing().map(|it| it.since);
-        heirs.into_iter().max_by_key(since)
+        let rank = |heir: &SaId| {
+            let standing = self.table.get(*heir)?.standing()?;
+            Some((!standing.replaced, standing.since))
+        };
+        heirs.into_iter().max_by_key(rank)
     }
 
     /// IKEv1: the peer deletes a child SA by one IKE SA, and another has that.

@@ -29,7 +29,8 @@ use crate::wire::v2::Id;
 /// How long what was replaced is kept: the peer may still use it.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// The pause before one with a successor, where Quick Modes still go on, is to end.
+/// The pause before one with a successor, where Quick Modes still go on, is to end, and before one that lost
+/// its successor opens another.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long an ISAKMP SA outlives its lifetime while a successor is waited for.
@@ -258,6 +259,15 @@ impl Established {
         self.exchanges = known;
         // Whoever opened the new one deletes the old one; should that not come, it ends anyway.
         self.ends_at = Some(core.now.after(OVERTIME * 2));
+    }
+
+    /// What took its place went before it did: it has child SAs again, until there is yet another.
+    pub fn serve_again(&mut self, frame: &Frame, core: &Core) {
+        if std::mem::take(&mut self.taken_over) {
+            self.superseded_at = None;
+            let pause = if frame.initiator { AGAIN } else { OVERTIME / 2 };
+            self.rekey_at = Some(core.now.after(pause));
+        }
     }
 
     /// When it is to be looked at next.
