@@ -280,6 +280,8 @@ fn a_peer_that_answers_in_the_other_version_is_told_as_such() {
         assert!(pair.reported(A, event), "{ours} {theirs}");
         let word = if theirs == 1 { "an `ike` rule" } else { "an `ikev2` rule" };
         assert!(pair.told(A, word));
+        // Also where it is taken apart.
+        assert!(Event::OtherVersion { ours, theirs }.explained().advice.contains(word));
     }
 }
 

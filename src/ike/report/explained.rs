@@ -145,7 +145,14 @@ impl Event {
             Event::OtherVersion { ours, theirs } => Explained {
                 ours: vec![format!("IKEv{ours}")],
                 theirs: vec![format!("IKEv{theirs}")],
-                ..of("the two sides speak different versions", self.to_string(), "")
+                ..of(
+                    "the two sides speak different versions",
+                    format!("we speak IKEv{ours} to the peer and it answers in IKEv{theirs}"),
+                    &format!(
+                        "make the rule an `{}` rule, or have the peer allow IKEv{ours}",
+                        if *theirs == 1 { "ike" } else { "ikev2" }
+                    ),
+                )
             },
             Event::Internal { .. } => of(
                 "a fault within",

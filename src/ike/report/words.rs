@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Event, Gone, Report, Way};
+use super::{Event, Explained, Gone, Report, Way};
 use crate::conf::{self, counted};
 
 impl fmt::Display for Gone {
@@ -142,13 +142,9 @@ impl fmt::Display for Event {
                     why.join(", ")
                 )
             }
-            Event::OtherVersion { ours, theirs } => {
-                let word = if *theirs == 1 { "ike" } else { "ikev2" };
-                write!(
-                    f,
-                    "we speak IKEv{ours} to the peer and it answers in IKEv{theirs}; make the rule \
-                     an `{word}` rule, or have the peer allow IKEv{ours}"
-                )
+            Event::OtherVersion { .. } => {
+                let Explained { reason, advice, .. } = self.explained();
+                write!(f, "{reason}; {advice}")
             }
             Event::NoAnswer { exchange, sent } => {
                 let sent = counted(*sent, "time", "times");
