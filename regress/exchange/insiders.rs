@@ -2,7 +2,7 @@
 
 use crate::insider::*;
 use crate::pair::*;
-use oakd::conf::Policy;
+use oakd::conf::{Policy, Start};
 use oakd::ike::event::*;
 use oakd::ike::proposal::{self, Kind};
 use oakd::ike::report::Event;
@@ -258,5 +258,51 @@ fn a_successor_is_not_narrowed_to_a_packet() {
     let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &payloads).unwrap();
     assert!(answer.contains(&notify(NotifyType::TS_UNACCEPTABLE)), "{answer:?}");
     assert_eq!(pair.sides[B].kernel.sas.len(), 2);
+    pair.end();
+}
+
+/// Both replaced the child SA as it expired, and the peer's successor stays; the peer deletes that before we
+/// can delete ours: what is about to go carries nothing, and another is asked for.
+#[test]
+fn the_loser_of_two_that_replaced_a_child_does_not_stand_for_it() {
+    let (mut pair, mut insider) = answered();
+    // The peer takes one request at a time.
+    pair.configure(B, vec![Policy { start: Start::Active, ..policy(B) }]);
+    let old = pair.inbound(B);
+    rekey(&mut pair, false);
+    let (ours, request) = only(&mut pair, &mut insider);
+    let kind = Kind::Child(oakd::conf::SaProtocol::Esp);
+    let proposals = proposal::offer(&policy(A).child_proposals, kind, &Spi::Child(EspSpi(0x8888)));
+    let of = EspSpi(0x9999);
+    let theirs = [
+        Payload::Notify(Notify::about_child(NotifyType::REKEY_SA, ProtocolId::ESP, of)),
+        Payload::Sa(Sa { proposals }),
+        Payload::Nonce(Nonce(vec![0xff; 32])),
+        Payload::TsI(Ts::new(vec![ts(0, ANY, "10.1.0.0", "10.1.0.255")])),
+        Payload::TsR(Ts::new(vec![ts(0, ANY, "10.2.0.0", "10.2.0.255")])),
+    ];
+    insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &theirs).unwrap();
+    let mut answer = agrees(&request, 0x7777);
+    for payload in &mut answer {
+        if let Payload::Nonce(nonce) = payload {
+            nonce.0 = vec![0; 32];
+        }
+    }
+    pair.sides[B].kernel.sas.remove(&(old.spi.0, old.dst));
+    pair.input(B, Input::Expire(Expire { key: old, hard: true }));
+    insider.answer(&mut pair, &ours, &answer);
+    let (deletes_old, _) = only(&mut pair, &mut insider);
+    let gone = Delete::Child { protocol: ProtocolId::ESP, spis: vec![EspSpi(0x8888)] };
+    insider.say(&mut pair, ExchangeType::INFORMATIONAL, &[Payload::Delete(gone)]).unwrap();
+    assert!(pair.told(B, "trying again"));
+    pair.network = Box::new(|_, _| Fate::Lose);
+    pair.pass(3);
+    pair.network = Box::new(|_, _| Fate::Deliver);
+    insider.answer(&mut pair, &deletes_old, &[]);
+    let (deletes_ours, _) = only(&mut pair, &mut insider);
+    assert_eq!(deletes_ours.exchange, ExchangeType::INFORMATIONAL);
+    insider.answer(&mut pair, &deletes_ours, &[]);
+    let (asks, _) = only(&mut pair, &mut insider);
+    assert_eq!(asks.exchange, ExchangeType::CREATE_CHILD_SA);
     pair.end();
 }

@@ -57,6 +57,8 @@ impl Established {
         child.stage = Stage::Up;
         let (old, victim) = (child.replaces, child.victim.take());
         if victim == Some(child.id) {
+            // Should the winner go meanwhile, another is asked for: this one stands for nothing.
+            child.stage = Stage::Ending;
             self.want(Task::DeleteChild(child.id, Gone::Replaced));
             return self.advance(frame, core);
         }
