@@ -294,3 +294,26 @@ fn the_ike_sa_is_opened_without_a_child_where_the_policy_says_so() {
     pair.pass(80).assert_up();
     pair.end();
 }
+
+/// The first requests are sent again, for nobody knows yet; of those the answers come twice.
+#[test]
+fn over_a_slow_path_rekeys_cost_no_more_datagrams() {
+    let mut pair = Pair::plain();
+    pair.network = Box::new(|_, _| Fate::Late(Duration::from_secs(2)));
+    pair.pass(30).assert_up();
+    let mut cost = Vec::new();
+    for _ in 0..3 {
+        let before = pair.sent;
+        pair.expire(A, false);
+        pair.pass(30).assert_up();
+        cost.push(pair.sent - before);
+    }
+    assert_eq!(cost[1..], [4, 4], "{cost:?}");
+    pair.command(A, Command::Rekey { name: "test".into(), ike: true });
+    pair.pass(30).assert_up();
+    let before = pair.sent;
+    pair.expire(A, false);
+    pair.pass(30).assert_up();
+    assert_eq!(pair.sent - before, 4);
+    pair.end();
+}

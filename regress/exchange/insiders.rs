@@ -97,7 +97,7 @@ fn a_peer_that_takes_one_pair_of_addresses_gets_requests_for_such() {
     let delete = Delete::Child { protocol: ProtocolId::ESP, spis: vec![spi] };
     insider.say(&mut pair, ExchangeType::INFORMATIONAL, &[Payload::Delete(delete)]);
     let mut it = policy(B);
-    it.start = oakd::conf::Start::OnDemand;
+    it.start = Start::OnDemand;
     pair.configure(B, vec![it]);
     let packet = |from: &str, to: &str| Acquire {
         local: ip("192.0.2.2"),

@@ -16,6 +16,7 @@ pub mod guesses;
 pub mod id;
 pub mod inner;
 pub mod natt;
+pub mod outstanding;
 pub mod path;
 pub mod policy;
 pub mod pool;
@@ -37,7 +38,7 @@ pub use engine::Engine;
 
 use std::time::Duration;
 
-use window::Backoff;
+use outstanding::Backoff;
 
 /// What may be tuned without being configured.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,30 +5,11 @@
 //! order of their message IDs, whatever order they come in: what a request asks for never meets what
 //! one before it asked for half done.
 
-use std::time::Duration;
-
 use super::event::Time;
 use super::natt::Path;
-use super::timer::jitter;
+use super::outstanding::{Backoff, Due, Outstanding, Patience};
 use crate::crypto::Random;
 use crate::wire::MessageId;
-
-/// How requests are sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// The wait after the first sending; it doubles each time.
-    pub first: Duration,
-    /// The longest wait.
-    pub longest: Duration,
-    /// How often a request is sent in all.
-    pub sendings: u32,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first: Duration::from_secs(1), longest: Duration::from_secs(16), sendings: 7 }
-    }
-}
 
 /// The most requests of ours that are on their way at a time, however many the peer would take.
 const MOST_OWN: u32 = 16;
@@ -54,6 +35,7 @@ pub struct Window {
     /// The last answers, kept for duplicates; the newest last.
     answers: Vec<Box<[u8]>>,
     early: Option<Box<Early>>,
+    patience: Patience,
 }
 
 /// The datagrams of requests whose turn has not come; there are hardly ever any.
@@ -84,46 +66,8 @@ impl Default for Window {
             answering: false,
             answers: Vec::new(),
             early: None,
+            patience: Patience::default(),
         }
-    }
-}
-
-/// A message of ours that waits for its answer.
-#[derive(Debug)]
-pub struct Outstanding {
-    octets: Box<[u8]>,
-    sent: u32,
-    next: Time,
-}
-
-impl Outstanding {
-    /// These octets were sent just now.
-    pub fn new(octets: &[u8], now: Time, backoff: &Backoff, random: &mut dyn Random) -> Self {
-        Self { octets: octets.into(), sent: 1, next: now.after(jitter(backoff.first, random)) }
-    }
-
-    /// When to look at it.
-    pub fn deadline(&self) -> Time {
-        self.next
-    }
-
-    /// How often it was sent.
-    pub fn sendings(&self) -> u32 {
-        self.sent
-    }
-
-    /// What to do about it now.
-    pub fn due(&mut self, now: Time, backoff: &Backoff, random: &mut dyn Random) -> Due<'_> {
-        if self.next > now {
-            return Due::Nothing;
-        }
-        if self.sent >= backoff.sendings {
-            return Due::GiveUp(self.sent);
-        }
-        let wait = backoff.first.saturating_mul(1 << self.sent.min(16)).min(backoff.longest);
-        self.sent += 1;
-        self.next = now.after(jitter(wait, random));
-        Due::Again(&self.octets)
     }
 }
 
@@ -140,17 +84,6 @@ pub enum Arrival<'a> {
     Early,
     /// None of these: to be dropped.
     OutOfWindow,
-}
-
-/// What is to be done about an outstanding request of ours.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Due<'a> {
-    /// Nothing yet.
-    Nothing,
-    /// Send it again.
-    Again(&'a [u8]),
-    /// The peer does not answer; it was sent so often.
-    GiveUp(u32),
 }
 
 impl Window {
@@ -180,7 +113,8 @@ impl Window {
         let id = self.next_own;
         self.next_own = id.next().unwrap_or(id);
         self.own.reserve_exact(1);
-        self.own.push((id, Outstanding::new(octets, now, backoff, random)));
+        let first = self.patience.first(backoff);
+        self.own.push((id, Outstanding::patient(octets, now, first, random)));
     }
 
     /// Whether a response with this message ID is one that we wait for.
@@ -189,11 +123,25 @@ impl Window {
     }
 
     /// The response with this message ID was accepted: gives back the request's octets.
-    pub fn answered(&mut self, id: MessageId) -> Box<[u8]> {
-        let at = self.own.iter().position(|(own, _)| *own == id);
-        let octets = at.map(|at| self.own.remove(at).1.octets).unwrap_or_default();
+    pub fn answered(&mut self, id: MessageId, now: Time) -> Box<[u8]> {
+        let Some(at) = self.own.iter().position(|(own, _)| *own == id) else {
+            return Box::default();
+        };
+        let (_, own) = self.own.remove(at);
         self.own.shrink_to_fit();
-        octets
+        self.patience.answered(id, &own, now);
+        own.into_octets()
+    }
+
+    /// A response came that we had already. Where the request had been sent again, nothing was lost but
+    /// the answer takes long: the next requests wait longer before they are sent again.
+    pub fn answered_again(&mut self, id: MessageId) {
+        self.patience.answered_again(id);
+    }
+
+    /// The window of a successor, over the same path.
+    pub fn successor(&self) -> Self {
+        Self { patience: self.patience, ..Self::default() }
     }
 
     /// Our only request is withdrawn and its message ID may be used again: only in IKE_SA_INIT, for
@@ -296,8 +244,8 @@ impl Window {
     /// An outstanding request of ours says the same in other octets from now on (other fragments).
     pub fn reword(&mut self, old: &[u8], new: &[u8]) {
         let mut own = self.own.iter_mut();
-        if let Some((_, own)) = own.find(|(_, own)| *own.octets == *old) {
-            own.octets = new.into();
+        if let Some((_, own)) = own.find(|(_, own)| own.says(old)) {
+            own.reword(new);
         }
     }
 
@@ -311,7 +259,7 @@ impl Window {
     /// Our outstanding requests are to be sent again now: the path is another.
     pub fn hurry(&mut self, now: Time) {
         for (_, own) in &mut self.own {
-            (own.next, own.sent) = (now, own.sent.min(1));
+            own.hurry(now);
         }
     }
 
@@ -322,8 +270,8 @@ impl Window {
 
     /// What to do about one of them now, and how often it was sent before.
     pub fn due(&mut self, now: Time, backoff: &Backoff, random: &mut dyn Random) -> (u32, Due<'_>) {
-        match self.own.iter_mut().find(|(_, own)| own.next <= now) {
-            Some((_, own)) => (own.sent, own.due(now, backoff, random)),
+        match self.own.iter_mut().find(|(_, own)| own.deadline() <= now) {
+            Some((_, own)) => (own.sendings(), own.due(now, backoff, random)),
             None => (0, Due::Nothing),
         }
     }
@@ -334,6 +282,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::crypto::SeededRandom;
+    use std::time::Duration;
 
     fn at(seconds: u64) -> Time {
         Time::at(Duration::from_secs(seconds))
@@ -393,9 +342,9 @@ mod tests {
         }
         assert!(!window.is_free());
         // Request 2 has to wait for the answer to request 0, whatever comes of request 1.
-        assert_eq!(*window.answered(MessageId(1)), *b"1");
+        assert_eq!(*window.answered(MessageId(1), at(1)), *b"1");
         assert!(!window.is_free() && window.awaits(MessageId(0)) && !window.awaits(MessageId(1)));
-        assert_eq!(*window.answered(MessageId(0)), *b"0");
+        assert_eq!(*window.answered(MessageId(0), at(1)), *b"0");
         assert!(window.is_free() && window.is_idle());
         window.peer_takes(u32::MAX);
         for _ in 0..MOST_OWN {

@@ -19,10 +19,10 @@ use crate::ike::core::{Core, Deed};
 use crate::ike::event::{Output, Time};
 use crate::ike::frame::Frame;
 use crate::ike::natt::KEEPALIVE;
+use crate::ike::outstanding::Outstanding;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Standing, Who};
 use crate::ike::timer::{earliest, jitter, soft};
-use crate::ike::window::Outstanding;
 use crate::wire::MessageId;
 use crate::wire::v2::Id;
 

@@ -6,9 +6,9 @@ use crate::ike::auth::{Answer, QuestionId};
 use crate::ike::child::ChildId;
 use crate::ike::core::{Core, Part};
 use crate::ike::event::KernelAnswer;
+use crate::ike::outstanding::Due;
 use crate::ike::report::{Event, Gone};
 use crate::ike::sa::{Body, Sa};
-use crate::ike::window::Due;
 use crate::wire::EspSpi;
 
 /// The holder of the secrets answered.

@@ -45,6 +45,7 @@ fn receive_response(
     (local, remote): (SocketAddr, SocketAddr),
 ) {
     if !sa.frame.window.awaits(header.message_id) {
+        sa.frame.window.answered_again(header.message_id);
         return drop_message(sa, core, "a response to nothing");
     }
     let exchange = header.exchange;
@@ -192,7 +193,7 @@ fn established_response(
         }
     };
     state.is_heard(core.now);
-    frame.window.answered(header.message_id);
+    frame.window.answered(header.message_id, core.now);
     state.follow(frame, core, path);
     state.answered_by(frame, core, path);
     let Some(active) = state.is_answered(header.message_id) else {

@@ -177,6 +177,7 @@ impl Established {
         new.config = frame.config.as_ref().map(|config| config.shared());
         (new.fragments, new.is_authenticated) = (frame.fragments.successor(), true);
         new.mobility = frame.mobility.as_ref().map(|mobility| mobility.successor());
+        new.window = frame.window.successor();
         new.window.widen(core.settings.window);
         let mut state = Self::standing(&new, core, protection, self.ids.clone());
         (state.unclaimed, state.pfs) = (Some(core.now.after(UNCLAIMED)), self.pfs);

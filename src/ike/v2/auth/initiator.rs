@@ -182,7 +182,7 @@ impl AwaitAuthResponse {
             Err(None) => return State::AwaitAuthResponse(self),
             Err(Some(error)) => return self.broken(frame, core, error.to_string()),
         };
-        frame.window.answered(header.message_id);
+        frame.window.answered(header.message_id, core.now);
         let mut bag = match sort(Message::AuthResponse, payloads) {
             Ok(bag) => bag,
             Err(what) => return self.broken(frame, core, what),

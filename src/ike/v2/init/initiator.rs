@@ -272,7 +272,7 @@ impl AwaitInitResponse {
         let seed = first_seed(&suite, &seeds, &shared).map_err(|error| error.to_string())?;
         let (protection, proofs) =
             expand(suite, &seed, &seeds, true).map_err(|error| error.to_string())?;
-        let request = frame.window.answered(header.message_id);
+        let request = frame.window.answered(header.message_id, core.now);
         let message = header.message(datagram);
         let messages = (request, message.into());
         let childless = bag
