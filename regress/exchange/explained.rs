@@ -4,7 +4,7 @@ use crate::insider::*;
 use crate::pair::*;
 use oakd::conf::*;
 use oakd::ike::event::Input;
-use oakd::ike::report::{Event, Explained};
+use oakd::ike::report::{Event, Explained, Report};
 use oakd::wire::iana::v2::{ExchangeType, GroupId, IntegrityId, NotifyType};
 use oakd::wire::v2::{Notify, Payload, emit_message, parse_message};
 use oakd::wire::{Flags, Header};
@@ -163,11 +163,12 @@ fn every_policy_that_could_have_been_meant_says_why_it_was_not() {
     pair.configure(A, vec![policy(A)]);
     pair.pass(1);
     let told = only(&pair, B);
+    // Those for this very peer come first.
     let wanted = [
-        "other-dstid: dstid is FQDN/c.example",
         "other-srcid: srcid is FQDN/d.example",
         "signed: it wants a signature (ikeauth signature)",
         "not-called: it is `skip`: not for peers that call",
+        "other-dstid: dstid is FQDN/c.example",
         "other-peer: peer is 192.0.2.77, not 192.0.2.1",
     ];
     for (line, wanted) in told.ours.iter().zip(wanted) {
@@ -314,4 +315,26 @@ fn a_peer_that_asks_for_an_address_where_there_is_none_is_told_of() {
     let told = explained(&pair, B);
     assert!(told[0].reason.contains("this policy has none to give"), "{told:?}");
     assert!(told[0].advice.contains("`config address`"), "{told:?}");
+}
+
+/// Of many policies the one for this very peer comes first, and no other is called the one concerned.
+#[test]
+fn of_policies_that_do_not_fit_the_one_for_the_peer_is_told_first() {
+    let mut pair = Pair::new();
+    let of_others = (0..12).map(|at| Policy {
+        name: PolicyName(format!("other{at}")),
+        remote_id: Some(fqdn(&format!("other{at}.example"))),
+        ..policy(B)
+    });
+    let meant = Policy { name: PolicyName("meant".into()), ..policy(B) };
+    pair.configure(B, of_others.chain([meant]).collect());
+    pair.configure(A, vec![Policy { remote_id: Some(fqdn("gw.example")), ..policy(A) }]);
+    pair.pass(2).assert_children(0);
+    let reports = pair.sides[B].reports.iter();
+    let none = |it: &&Report| matches!(it.event, Event::NoPolicy { .. });
+    let report = reports.clone().find(none).expect("a report");
+    assert_eq!((&report.policy, &report.identity), (&None, &None));
+    let told = only(&pair, B);
+    assert_eq!(told.ours[0], "meant: srcid is ID_FQDN b.example", "{told:?}");
+    pair.end();
 }

@@ -263,7 +263,9 @@ impl Core {
     ///
     /// What is not said is taken from the IKE SA at work.
     pub fn report(&mut self, peer: Option<SocketAddr>, policy: Option<&PolicyName>, event: Event) {
-        let at_work = self.at_work.as_ref();
+        // What is for no policy is not about the one that an address alone made likely.
+        let nobody = matches!(event, Event::NoPolicy { .. }) && policy.is_none();
+        let at_work = self.at_work.as_ref().filter(|_| !nobody);
         let policy = policy.or(at_work.map(|(policy, _)| &policy.name)).cloned();
         let identity = at_work.and_then(|(_, id)| id.as_ref()).map(ToString::to_string);
         self.outputs.push_back(Output::Report(Report { peer, policy, identity, event }));

@@ -196,20 +196,25 @@ impl Policies {
     }
 
     /// The policies that could have been meant by a peer, each with the reason why it was not:
-    /// what `why` says of those for its addresses, and the addresses of others. Only the first few.
+    /// what `why` says of those for its addresses, and the addresses of others. Only the first few; those
+    /// that are `close` come before others for its addresses.
     pub fn passed_over(
         &self,
         major: u8,
         (local, remote): (SocketAddr, SocketAddr),
+        close: impl Fn(&Policy) -> bool,
         why: impl Fn(&Policy) -> String,
     ) -> Vec<String> {
         let near = self.by_peer.candidates(remote.ip());
         let others = (0..self.all.len()).filter(|at| near.binary_search(at).is_err());
-        let named = near.iter().copied().chain(others).take(MOST_CANDIDATES).filter_map(|at| {
-            let policy = &*self.all.get(at)?.policy;
-            let reason = elsewhere(policy, major, local.ip(), remote.ip());
-            Some(format!("{}: {}", policy.name.0, reason.unwrap_or_else(|| why(policy))))
-        });
+        let is_close = |at: &usize| self.all.get(*at).is_some_and(|it| close(&it.policy));
+        let (first, rest): (Vec<_>, Vec<_>) = near.iter().copied().partition(is_close);
+        let named =
+            first.into_iter().chain(rest).chain(others).take(MOST_CANDIDATES).filter_map(|at| {
+                let policy = &*self.all.get(at)?.policy;
+                let reason = elsewhere(policy, major, local.ip(), remote.ip());
+                Some(format!("{}: {}", policy.name.0, reason.unwrap_or_else(|| why(policy))))
+            });
         let mut named: Vec<_> = named.collect();
         let rest = self.all.len().saturating_sub(named.len());
         if rest > 0 {

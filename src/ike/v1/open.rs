@@ -223,21 +223,22 @@ fn choose(
     // Of those for the peer, one of its mode tells more than one of the other.
     let of_mode = policies.select(1, local, remote, |policy| named(policy) && in_mode(policy));
     let event = match of_mode.or_else(|| policies.select(1, local, remote, named)) {
-        None => match (policies.select(1, local, remote, |_| true), said) {
+        None => match (policies.select(1, local, remote, |_| true), &said) {
             (Some(policy), Some(said)) => {
                 let name = &policy.name.0;
                 let wanted =
                     format!("a peer that calls itself {said}; policy {name} wants another");
                 let unlike = |policy: &Policy| match id::expected(policy) {
-                    Some(id) if !id::same(&id, &said) => format!("dstid is {id}"),
+                    Some(id) if !id::same(&id, said) => format!("dstid is {id}"),
                     _ => "it fits".into(),
                 };
-                let candidates = policies.passed_over(1, (local, remote), unlike);
+                let candidates = policies.passed_over(1, (local, remote), named, unlike);
                 (None, Event::NoPolicy { wanted, candidates })
             }
             _ => {
                 let wanted = policies.sought(1, local, remote);
-                let candidates = policies.passed_over(1, (local, remote), |_| "it fits".into());
+                let candidates =
+                    policies.passed_over(1, (local, remote), |_| true, |_| "it fits".into());
                 (None, Event::NoPolicy { wanted, candidates })
             }
         },

@@ -101,7 +101,7 @@ impl AwaitAuthRequest {
             return fail(frame, core, self.protection, NotifyType::INVALID_SYNTAX);
         };
         if let Err(event) = self.select(frame, core, &remote_id, &bag, method) {
-            frame.report(core, *event);
+            core.report(Some(frame.remote), None, *event);
             return fail(frame, core, self.protection, NotifyType::AUTHENTICATION_FAILED);
         }
         let asked = (&remote_id, &mut bag);
@@ -163,7 +163,12 @@ impl AwaitAuthRequest {
                         _ => "it fits".into(),
                     }
                 };
-                let candidates = policies.passed_over(2, (local, remote), unlike);
+                let candidates = policies.passed_over(
+                    2,
+                    (local, remote),
+                    |policy| id::accepts(policy, said),
+                    unlike,
+                );
                 let whom = wanted.map(|id| format!(" that wants to talk to {id}"));
                 let whom = whom.unwrap_or_default();
                 let how = match method {

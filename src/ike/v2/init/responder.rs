@@ -187,7 +187,8 @@ fn choose(
             }
             None => {
                 let wanted = policies.sought(2, local, remote);
-                let candidates = policies.passed_over(2, (local, remote), |_| "it fits".into());
+                let candidates =
+                    policies.passed_over(2, (local, remote), |_| true, |_| "it fits".into());
                 core.report(Some(remote), None, Event::NoPolicy { wanted, candidates });
             }
         },
