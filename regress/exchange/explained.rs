@@ -125,6 +125,7 @@ fn a_range_of_ports_that_no_flow_can_say_is_refused_with_that_reason() {
     pair.pass(2);
     let told = only(&pair, B);
     assert!(told.reason.contains("the range of ports is too wide"), "{told:?}");
+    assert!(told.advice.contains("PORTS AND THE KERNEL"), "{told:?}");
     pair.end();
 }
 

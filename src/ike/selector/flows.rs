@@ -27,6 +27,19 @@ pub enum NoFlows {
     TooMany,
 }
 
+impl NoFlows {
+    /// What to change.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::NothingInCommon => "make `from` and `to` of one side the mirror of the other's",
+            _ => {
+                "write traffic on both sides that the kernel here can choose: PORTS AND THE KERNEL in \
+                 oakd.conf(5)"
+            }
+        }
+    }
+}
+
 impl fmt::Display for NoFlows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -389,7 +389,7 @@ fn no_traffic(
             }
             why => why.to_string(),
         },
-        advice: "make `from` and `to` of one side the mirror of the other's".into(),
+        advice: why.advice().into(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::conf::Mode;
 use crate::ike::report::Disagreement;
-use crate::ike::selector::{self, Traffic};
+use crate::ike::selector::{self, NoFlows, Traffic};
 use crate::wire::v2::TrafficSelector;
 
 /// Traffic for people: our side and the peer's.
@@ -26,15 +26,20 @@ fn written(selector: &TrafficSelector) -> String {
     }
 }
 
-/// The traffic that each side wants, and why nothing comes of it.
-pub fn traffic(ours: &Traffic, peers: &Traffic, why: &str) -> Box<Disagreement> {
-    Box::new(Disagreement {
+/// The traffic that each side wants, and why no flows come of it.
+pub fn traffic(ours: &Traffic, peers: &Traffic, why: NoFlows) -> Box<Disagreement> {
+    Box::new(Disagreement { advice: why.advice().into(), ..other(ours, peers, &why.to_string()) })
+}
+
+/// The traffic that each side wants, and what is wrong with the peer's.
+pub fn other(ours: &Traffic, peers: &Traffic, why: &str) -> Disagreement {
+    Disagreement {
         about: "traffic selectors".into(),
         ours: lines(ours),
         theirs: lines(peers),
         mismatch: why.into(),
-        advice: "make `from` and `to` of one side the mirror of the other's".into(),
-    })
+        advice: NoFlows::NothingInCommon.advice().into(),
+    }
 }
 
 /// One side wants tunnel mode and the other transport mode.

@@ -173,15 +173,14 @@ impl Offering {
         let disagreed = |it| Box::new(Event::Disagreed(it));
         let Some(traffic) = answered.within(&self.traffic) else {
             let why = "the peer answers with traffic that was not offered";
-            return Err(disagreed(disagree::traffic(&self.traffic, &answered, why)));
+            return Err(disagreed(Box::new(disagree::other(&self.traffic, &answered, why))));
         };
         if bag.has(NotifyType::USE_TRANSPORT_MODE) != (self.mode == Mode::Transport) {
             return Err(disagreed(disagree::mode(self.mode)));
         }
-        let flows =
-            traffic.flows(&frame.policy, self.hosts, core.able.as_ref()).map_err(|why| {
-                disagreed(disagree::traffic(&self.traffic, &answered, &why.to_string()))
-            })?;
+        let flows = traffic
+            .flows(&frame.policy, self.hosts, core.able.as_ref())
+            .map_err(|why| disagreed(disagree::traffic(&self.traffic, &answered, why)))?;
         let reqid = reqid(frame, core, self.rekeys, &flows, self.hosts);
         Ok(Agreement {
             protocol: self.protocol,

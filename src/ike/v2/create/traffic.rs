@@ -84,7 +84,7 @@ pub fn taken(
     });
     taken.map_err(|why| {
         let ours = Traffic::wanted(policy, hosts);
-        let disagreement = disagree::traffic(&ours, peers, &why.to_string());
+        let disagreement = disagree::traffic(&ours, peers, why);
         frame.report(core, Event::Disagreed(disagreement));
         NotifyType::TS_UNACCEPTABLE
     })
