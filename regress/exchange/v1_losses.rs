@@ -4,7 +4,8 @@ use crate::pair::*;
 use crate::v1_further::both;
 use crate::v1_insider::{Insider, heard};
 use crate::v1_phases::{ikev1, v1_pair};
-use oakd::conf::{Phase1, Policy, Start};
+use oakd::conf::{Config, Globals, Lifetime, Phase1, Policy, Start};
+use oakd::crypto::{Random, SeededRandom};
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
 use oakd::wire::iana::v1::NotifyType;
@@ -127,4 +128,59 @@ fn so_is_one_by_who_goes_on_from_before_our_last_word() {
     insider.tell(&mut pair, Payload::Notify(Notify::new(NotifyType::INVALID_ID_INFORMATION)));
     assert!(pair.told(B, "the peer refused our proof of identity: INVALID-ID-INFORMATION"));
     assert_eq!(pair.sides[B].engine.sas(pair.now).len(), 0);
+}
+
+/// Whether what each side sends is an SA that the other has.
+fn is_crossing(pair: &Pair) -> bool {
+    [A, B].iter().all(|&side| {
+        let [own, peers] = [side, 1 - side].map(|it| pair.sides[it].kernel.sas.values());
+        let inbound: Vec<_> =
+            peers.filter(|it| it.direction == Direction::In).map(|it| it.key.spi).collect();
+        let mut outbound = own.filter(|it| it.direction == Direction::Out);
+        outbound.any(|it| inbound.contains(&it.key.spi))
+    })
+}
+
+/// Half an hour over a line that loses so many of a hundred and delays by up to so many milliseconds, while
+/// phase 1 and phase 2 are rekeyed every minute or two. For how many seconds nothing crossed.
+fn endured(seed: u64, mode: Phase1, both: bool, (loss, late): (u64, u64), dpd: u32) -> u64 {
+    let globals = Globals { dpd_check_interval: dpd, ..Globals::default() };
+    let mut pair = Pair::new();
+    for side in [B, A] {
+        let start = if both { Start::Active } else { ikev1(side, mode).start };
+        let child_lifetime = Lifetime { seconds: 60, bytes: 0 };
+        let policy = Policy { start, child_lifetime, ike_lifetime: 90, ..ikev1(side, mode) };
+        let config = Config { globals: globals.clone(), policies: vec![policy] };
+        pair.input(side, Input::Configure(std::sync::Arc::new(config)));
+    }
+    pair.pass(5);
+    let mut random = SeededRandom::new(seed);
+    pair.network = Box::new(move |_, _| match random.below(100) {
+        chance if chance < loss => Fate::Lose,
+        chance if chance < loss + 5 => Fate::Twice,
+        _ => Fate::Late(std::time::Duration::from_millis(random.below(late))),
+    });
+    let down = (0..1800).filter(|_| !is_crossing(pair.pass(1))).count();
+    pair.network = Box::new(|_, _| Fate::Deliver);
+    pair.pass(200).assert_ike(1);
+    assert!(is_crossing(&pair));
+    for side in [A, B] {
+        let kernel = &pair.sides[side].kernel;
+        assert!(kernel.count(Direction::Out) <= 2 && kernel.count(Direction::In) <= 4);
+    }
+    u64::try_from(down).unwrap()
+}
+
+#[test]
+fn over_a_bad_line_traffic_goes_on() {
+    for (line, most) in [((0, 300), 0), ((0, 2000), 2), ((10, 2000), 15), ((25, 100), 40)] {
+        for seed in 1..4 {
+            for mode in [Phase1::Main, Phase1::Aggressive] {
+                for both in [false, true] {
+                    let down = endured(seed, mode, both, line, 20);
+                    assert!(down <= most, "{down} s: {mode:?}, seed {seed}, {both}, {line:?}");
+                }
+            }
+        }
+    }
 }
