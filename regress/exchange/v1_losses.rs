@@ -7,7 +7,7 @@ use crate::v1_phases::{ikev1, v1_pair};
 use oakd::conf::{Config, Globals, Lifetime, Phase1, Policy, Start};
 use oakd::crypto::{Random, SeededRandom};
 use oakd::ike::event::*;
-use oakd::ike::report::Event;
+use oakd::ike::report::{Event, Way};
 use oakd::wire::iana::v1::NotifyType;
 use oakd::wire::v1::{Notify, Payload};
 
@@ -181,6 +181,30 @@ fn over_a_bad_line_traffic_goes_on() {
                     assert!(down <= most, "{down} s: {mode:?}, seed {seed}, {both}, {line:?}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn who_is_called_while_calling_says_nothing_of_a_first_contact() {
+    // The peer would drop what it has opened meanwhile, without a word.
+    let calls = [ikev1 as fn(usize, Phase1) -> Policy, |side, _| policy(side)];
+    for of in calls {
+        for both in [false, true] {
+            let mut pair = Pair::new();
+            for side in [B, A] {
+                pair.command(side, Command::Trace(true));
+                let policy = of(side, Phase1::Main);
+                let start = if both { Start::Active } else { policy.start };
+                pair.configure(side, vec![Policy { start, ..policy }]);
+            }
+            pair.pass(10).assert_up();
+            let said = |event: &Event| match event {
+                Event::Message { way: Way::Out, summary, .. } => summary.contains("INITIAL"),
+                _ => false,
+            };
+            let told = [A, B].map(|side| pair.reported(side, said));
+            assert_eq!(told, if both { [false; 2] } else { [true, false] });
         }
     }
 }

@@ -93,6 +93,8 @@ pub enum Deed {
     Open(Box<Sa>),
     /// This one became established by IKE_AUTH; the peer may have said INITIAL_CONTACT.
     Established(SaId, bool),
+    /// The peer calls by this one: where we call too, that is no first contact any more.
+    Called(SaId),
     /// This one is to be replaced by one in which both sides prove anew who they are.
     Reauthenticate(SaId),
     /// This one was, and goes.

@@ -297,6 +297,7 @@ impl Engine {
                 self.newly_established(id, initial_contact);
                 self.with(id, |sa, core| sa.settled(core));
             }
+            Deed::Called(id) => self.called(id),
             Deed::Cover(id, child) => self.covers(id, child),
             Deed::TakeTurn(id) => self.with(id, v2::take_turns),
             Deed::Evict(id) => self.with(id, |sa, core| sa.abandon(core, Gone::Failed)),

@@ -128,6 +128,15 @@ impl Engine {
         }
     }
 
+    /// The peer calls. Were it to hear of a first contact now, it would drop what it has just opened, without a word.
+    pub(super) fn called(&mut self, id: SaId) {
+        let Some(peer) = self.table.get(id).map(|sa| sa.frame.remote.ip()) else { return };
+        let calls = |sa: &Sa| sa.frame.initiator && sa.is_opening() && sa.frame.remote.ip() == peer;
+        for other in self.table.found(Key::Remote(peer), calls) {
+            self.with(other, |sa, _| sa.frame.first_contact = false);
+        }
+    }
+
     /// What a newly authenticated peer means for its other IKE SAs.
     pub(super) fn newly_established(&mut self, id: SaId, initial_contact: bool) {
         let Some(sa) = self.table.get(id) else { return };

@@ -110,7 +110,8 @@ impl Engine {
         }
         let port = self.core.settings.ports.0;
         let (local, remote) = (SocketAddr::new(local, port), SocketAddr::new(peer, port));
-        let there = |sa: &Sa| sa.is_established() && sa.frame.remote.ip() == peer;
+        let there =
+            |sa: &Sa| sa.frame.remote.ip() == peer && (sa.is_established() || !sa.frame.initiator);
         let first = self.table.found(Key::Remote(peer), there);
         let core = &mut self.core;
         match Sa::open(core, Arc::clone(&policy), local, remote, first.is_empty()) {

@@ -150,6 +150,7 @@ pub fn first(
     let state = State::new(&frame, core, next, digest);
     table.half_open.opened((header.initiator, datagram), id, remote.ip(), first);
     table.put(core.now, Box::new(Sa { frame, body: Body::V1(state) }));
+    core.deeds.push_back(Deed::Called(id));
 }
 
 /// The payloads, the body of the SA payload as it travelled, and which way the payloads are ordered.

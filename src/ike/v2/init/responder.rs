@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{NONCE_LEN, Opening, nat_notifications, own_ke, refuse};
 use crate::conf::Policy;
 use crate::crypto::{IkeSuite, KeyExchange};
-use crate::ike::core::Core;
+use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::natt;
 use crate::ike::proposal::{self, Kind};
@@ -87,6 +87,7 @@ pub fn request(
             let opened = (header.initiator, datagram);
             table.half_open.opened(opened, id, remote.ip(), First::Init);
             table.put(core.now, Box::new(Sa { frame, body: Body::V2(state) }));
+            core.deeds.push_back(Deed::Called(id));
         }
         Err(why) => {
             frame.report(core, Event::Misbehaved { what: why });
