@@ -12,7 +12,7 @@ use super::protect::Iv;
 use super::quick::{Quick, received_on};
 use super::transaction::Transactions;
 use super::vendor::Abilities;
-use crate::conf::{Lifetime, Xauth};
+use crate::conf::{Lifetime, Phase1, Version, Xauth};
 use crate::crypto::IkeSuite;
 use crate::ike::child::{Child, Stage};
 use crate::ike::core::{Core, Deed};
@@ -52,8 +52,8 @@ pub struct Established {
     pub suite: IkeSuite,
     /// The last block of phase 1, from which the exchanges of phase 2 start.
     pub iv: Iv,
-    /// Where the chain stood before our last message of phase 1, until the peer has shown that it takes that.
-    pub earlier: Option<Iv>,
+    /// We had the last word in phase 1, and the peer has not shown yet that it takes that.
+    pub unbelieved: bool,
     /// What the peer can do.
     pub abilities: Abilities,
     /// Our identity and the peer's.
@@ -141,7 +141,7 @@ impl Established {
             keys,
             suite,
             iv,
-            earlier: None,
+            unbelieved: (frame.policy.version == Version::V1(Phase1::Main)) != frame.initiator,
             abilities,
             ids,
             since: now,

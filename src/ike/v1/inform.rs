@@ -151,8 +151,8 @@ impl Established {
 
     /// An informational exchange.
     pub fn inform(&mut self, frame: &mut Frame, core: &mut Core, header: &Header, datagram: &[u8]) {
-        if let Some(notify) = self.said_before(header, datagram) {
-            return self.unbelieved(frame, core, notify);
+        if let Some(notify) = self.said_instead(header, datagram) {
+            return self.disbelieved(frame, core, notify);
         }
         let Some(plain) = self.once(frame, core, header, datagram) else { return };
         let bag = match sort(Message::Informational, with_hash(plain.payloads)) {

@@ -5,8 +5,8 @@ use super::established::Established;
 use super::message::{content, rung};
 use super::offer::printed;
 use super::proof::Ready;
-use super::protect::{self, Plain};
-use super::rules::{Message, sort};
+use super::protect;
+use super::rules::{Bag, Message, sort};
 use super::{Stage, answer_again, drop_sa, inform, with_hash};
 use crate::ike::core::Core;
 use crate::ike::frame::Frame;
@@ -16,13 +16,12 @@ use crate::ike::sa::{Body, Sa};
 use crate::ike::v1::phase1::{neutral, own_id};
 use crate::wire::Header;
 use crate::wire::iana::v1::NotifyType;
+use crate::wire::v1::Payload;
 
 impl Ready {
-    /// An informational exchange under the keys that await their proof. The peer's chain of IVs stands where ours
-    /// does as long as it has sent no proof.
-    fn opened(&self, header: &Header, datagram: &[u8]) -> Option<Plain> {
-        let iv = self.iv.phase2(self.keys.prf, header.message_id);
-        protect::open_hashed(&self.keys, &iv, header, content(header, datagram), &[]).ok()
+    /// Notifications under the keys that await their proof. Where the peer's chain of IVs stands is not known.
+    fn opened(&self, header: &Header, datagram: &[u8]) -> Option<Vec<Payload>> {
+        protect::open_notification(&self.keys, header, content(header, datagram))
     }
 
     /// The initiator seems to have other keys. Nothing protects that: it is told, once. To an initiator the lack of
@@ -44,17 +43,18 @@ impl Ready {
 }
 
 impl Established {
-    /// The error that a peer tells which does not take our last message of phase 1, and so stands before it.
-    pub fn said_before(&self, header: &Header, datagram: &[u8]) -> Option<NotifyType> {
-        let iv = self.earlier?.phase2(self.keys.prf, header.message_id);
+    /// The error that a peer tells which does not take our last message of phase 1. Its chain of IVs stands behind
+    /// that message, before it, or (libreswan) nowhere.
+    pub fn said_instead(&self, header: &Header, datagram: &[u8]) -> Option<NotifyType> {
         let content = content(header, datagram);
-        let plain = protect::open_hashed(&self.keys, &iv, header, content, &[]).ok()?;
-        let bag = sort(Message::Informational, with_hash(plain.payloads)).ok()?;
+        let payloads =
+            self.unbelieved.then(|| protect::open_notification(&self.keys, header, content));
+        let bag = sort(Message::Informational, with_hash(payloads.flatten()?)).ok()?;
         bag.error().map(|error| error.notify_type)
     }
 
     /// The peer does not believe our proof: for it there is no ISAKMP SA.
-    pub fn unbelieved(&mut self, frame: &mut Frame, core: &mut Core, kind: NotifyType) {
+    pub fn disbelieved(&mut self, frame: &mut Frame, core: &mut Core, kind: NotifyType) {
         let (what, notify) = ("our proof of identity".into(), kind.to_string());
         let advice = inform::advice(kind);
         frame.report(core, Event::Refused { what, notify, offered: Vec::new(), advice });
@@ -69,23 +69,26 @@ impl Established {
 pub fn informed(sa: &mut Sa, core: &mut Core, header: &Header, datagram: &[u8]) {
     let Body::V1(state) = &mut sa.body else { return };
     let Stage::AwaitProof(ready) = &mut state.stage else { return };
-    let Some(plain) = ready.opened(header, datagram) else {
-        if !protect::reads_behind_hash(&ready.keys, content(header, datagram)) {
-            let why = "an encrypted notification came in its place, by other keys than ours".into();
-            return ready.doubt(&sa.frame, core, why);
+    let opened = ready.opened(header, datagram);
+    if opened.is_none() && !protect::reads_behind_hash(&ready.keys, content(header, datagram)) {
+        let why = "an encrypted notification came in its place, by other keys than ours".into();
+        return ready.doubt(&sa.frame, core, why);
+    }
+    let (local, remote) = (sa.frame.local, sa.frame.remote);
+    let bag = opened.and_then(|payloads| {
+        core.ladder(Way::In, local, remote, || rung(header, &payloads));
+        sort(Message::Informational, with_hash(payloads)).ok()
+    });
+    match bag.as_ref().and_then(Bag::error).map(|error| error.notify_type) {
+        Some(kind) => {
+            let (what, advice) = ("our proof of identity".into(), inform::advice(kind));
+            let offered = printed(&ready.opening.choice.answer);
+            let notify = kind.to_string();
+            sa.frame.report(core, Event::Refused { what, notify, offered, advice });
+            drop_sa(sa, core, Gone::Failed);
         }
-        if !sa.frame.initiator {
-            // The initiator of Aggressive Mode goes on: its last message must have been lost.
-            answer_again(state, &sa.frame, core);
-        }
-        return;
-    };
-    core.ladder(Way::In, sa.frame.local, sa.frame.remote, || rung(header, &plain.payloads));
-    let Ok(bag) = sort(Message::Informational, with_hash(plain.payloads)) else { return };
-    let Some(error) = bag.error() else { return };
-    let kind = error.notify_type;
-    let (what, advice) = ("our proof of identity".into(), inform::advice(kind));
-    let offered = printed(&ready.opening.choice.answer);
-    sa.frame.report(core, Event::Refused { what, notify: kind.to_string(), offered, advice });
-    drop_sa(sa, core, Gone::Failed);
+        // The initiator of Aggressive Mode goes on: its last message must have been lost.
+        None if !sa.frame.initiator => answer_again(state, &sa.frame, core),
+        None => (),
+    }
 }

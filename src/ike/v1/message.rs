@@ -150,7 +150,7 @@ impl Established {
             Ok(plain) => {
                 core.ladder(Way::In, frame.local, frame.remote, || rung(header, &plain.payloads));
                 self.heard = core.now;
-                self.earlier = None;
+                self.unbelieved = false;
                 self.count(frame, core.now, usize::try_from(header.length).unwrap_or(0));
                 // Whatever is genuine proves that the peer lives.
                 self.probe = None;

@@ -62,8 +62,6 @@ pub struct Ready {
     /// What certificates the peer asked for.
     pub requests: Vec<Request>,
     skeyid: Secret,
-    /// Where it stood before our last message: one that does not take that goes on from there.
-    earlier: Option<Iv>,
     /// That the peer seems to have other keys was told.
     pub(super) doubted: bool,
     /// What was asked last.
@@ -149,7 +147,6 @@ impl Ready {
             requests: requests(&told),
             skeyid,
             doubted: false,
-            earlier: None,
             question: None,
         });
         match ready.opening.mode {
@@ -342,9 +339,6 @@ impl Ready {
     /// Phase 1 is done.
     pub fn established(self: Box<Self>, frame: &mut Frame, core: &mut Core) -> Next {
         let own = neutral(&own_id(frame));
-        // Of whoever has the last word.
-        let earlier =
-            self.earlier.filter(|_| (self.opening.mode == conf::Phase1::Main) != frame.initiator);
         let Self { opening, keys, iv, peer, initial_contact, .. } = *self;
         let peer = peer.map_or_else(|| id::of_address(frame.remote.ip()), |id| neutral(&id));
         let ids = Box::new((own, peer));
@@ -352,8 +346,7 @@ impl Ready {
         let lifetime = offer::shorter(ours, opening.choice.lifetime);
         let (suite, abilities) = (opening.choice.suite, opening.abilities);
         let (keys, contact) = ((keys, iv, suite), initial_contact);
-        let mut sa = Established::begin(frame, core, keys, abilities, ids, lifetime, contact);
-        sa.earlier = earlier;
+        let sa = Established::begin(frame, core, keys, abilities, ids, lifetime, contact);
         match opening.choice.method.client(frame.initiator) {
             Some(client) => Login::begin(frame, core, sa, client).into(),
             None => Configuring::begin(frame, core, sa).into(),
@@ -402,7 +395,7 @@ impl Ready {
         let header = header(frame, exchange(self.opening.mode), MessageId(0));
         let sealed = protect::seal(&self.keys, &self.iv, &header, payloads);
         let (octets, next) = send_sealed(frame, core, &header, payloads, sealed)?;
-        self.earlier = Some(std::mem::replace(&mut self.iv, next));
+        self.iv = next;
         Some(octets)
     }
 

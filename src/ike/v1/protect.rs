@@ -168,6 +168,22 @@ pub fn open(keys: &Keys, iv: &Iv, header: &Header, content: &[u8]) -> Result<Pla
     Ok(Plain { payloads: opened.payloads, octets, next: iv.after(content) })
 }
 
+/// Opens an informational exchange that begins with a notification, wherever the chain of IVs stood: that decides
+/// about the first block alone, which lies within the hash. What of the hash is behind it has to be right.
+pub fn open_notification(keys: &Keys, header: &Header, content: &[u8]) -> Option<Vec<Payload>> {
+    const HEADER: usize = 4;
+    const LEAST: usize = 8;
+    let (block, hash) = (keys.block.block_len(), keys.prf.len());
+    let mut octets = content.to_vec();
+    keys.block.decrypt(&keys.cipher, &[0; MAX_BLOCK][..block], &mut octets).ok()?;
+    let known = block.max(HEADER)..HEADER + hash;
+    let rest = octets.get(known.end..).filter(|rest| !rest.is_empty())?;
+    let opened = parse_padded(PayloadType::N, rest).ok()?;
+    let ours = hash::second(keys, header.message_id, &[], rest.get(..opened.used)?);
+    let (ours, theirs) = (ours.get(known.start - HEADER..)?, octets.get(known)?);
+    (theirs.len() >= LEAST && same(ours, theirs)).then_some(opened.payloads)
+}
+
 /// Whether a notification or deletion was encrypted with these keys, whatever its IV was: that spoils the first
 /// block alone, which lies within the hash, and behind the hash a reserved octet and the DOI say what they must.
 pub fn reads_behind_hash(keys: &Keys, content: &[u8]) -> bool {

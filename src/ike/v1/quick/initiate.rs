@@ -264,7 +264,7 @@ impl Established {
             if kind == NotifyType::AUTHENTICATION_FAILED
                 || kind == NotifyType::INVALID_ID_INFORMATION
             {
-                return self.unbelieved(frame, core, kind);
+                return self.disbelieved(frame, core, kind);
             }
             // The keys of phase 1 are right, or nobody could have read this.
             let what = "a message that is no offer".into();
