@@ -10,6 +10,7 @@ use oakd::ike::event::*;
 use oakd::ike::report::{Event, Way};
 use oakd::ike::v1::protect::Iv;
 use oakd::wire::iana::v1::NotifyType;
+use oakd::wire::iana::v2::IntegrityId;
 use oakd::wire::v1::{Notify, Payload};
 
 #[test]
@@ -214,4 +215,19 @@ fn who_is_called_while_calling_says_nothing_of_a_first_contact() {
             assert_eq!(told, if both { [false; 2] } else { [true, false] });
         }
     }
+}
+
+#[test]
+fn a_refusal_of_what_follows_is_none_of_our_proof() {
+    // B refuses the first Quick Mode, which is the first that it says behind Aggressive Mode.
+    let mut pair = v1_pair(Phase1::Aggressive, |side, policy| {
+        if side == B {
+            policy.child_proposals[0].integrity = vec![IntegrityId::AUTH_HMAC_SHA2_512_256];
+        }
+    });
+    pair.pass(3);
+    assert!(pair.told(A, "the peer refused Quick Mode: NO-PROPOSAL-CHOSEN"));
+    assert!(!pair.told(A, "proof of identity"));
+    pair.assert_ike(1);
+    pair.end();
 }

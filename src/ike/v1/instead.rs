@@ -21,7 +21,8 @@ use crate::wire::v1::Payload;
 impl Ready {
     /// Notifications under the keys that await their proof. Where the peer's chain of IVs stands is not known.
     fn opened(&self, header: &Header, datagram: &[u8]) -> Option<Vec<Payload>> {
-        protect::open_notification(&self.keys, header, content(header, datagram))
+        let iv = self.iv.phase2(self.keys.prf, header.message_id);
+        protect::open_refusal(&self.keys, &iv, header, content(header, datagram))
     }
 
     /// The initiator seems to have other keys. Nothing protects that: it is told, once. To an initiator the lack of
@@ -43,13 +44,16 @@ impl Ready {
 }
 
 impl Established {
-    /// The error that a peer tells which does not take our last message of phase 1. Its chain of IVs stands behind
-    /// that message, before it, or (libreswan) nowhere.
+    /// The error that a peer tells which does not take our last message of phase 1. Its chain of IVs stands before
+    /// that message, or (libreswan) nowhere.
     pub fn said_instead(&self, header: &Header, datagram: &[u8]) -> Option<NotifyType> {
-        let content = content(header, datagram);
-        let payloads =
-            self.unbelieved.then(|| protect::open_notification(&self.keys, header, content));
-        let bag = sort(Message::Informational, with_hash(payloads.flatten()?)).ok()?;
+        let (content, iv) = (content(header, datagram), self.iv_of(header.message_id));
+        // What goes on from that message is about what came since.
+        if !self.unbelieved || protect::open_hashed(&self.keys, &iv, header, content, &[]).is_ok() {
+            return None;
+        }
+        let opened = protect::open_refusal(&self.keys, &iv, header, content)?;
+        let bag = sort(Message::Informational, with_hash(opened)).ok()?;
         bag.error().map(|error| error.notify_type)
     }
 

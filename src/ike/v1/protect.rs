@@ -15,7 +15,7 @@ use super::keys::Keys;
 use crate::crypto::block::MAX_BLOCK;
 use crate::crypto::{Block, Error, Prf, same};
 use crate::wire::error::Error as WireError;
-use crate::wire::iana::v1::PayloadType;
+use crate::wire::iana::v1::{NotifyType, PayloadType};
 use crate::wire::v1::{Payload, after_first, emit_content, emit_payloads, parse_padded};
 use crate::wire::{Flags, Header, MessageId};
 
@@ -168,11 +168,15 @@ pub fn open(keys: &Keys, iv: &Iv, header: &Header, content: &[u8]) -> Result<Pla
     Ok(Plain { payloads: opened.payloads, octets, next: iv.after(content) })
 }
 
-/// Opens an informational exchange that begins with a notification, wherever the chain of IVs stood: that decides
-/// about the first block alone, which lies within the hash. What of the hash is behind it has to be right.
-pub fn open_notification(keys: &Keys, header: &Header, content: &[u8]) -> Option<Vec<Payload>> {
+/// Opens an informational exchange that may begin with the notification of an error, wherever the chain of IVs
+/// stood: at this IV, or else without its first block, which lies within the hash. What of the hash is behind that
+/// has to be right.
+pub fn open_refusal(keys: &Keys, iv: &Iv, header: &Header, content: &[u8]) -> Option<Vec<Payload>> {
     const HEADER: usize = 4;
     const LEAST: usize = 8;
+    if let Ok(plain) = open_hashed(keys, iv, header, content, &[]) {
+        return Some(plain.payloads);
+    }
     let (block, hash) = (keys.block.block_len(), keys.prf.len());
     let mut octets = content.to_vec();
     keys.block.decrypt(&keys.cipher, &[0; MAX_BLOCK][..block], &mut octets).ok()?;
@@ -181,7 +185,12 @@ pub fn open_notification(keys: &Keys, header: &Header, content: &[u8]) -> Option
     let opened = parse_padded(PayloadType::N, rest).ok()?;
     let ours = hash::second(keys, header.message_id, &[], rest.get(..opened.used)?);
     let (ours, theirs) = (ours.get(known.start - HEADER..)?, octets.get(known)?);
-    (theirs.len() >= LEAST && same(ours, theirs)).then_some(opened.payloads)
+    // The type of the first payload is not known: a deletion reads as a notification whose type counts SPIs.
+    let refuses = match opened.payloads.first() {
+        Some(Payload::Notify(it)) => it.notify_type.0 >= NotifyType::PAYLOAD_MALFORMED.0,
+        _ => false,
+    };
+    (refuses && theirs.len() >= LEAST && same(ours, theirs)).then_some(opened.payloads)
 }
 
 /// Whether a notification or deletion was encrypted with these keys, whatever its IV was: that spoils the first
