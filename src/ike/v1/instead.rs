@@ -3,7 +3,6 @@
 
 use super::established::Established;
 use super::message::{content, rung};
-use super::offer::printed;
 use super::proof::Ready;
 use super::protect;
 use super::rules::{Bag, Message, sort};
@@ -59,14 +58,25 @@ impl Established {
 
     /// The peer does not believe our proof: for it there is no ISAKMP SA.
     pub fn disbelieved(&mut self, frame: &mut Frame, core: &mut Core, kind: NotifyType) {
-        let (what, notify) = ("our proof of identity".into(), kind.to_string());
-        let advice = inform::advice(kind);
-        frame.report(core, Event::Refused { what, notify, offered: Vec::new(), advice });
+        refused(frame, core, kind);
         if frame.children.is_empty() {
             self.abandon(frame, core);
             frame.close(core, Gone::Failed);
         }
     }
+}
+
+/// Tells that the peer does not believe who we are.
+fn refused(frame: &Frame, core: &mut Core, kind: NotifyType) {
+    let (what, notify) = ("our proof of identity".into(), kind.to_string());
+    let offered = vec![neutral(&own_id(frame)).to_string()];
+    let advice = match kind {
+        NotifyType::INVALID_ID_INFORMATION => {
+            "compare srcid with who the peer takes us for; its log names that".into()
+        }
+        kind => inform::advice(kind),
+    };
+    frame.report(core, Event::Refused { what, notify, offered, advice });
 }
 
 /// An encrypted informational exchange came.
@@ -85,10 +95,7 @@ pub fn informed(sa: &mut Sa, core: &mut Core, header: &Header, datagram: &[u8]) 
     });
     match bag.as_ref().and_then(Bag::error).map(|error| error.notify_type) {
         Some(kind) => {
-            let (what, advice) = ("our proof of identity".into(), inform::advice(kind));
-            let offered = printed(&ready.opening.choice.answer);
-            let notify = kind.to_string();
-            sa.frame.report(core, Event::Refused { what, notify, offered, advice });
+            refused(&sa.frame, core, kind);
             drop_sa(sa, core, Gone::Failed);
         }
         // The initiator of Aggressive Mode goes on: its last message must have been lost.
