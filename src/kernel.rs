@@ -15,7 +15,7 @@ mod record;
 mod stale;
 mod translate;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -127,6 +127,8 @@ pub struct Kernel<L> {
     stale: Stale,
     record: Record,
     companions: Companions,
+    /// Where SAs were before they moved, by where they should be now.
+    origins: HashMap<SaKey, SaKey>,
     /// Why a message could not be read, since an answer was last missed: it may have been that one.
     unread: Option<String>,
     /// That of encrypted packets.
@@ -145,6 +147,7 @@ impl<L: Link> Kernel<L> {
             stale: Stale::default(),
             record: Record::default(),
             companions: Companions::default(),
+            origins: HashMap::new(),
             unread: None,
             rdomain: 0,
         }
@@ -211,6 +214,7 @@ impl<L: Link> Kernel<L> {
             KernelRequest::DeleteSa(key) => {
                 let id = self.name(&key);
                 self.forget(now, &key);
+                self.forget_origins(now, key);
                 (Asked::DeleteSa, Request::Delete(id))
             }
             KernelRequest::QuerySa(key) => (Asked::QuerySa, Request::Get(self.told(&key))),
@@ -355,6 +359,15 @@ impl<L: Link> Kernel<L> {
         let Some(companion) = self.companions.remove(key) else { return };
         for spec in companion.beside.iter() {
             self.remove(now, Request::Delete(spec.id()));
+        }
+    }
+
+    /// Takes away what is left of an SA where it was: Linux moves one of those that have the same ends and
+    /// reqid, and if another of them goes meanwhile one may stay behind.
+    fn forget_origins(&mut self, now: Time, mut key: SaKey) {
+        while let Some(origin) = self.origins.remove(&key) {
+            self.remove(now, Request::Delete(self.name(&origin)));
+            key = origin;
         }
     }
 

@@ -174,6 +174,27 @@ fn an_sa_moves_by_what_the_kernel_has_for_it() {
     }
 }
 
+/// An SA and its successor have the same ends and reqid. Linux moves one of the two, and should the other go
+/// before it is moved as well it is looked for where it was, too.
+#[test]
+fn of_two_that_linux_cannot_tell_apart_none_stays_behind() {
+    let mut scene = Scene::new("linux");
+    let (old, successor) = (out_sa(0x1234_5678), out_sa(0x1234_5679));
+    let (key, selector) = (old.key, flow(Direction::Out).selector);
+    scene.add(old);
+    scene.add(successor);
+    let flow = Box::new(flow(Direction::Out));
+    assert_eq!(scene.ask(KernelRequest::AddFlow(flow)), KernelAnswer::Done);
+    let dst = ip("203.0.113.9");
+    let (src, selector) = (key.src, Some(selector));
+    let to = SaMove { key, direction: Direction::Out, src, dst, encap: None, selector };
+    let answer = scene.ask(KernelRequest::MoveSa(Box::new(to)));
+    assert_eq!(answer, KernelAnswer::Moved { counts_on: true });
+    assert_eq!(scene.ask(KernelRequest::DeleteSa(SaKey { dst, ..key })), KernelAnswer::Done);
+    let left: Vec<_> = sas(&scene.road).iter().map(|info| (info.id.spi.0, info.id.dst)).collect();
+    assert_eq!(left, [(0x1234_5679, dst)]);
+}
+
 #[test]
 fn an_interface_is_named_where_it_can_be() {
     let with = |iface: &str| KernelSa { iface: Some(iface.into()), ..out_sa(0x1234_5678) };

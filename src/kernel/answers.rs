@@ -1,6 +1,6 @@
 //! What the kernel answers and tells on its own account.
 
-use pfkey::{MessageType, Reply, ReplyData, Request, SaId, SaState};
+use pfkey::{MessageType, Moves, Reply, ReplyData, Request, SaId, SaState};
 
 use super::plan::Plan;
 use super::{Asked, Kernel, Link, PATIENCE, Pending, translate};
@@ -122,15 +122,18 @@ impl<L: Link> Kernel<L> {
                 return;
             }
         };
+        let there = SaKey { src: to.src, dst: to.dst, ..to.key };
+        if matches!(behaviour.moves, Moves::Migrate) && there != to.key {
+            self.origins.insert(there, to.key);
+        }
         if let Some(mut companion) = self.companions.remove(&to.key) {
-            let key = SaKey { src: to.src, dst: to.dst, ..to.key };
             if !companion.beside.is_empty() {
                 let old = companion.beside.clone();
                 companion.beside.relocate(to.src, to.dst);
                 let middle = SaId { src: to.src, dst: to.dst, ..info.id };
                 plan = plan.then_beside((&old, &companion.beside), middle, behaviour.groups);
             }
-            self.companions.insert(key, companion);
+            self.companions.insert(there, companion);
         }
         self.run(now, owner, plan);
     }

@@ -38,7 +38,8 @@ impl Kernel {
                     && (mode, reqid) == (old.mode, old.reqid)
                     && protocol(sa).map(u16::from) == Some(old.protocol)
             };
-            for sa in self.sas.iter_mut().filter(same) {
+            // Of several that fit, one: the newest, whichever was meant.
+            if let Some(sa) = self.sas.iter_mut().rev().find(same) {
                 sa.src = Some(SocketAddr::new(src, 0));
                 sa.dst = SocketAddr::new(dst, 0);
                 for (number, addr) in [(5, src), (6, dst)] {
