@@ -426,7 +426,8 @@ new_sas() { eventually changed "$1" || fail "$1: the SAs were not replaced"; say
 # just_sas HOST N: its kernel holds N SAs and no more.
 just_sas() { [ "$(spis "$1" | wc -l)" = "$2" ]; }
 
-# steady HOST / steadily HOST: pings cross between the inner addresses from now on; none has been lost.
+# steady HOST / steadily HOST [N]: pings cross between the inner addresses from now on; none has been lost, or N at
+# most, where the peer sends on a new SA before its answer has reached us, who can have none before.
 steady() {
 	ip netns exec "$1" ping -n -i 0.05 -I ${inner4[$1]} ${inner4[${other[$1]}]} >"$work/$1/steady" 2>&1 &
 	steady_ping=$!
@@ -439,6 +440,6 @@ steadily() {
 	# By the numbers that came back: what was on its way when ping ended does not count.
 	received=$(grep -c 'bytes from' "$work/$1/steady")
 	sent=$(sed -nE 's/.*icmp_seq=([0-9]+).*/\1/p' "$work/$1/steady" | sort -n | tail -n 1)
-	[ "$received" = "$sent" ] || fail "$1: $((sent - received)) of $sent pings were lost"
-	say "$1: $sent pings crossed, none was lost"
+	[ $((sent - received)) -le "${2:-0}" ] || fail "$1: $((sent - received)) of $sent pings were lost"
+	say "$1: $sent pings crossed, $((sent - received)) were lost"
 }
