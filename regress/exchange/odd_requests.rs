@@ -359,3 +359,37 @@ fn identities_and_certificates_of_any_length() {
     assert_eq!(auth(cert(50_000)), None);
     assert_eq!(auth(cert(60_000)), failed);
 }
+
+/// As many selectors as can be counted, each another: one message is not to keep us busy, nor to take all memory.
+#[test]
+fn traffic_in_very_many_pieces_is_refused_at_once() {
+    let hosts = |net: u8| {
+        let host = |last: u8| std::net::IpAddr::from([10, net, 0, last]);
+        let one = |last| TrafficSelector {
+            protocol: 0,
+            ports: TrafficSelector::ANY_PORTS,
+            addresses: (host(last), host(last)),
+        };
+        Ts::new((0..255).map(one).collect())
+    };
+    let mut it = policy(B);
+    it.flows = vec![it.flows[0].clone(); 200];
+    let mut pair = Pair::new();
+    pair.configure(B, vec![it]);
+    let mut insider = Insider::established(&mut pair, &[]);
+    let request = child_request(|payload| {
+        Some(match payload {
+            Payload::TsI(_) => Payload::TsI(hosts(1)),
+            Payload::TsR(_) => Payload::TsR(hosts(2)),
+            other => other,
+        })
+    });
+    let begun = std::time::Instant::now();
+    let answer = insider.say(&mut pair, ExchangeType::CREATE_CHILD_SA, &request).unwrap();
+    // The first of each side may be the packet that it is for.
+    assert_eq!(error(&answer), None);
+    assert_eq!(pair.sides[B].kernel.flows.len(), 4, "{:?}", pair.sides[B].kernel.flows);
+    // Where every pair is worked out, one takes minutes and a gigabyte.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    pair.end();
+}

@@ -11,6 +11,9 @@ use super::inner::Inner;
 use crate::conf::{Flow, FlowAddresses, FlowEnd, Policy, Prefix};
 use crate::wire::v2::TrafficSelector;
 
+/// The most pairs of selectors that traffic is made of, before those that lie within others are left out.
+const MOST_PAIRS: usize = 16 * MAX_FLOWS;
+
 /// The traffic of a child SA as both sides agreed on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traffic {
@@ -58,7 +61,7 @@ impl Traffic {
         };
         let ends = Self { local: end(&packet.src), remote: end(&packet.dst) };
         let nothing = || Self { local: Box::default(), remote: Box::default() };
-        ends.narrowed(policy, hosts).unwrap_or_else(nothing)
+        ends.narrowed(policy, hosts).unwrap_or_else(|_| nothing())
     }
 
     /// The part of it that is IPv4, or IPv6.
@@ -92,14 +95,18 @@ impl Traffic {
         self
     }
 
-    /// What a policy wants of this; `None` if that is nothing.
-    pub fn narrowed(&self, policy: &Policy, hosts: Hosts) -> Option<Self> {
-        let common = self.common(policy, hosts);
+    /// What a policy wants of this.
+    ///
+    /// # Errors
+    ///
+    /// That this is nothing, or more than any flows can say.
+    pub fn narrowed(&self, policy: &Policy, hosts: Hosts) -> Result<Self, NoFlows> {
+        let common = self.common(policy, hosts)?;
         let traffic = Self {
             local: widest(common.iter().map(|(local, _)| *local)),
             remote: widest(common.iter().map(|(_, remote)| *remote)),
         };
-        (!traffic.local.is_empty()).then_some(traffic)
+        if traffic.local.is_empty() { Err(NoFlows::NothingInCommon) } else { Ok(traffic) }
     }
 
     /// The packet for which a peer wants a child SA: the first selector of each side, where these are
@@ -160,7 +167,7 @@ impl Traffic {
     ) -> Result<Box<[KernelSelector]>, NoFlows> {
         let selects = able.map(|able| &able.selects);
         let mut flows = Vec::new();
-        for (local, remote) in self.common(policy, hosts) {
+        for (local, remote) in self.common(policy, hosts)? {
             for flow in kernel_selectors(&local, &remote, selects)? {
                 if !flows.contains(&flow) {
                     flows.push(flow);
@@ -173,20 +180,38 @@ impl Traffic {
         if flows.is_empty() { Err(NoFlows::NothingInCommon) } else { Ok(flows.into()) }
     }
 
-    /// The flow pairs of a policy, each cut down to this traffic.
-    fn common(&self, policy: &Policy, hosts: Hosts) -> Vec<(TrafficSelector, TrafficSelector)> {
+    /// The flow pairs of a policy, each cut down to this traffic. A peer may send 255 selectors for each side:
+    /// what would be more pairs than flows can ever come of is not worked out.
+    fn common(
+        &self,
+        policy: &Policy,
+        hosts: Hosts,
+    ) -> Result<Vec<(TrafficSelector, TrafficSelector)>, NoFlows> {
         let mut common = Vec::new();
         for (ours, theirs) in pairs(policy, hosts) {
-            for local in self.local.iter().filter_map(|local| intersect(&ours, local)) {
-                for remote in self.remote.iter().filter_map(|remote| intersect(&theirs, remote)) {
-                    if same_protocol(&local, &remote) {
-                        common.push((local, remote));
+            let (locals, remotes) = (parts(&ours, &self.local), parts(&theirs, &self.remote));
+            for local in &locals {
+                for remote in remotes.iter().filter(|remote| same_protocol(local, remote)) {
+                    if common.len() == MOST_PAIRS {
+                        return Err(NoFlows::TooMany);
                     }
+                    common.push((*local, *remote));
                 }
             }
         }
-        common
+        Ok(common)
     }
+}
+
+/// What a selector has in common with each of these, each once.
+fn parts(whole: &TrafficSelector, selectors: &[TrafficSelector]) -> Vec<TrafficSelector> {
+    let mut parts = Vec::new();
+    for part in selectors.iter().filter_map(|selector| intersect(whole, selector)) {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts
 }
 
 /// Selectors in their order, without those that lie within others: one that a packet was the reason for

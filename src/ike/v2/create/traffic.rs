@@ -73,7 +73,7 @@ pub fn taken(
 ) -> Result<(Traffic, Box<[KernelSelector]>), NotifyType> {
     let policy = &*frame.policy;
     let with_flows = |peers: &Traffic| {
-        let traffic = peers.narrowed(policy, hosts).ok_or(NoFlows::NothingInCommon)?;
+        let traffic = peers.narrowed(policy, hosts)?;
         let flows = traffic.flows(policy, hosts, core.able.as_ref())?;
         Ok((traffic, flows))
     };
