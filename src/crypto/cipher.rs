@@ -19,17 +19,17 @@ enum Kind {
     Cbc,
     TripleDes,
     Ctr,
-    Gcm { icv: usize },
+    Gcm { icv: u8 },
     ChaCha,
 }
 
-/// A negotiated protection: algorithms without keys.
+/// A negotiated protection: algorithms without keys. Each IKE SA has one: its lengths take an octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cipher {
     kind: Kind,
     /// Octets of the cipher's key, without salt.
-    key: usize,
-    integrity: Option<(Hash, usize)>,
+    key: u8,
+    integrity: Option<(Hash, u8)>,
 }
 
 /// The keys of one direction: SK_e (with the salt behind it) and SK_a (empty with AEAD).
@@ -81,9 +81,9 @@ impl Cipher {
         let key = match (kind, key_bits) {
             (Kind::TripleDes, None) => 24,
             (Kind::ChaCha, None | Some(256)) => 32,
-            (Kind::Cbc | Kind::Ctr | Kind::Gcm { .. }, Some(bits @ (128 | 192 | 256))) => {
-                usize::from(bits) / 8
-            }
+            (Kind::Cbc | Kind::Ctr | Kind::Gcm { .. }, Some(128)) => 16,
+            (Kind::Cbc | Kind::Ctr | Kind::Gcm { .. }, Some(192)) => 24,
+            (Kind::Cbc | Kind::Ctr | Kind::Gcm { .. }, Some(256)) => 32,
             _ => return Err(Error::Unsupported(named())),
         };
         let mac = mac.filter(|id| *id != IntegrityId::NONE);
@@ -101,7 +101,7 @@ impl Cipher {
 
     /// Octets of SK_e: the key and, for GCM, CTR and ChaCha20-Poly1305, the salt.
     pub fn key_len(&self) -> usize {
-        self.key + if self.chains() { 0 } else { SALT_LEN }
+        usize::from(self.key) + if self.chains() { 0 } else { SALT_LEN }
     }
 
     /// Octets of SK_a; 0 with AEAD.
@@ -116,11 +116,11 @@ impl Cipher {
 
     /// Octets of the checksum or tag.
     pub fn icv_len(&self) -> usize {
-        match (self.kind, self.integrity) {
+        usize::from(match (self.kind, self.integrity) {
             (Kind::Gcm { icv }, _) => icv,
             (_, Some((_, icv))) => icv,
             (_, None) => 16,
-        }
+        })
     }
 
     /// The block that payloads are padded to; 1 where none is needed.
@@ -169,7 +169,7 @@ impl Cipher {
             Some((hash, kept)) => {
                 let hmac = Hmac::new(hash, keys.integrity.octets());
                 let (mac, _) = hmac.compute(&[parts.aad, parts.iv, parts.text]);
-                icv.copy_from_slice(&mac[..kept]);
+                icv.copy_from_slice(&mac[..kept.into()]);
             }
         }
         Ok(())
@@ -185,7 +185,7 @@ impl Cipher {
         if let Some((hash, kept)) = self.integrity {
             let hmac = Hmac::new(hash, keys.integrity.octets());
             let (mac, _) = hmac.compute(&[parts.aad, parts.iv, parts.text]);
-            if !openssl::memcmp::eq(&mac[..kept], icv) {
+            if !openssl::memcmp::eq(&mac[..kept.into()], icv) {
                 return Err(Error::NotAuthentic);
             }
         }
@@ -227,7 +227,7 @@ impl Cipher {
     }
 
     fn key_of<'k>(&self, keys: &'k Keys) -> &'k [u8] {
-        &keys.encryption.octets()[..self.key]
+        &keys.encryption.octets()[..self.key.into()]
     }
 
     /// Octets of the library's IV: the CBC IV; salt, IV and counter; or salt and IV.
@@ -245,7 +245,7 @@ impl Cipher {
             nonce[..iv.len()].copy_from_slice(iv);
             return nonce;
         }
-        nonce[..SALT_LEN].copy_from_slice(&keys.encryption.octets()[self.key..]);
+        nonce[..SALT_LEN].copy_from_slice(&keys.encryption.octets()[self.key.into()..]);
         nonce[SALT_LEN..12].copy_from_slice(iv);
         if self.kind == Kind::Ctr {
             // The block counter starts at one (RFC 3686 section 4).

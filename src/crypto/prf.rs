@@ -228,7 +228,7 @@ impl Prf {
 
 /// The HMAC of an integrity algorithm and the octets kept of it (RFC 2404, RFC 4868); `None` if it is
 /// not computed here.
-pub(super) fn integrity(id: IntegrityId) -> Option<(Hash, usize)> {
+pub(super) fn integrity(id: IntegrityId) -> Option<(Hash, u8)> {
     match id {
         IntegrityId::AUTH_HMAC_SHA1_96 => Some((Hash::Sha1, 12)),
         IntegrityId::AUTH_HMAC_SHA2_256_128 => Some((Hash::Sha256, 16)),
