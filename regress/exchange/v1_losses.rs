@@ -101,6 +101,8 @@ fn a_refusal_of_our_proof_is_told_by_its_name() {
     pair.pass(3);
     assert!(pair.told(A, "the peer refused our proof of identity: INVALID-ID-INFORMATION"));
     assert!(!pair.told(A, "no answer"));
+    let both = "calls itself ID_FQDN a.example; policy test wants another [test: dstid is ID_FQDN another.example]";
+    assert!(pair.told(B, both));
     pair.end();
 }
 

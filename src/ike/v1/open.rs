@@ -14,6 +14,7 @@ use crate::crypto::{KeyExchange, Secret, sha1};
 use crate::ike::core::{Core, Deed};
 use crate::ike::frame::Frame;
 use crate::ike::id;
+use crate::ike::policy::Policies;
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Disagreement, Event, Way};
 use crate::ike::sa::{Body, Sa};
@@ -24,6 +25,7 @@ use crate::wire::v1::{
     Content, Notify, Payload, Sa as SaPayload, body_of, emit_message, parse_closed_message,
     parse_opaque,
 };
+use crate::wire::v2::Id;
 use crate::wire::{Flags, Header, MessageId, Spi};
 
 /// How many other policies a peer's proposal is shown beside.
@@ -225,17 +227,7 @@ fn choose(
     let of_mode = policies.select(1, local, remote, |policy| named(policy) && in_mode(policy));
     let event = match of_mode.or_else(|| policies.select(1, local, remote, named)) {
         None => match (policies.select(1, local, remote, |_| true), &said) {
-            (Some(policy), Some(said)) => {
-                let name = &policy.name.0;
-                let wanted =
-                    format!("a peer that calls itself {said}; policy {name} wants another");
-                let unlike = |policy: &Policy| match id::expected(policy) {
-                    Some(id) if !id::same(&id, said) => format!("dstid is {id}"),
-                    _ => "it fits".into(),
-                };
-                let candidates = policies.passed_over(1, (local, remote), named, unlike);
-                (None, Event::NoPolicy { wanted, candidates })
-            }
+            (Some(policy), Some(said)) => (None, another(policies, &policy, (local, remote), said)),
             _ => {
                 let wanted = policies.sought(1, local, remote);
                 let candidates =
@@ -264,6 +256,24 @@ fn choose(
     let (policy, event) = event;
     core.report(Some(remote), policy.as_ref().map(|policy| &policy.name), event);
     None
+}
+
+/// No policy for these addresses wants a peer that calls itself so; this one is the nearest.
+pub fn another(
+    policies: &Policies,
+    nearest: &Policy,
+    path: (SocketAddr, SocketAddr),
+    said: &Id,
+) -> Event {
+    let name = &nearest.name.0;
+    let wanted = format!("a peer that calls itself {said}; policy {name} wants another");
+    let named = |policy: &Policy| id::accepts(policy, said);
+    let unlike = |policy: &Policy| match id::expected(policy) {
+        Some(id) if !named(policy) => format!("dstid is {id}"),
+        _ => "it fits".into(),
+    };
+    let candidates = policies.passed_over(1, path, named, unlike);
+    Event::NoPolicy { wanted, candidates }
 }
 
 fn other_mode(theirs: Phase1, offered: &SaPayload) -> Box<Disagreement> {

@@ -12,6 +12,7 @@ use super::keys::{self, Keys};
 use super::login::Login;
 use super::message::{content, header, send_sealed};
 use super::method::{Method, Seed, methods};
+use super::open::another;
 use super::phase1::{Exchanged, Opening, cookies, exchange, fail, neutral, own_id};
 use super::protect::{self, Iv, Plain};
 use super::rules::{Bag, Proof as Kind};
@@ -277,14 +278,7 @@ impl Ready {
                 frame.policy = policy;
                 None
             }
-            None => {
-                let wanted = id::expected(&frame.policy).map(|id| id.to_string());
-                let wanted = wanted.unwrap_or_default();
-                Some(Event::NoPolicy {
-                    wanted: format!("a peer that calls itself {said}; dstid is {wanted}"),
-                    candidates: Vec::new(),
-                })
-            }
+            None => Some(another(&core.policies, &frame.policy, (local, remote), said)),
         }
     }
 
