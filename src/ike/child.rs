@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a responder waits for a sign that the initiator receives on the new SA, and a child for its
 /// successor that another IKE SA negotiates.
-const DEFERRED: Duration = Duration::from_secs(10);
+pub const DEFERRED: Duration = Duration::from_secs(10);
 
 /// How long a child with a successor stays should its deletion not come.
 const REPLACED: Duration = Duration::from_secs(90);
@@ -274,12 +274,11 @@ impl Child {
         self.hard = Some(core.now.after(after));
     }
 
-    /// It goes over to an IKE SA that does not know of its successor on the way, if there is one: should
-    /// that not come, it is to get another.
-    pub fn resume(&mut self, now: Time) {
+    /// Whoever negotiated a successor does so no more, if one was: another is to be negotiated at this time.
+    pub fn resume(&mut self, at: Time) {
         if self.stage == Stage::Rekeying {
             self.stage = Stage::Up;
-            self.soft = Some(now.after(DEFERRED));
+            self.soft = Some(at);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth::{Answer, QuestionId};
-use super::child::{Child, ChildId, Stage};
+use super::child::{Child, ChildId, DEFERRED, Stage};
 use super::core::{Core, Deed, Negotiation, Part};
 use super::event::{Cpi, KernelAnswer, KernelSelector, Time};
 use super::frame::Frame;
@@ -474,7 +474,7 @@ pub fn inherit(from: &mut Sa, to: &mut Sa, core: &mut Core) {
     for mut child in go {
         core.by_spi.insert(child.agreement.spi_in, to.frame.id);
         if shared {
-            child.resume(core.now);
+            child.resume(core.now.after(DEFERRED));
         }
         to.frame.adopt(child);
     }

@@ -372,10 +372,9 @@ impl Established {
     pub fn abandon(&mut self, frame: &mut Frame, core: &mut Core) {
         for exchange in std::mem::take(&mut self.exchanges) {
             exchange.abandon(core);
-            let old = frame.children.iter_mut().find(|child| exchange.replaces(child.id));
-            if let Some(old) = old.filter(|old| old.stage == Stage::Rekeying) {
-                old.stage = Stage::Up;
-                old.soft = Some(core.now);
+            let mut children = frame.children.iter_mut();
+            if let Some(old) = children.find(|child| exchange.replaces(child.id)) {
+                old.resume(core.now);
             }
         }
     }

@@ -130,9 +130,7 @@ pub fn postpone(frame: &mut Frame, core: &mut Core, rekeys: Option<ChildId>, tra
         return core.lost(&policy.name, Gone::Failed);
     };
     let again = core.now.after(jitter(PAUSE, &mut *core.random));
-    let old = frame.children.iter_mut().find(|child| child.id == id);
-    if let Some(old) = old.filter(|old| old.stage == Stage::Rekeying) {
-        old.stage = Stage::Up;
-        old.soft = Some(again);
+    if let Some(old) = frame.children.iter_mut().find(|child| child.id == id) {
+        old.resume(again);
     }
 }
