@@ -3,6 +3,8 @@
 
 use openssl::x509::{X509NameBuilder, X509NameRef};
 
+use crate::wire::dn;
+
 /// The most attributes of a name.
 const ATTRIBUTE_LIMIT: usize = 32;
 
@@ -42,15 +44,7 @@ pub fn text(name: &X509NameRef) -> String {
     for entry in name.entries() {
         let field = entry.object().nid().short_name().unwrap_or("?");
         let value = entry.data().to_string().unwrap_or_default();
-        text.push('/');
-        text.push_str(field);
-        text.push('=');
-        for c in value.chars() {
-            if matches!(c, '/' | '\\') {
-                text.push('\\');
-            }
-            text.push(if c.is_control() { '\u{fffd}' } else { c });
-        }
+        dn::write(&mut text, field, &value);
     }
     text
 }

@@ -37,17 +37,23 @@ pub fn print(der: &[u8]) -> Option<String> {
     let mut text = String::new();
     each(der, |number, value, _| {
         let short = SHORT.iter().find(|(it, _)| *it == number).map(|(_, short)| *short);
-        text.push('/');
-        text.push_str(short.unwrap_or(&number));
-        text.push('=');
-        for c in value.chars() {
-            if matches!(c, '/' | '\\') {
-                text.push('\\');
-            }
-            text.push(if c.is_control() { '\u{fffd}' } else { c });
-        }
+        write(&mut text, short.unwrap_or(&number), value);
     })?;
     Some(text)
+}
+
+/// Writes one attribute of a name behind those that stand there: `/NAME=VALUE`, a slash within the value behind a
+/// backslash.
+pub fn write(text: &mut String, name: &str, value: &str) {
+    text.push('/');
+    text.push_str(name);
+    text.push('=');
+    for c in value.chars() {
+        if matches!(c, '/' | '\\') {
+            text.push('\\');
+        }
+        text.push(if c.is_control() { '\u{fffd}' } else { c });
+    }
 }
 
 /// Octets that are alike for all names which are the same (RFC 5280 §7.1): of whatever type their strings are,
