@@ -71,6 +71,20 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// An IKE SA by which we call a peer; it is told.
+    pub fn calling(
+        core: &mut Core,
+        policy: Arc<Policy>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        first_contact: bool,
+    ) -> Self {
+        let id = SaId(core.ike_spi());
+        let frame = Self { first_contact, ..Self::new(id, true, local, remote, policy, core.now) };
+        frame.report(core, Event::Initiating);
+        frame
+    }
+
     /// An IKE SA that begins.
     pub fn new(
         id: SaId,

@@ -50,10 +50,7 @@ pub fn initiate(
         core.report(Some(remote), Some(&policy.name), Event::NothingComputed { why });
         return None;
     };
-    let id = SaId(core.ike_spi());
-    let mut frame = Frame::new(id, true, local, remote, Arc::clone(&policy), core.now);
-    frame.first_contact = first_contact;
-    frame.report(core, Event::Initiating);
+    let frame = Frame::calling(core, Arc::clone(&policy), local, remote, first_contact);
     let next = match mode {
         Phase1::Main => {
             let mut payloads = vec![Payload::Sa(offered.clone())];

@@ -12,7 +12,6 @@ use crate::ike::natt::{self, Nat};
 use crate::ike::proposal::{self, Kind};
 use crate::ike::report::{Event, Gone, Way};
 use crate::ike::sa::{Body, Sa};
-use crate::ike::table::SaId;
 use crate::ike::v2::auth::begin_initiator;
 use crate::ike::v2::auth::proof::{self, Heard};
 use crate::ike::v2::keys::{Seeds, expand, first_seed};
@@ -73,10 +72,7 @@ pub fn initiate(
             return None;
         }
     };
-    let id = SaId(core.ike_spi());
-    let mut frame = Frame::new(id, true, local, remote, Arc::clone(&policy), core.now);
-    frame.first_contact = first_contact;
-    frame.report(core, Event::Initiating);
+    let mut frame = Frame::calling(core, Arc::clone(&policy), local, remote, first_contact);
     let state = AwaitInitResponse {
         kex,
         nonce: core.octets(NONCE_LEN),
