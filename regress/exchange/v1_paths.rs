@@ -1,28 +1,17 @@
 //! IKEv1: NATs on the way, and transport mode, to which they matter most.
 
 use crate::pair::*;
-use crate::v1_phases::{ikev1, v1_pair};
+use crate::v1_phases::{behind_nat, ikev1, v1_pair};
 use oakd::conf::*;
 use oakd::ike::event::*;
 use oakd::ike::report::Event;
 use oakd::wire::iana::vendor;
 use oakd::wire::v1::{Content, Payload, emit_message, parse_message};
-use std::sync::Arc;
 
 #[test]
 fn a_new_mapping_moves_the_children_too() {
     for mode in [Phase1::Main, Phase1::Aggressive] {
-        let mut pair = Pair::new();
-        pair.nat = Some(ip("198.51.100.9"));
-        for side in [B, A] {
-            let mut policy = ikev1(side, mode);
-            if side == B {
-                policy.peer = None;
-            }
-            let globals = Globals { dpd_check_interval: 20, ..Globals::default() };
-            let config = Arc::new(Config { globals, policies: vec![policy] });
-            pair.input(side, Input::Configure(config));
-        }
+        let mut pair = behind_nat(mode, 20);
         pair.pass(5).assert_up();
         pair.nat_adds = 20000;
         pair.pass(60).assert_up();

@@ -31,6 +31,22 @@ pub fn v1_pair(mode: Phase1, mut change: impl FnMut(usize, &mut Policy)) -> Pair
     pair
 }
 
+/// Both sides, the active one behind a NAT, each with dead peer detection after so many seconds.
+pub fn behind_nat(mode: Phase1, dpd_check_interval: u32) -> Pair {
+    let mut pair = Pair::new();
+    pair.nat = Some(ip("198.51.100.9"));
+    for side in [B, A] {
+        let mut policy = ikev1(side, mode);
+        if side == B {
+            policy.peer = None;
+        }
+        let globals = Globals { dpd_check_interval, ..Globals::default() };
+        let config = std::sync::Arc::new(Config { globals, policies: vec![policy] });
+        pair.input(side, Input::Configure(config));
+    }
+    pair
+}
+
 #[test]
 fn main_mode_then_quick_mode() {
     let mut pair = v1_pair(Phase1::Main, |_, _| ());
@@ -274,15 +290,7 @@ fn a_dead_peer_is_found_and_called_again() {
 #[test]
 fn behind_a_nat_everything_goes_in_udp() {
     for mode in [Phase1::Main, Phase1::Aggressive] {
-        let mut pair = Pair::new();
-        pair.nat = Some(ip("198.51.100.9"));
-        for side in [B, A] {
-            let mut policy = ikev1(side, mode);
-            if side == B {
-                policy.peer = None;
-            }
-            pair.configure(side, vec![policy]);
-        }
+        let mut pair = behind_nat(mode, 0);
         pair.pass(5).assert_up();
         assert!(pair.sides[A].kernel.sas.values().all(|sa| sa.encap.is_some()), "{mode:?}");
         pair.pass(60);
